@@ -50,7 +50,9 @@ pub enum Error {
         actual: usize,
     },
     /// A name is none of the accepted ones.
-    #[error("unknown similarity function `{name}`, expected one of cosine, dot, euclidean, manhattan")]
+    #[error(
+        "unknown similarity function `{name}`, expected one of cosine, dot, euclidean, manhattan"
+    )]
     UnknownSimilarity {
         /// The name.
         name: String,

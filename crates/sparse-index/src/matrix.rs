@@ -16,7 +16,12 @@ pub struct SparseMatrix {
 impl SparseMatrix {
     /// A matrix without rows.
     pub fn new(n_cols: usize) -> Self {
-        Self { n_cols, offsets: vec![0], indices: Vec::new(), values: Vec::new() }
+        Self {
+            n_cols,
+            offsets: vec![0],
+            indices: Vec::new(),
+            values: Vec::new(),
+        }
     }
 
     /// Takes the non-zero entries of a row-major `[n_rows, n_cols]` array.
@@ -46,11 +51,20 @@ impl SparseMatrix {
     /// # Errors
     ///
     /// If `offsets` does not start at 0, descends or does not end at the number of entries, or a row is malformed.
-    pub fn from_csr(n_cols: usize, offsets: Vec<usize>, indices: Vec<u32>, values: Vec<f32>) -> Result<Self> {
+    pub fn from_csr(
+        n_cols: usize,
+        offsets: Vec<usize>,
+        indices: Vec<u32>,
+        values: Vec<f32>,
+    ) -> Result<Self> {
         let ordered = offsets.first() == Some(&0) && offsets.is_sorted();
         let end = offsets.last().copied().unwrap_or_default();
         if !ordered || end != indices.len() {
-            return Err(Error::Mismatch { what: "end of the row offsets", expected: indices.len(), actual: end });
+            return Err(Error::Mismatch {
+                what: "end of the row offsets",
+                expected: indices.len(),
+                actual: end,
+            });
         }
         if values.len() != indices.len() {
             return Err(Error::Mismatch {
@@ -63,9 +77,15 @@ impl SparseMatrix {
             let entries = bounds[0]..bounds[1];
             check_entries(row, n_cols, &indices[entries.clone()], &values[entries])?;
         }
-        let mut matrix = Self { n_cols, offsets, indices, values };
+        let mut matrix = Self {
+            n_cols,
+            offsets,
+            indices,
+            values,
+        };
         if matrix.values.contains(&0.0) {
-            matrix = matrix.filter_rows(|row, kept| kept.extend(row.iter().filter(|entry| entry.1 != 0.0)));
+            matrix = matrix
+                .filter_rows(|row, kept| kept.extend(row.iter().filter(|entry| entry.1 != 0.0)));
         }
         Ok(matrix)
     }
@@ -75,7 +95,10 @@ impl SparseMatrix {
     /// # Errors
     ///
     /// If a vector has another dimension.
-    pub fn from_rows<'a>(n_cols: usize, rows: impl IntoIterator<Item = SparseRow<'a>>) -> Result<Self> {
+    pub fn from_rows<'a>(
+        n_cols: usize,
+        rows: impl IntoIterator<Item = SparseRow<'a>>,
+    ) -> Result<Self> {
         let mut matrix = Self::new(n_cols);
         for row in rows {
             matrix.push_row(row)?;
@@ -106,7 +129,8 @@ impl SparseMatrix {
         let start = self.nnz();
         self.indices.extend_from_slice(&other.indices);
         self.values.extend_from_slice(&other.values);
-        self.offsets.extend(other.offsets[1..].iter().map(|offset| start + offset));
+        self.offsets
+            .extend(other.offsets[1..].iter().map(|offset| start + offset));
         Ok(())
     }
 
@@ -147,7 +171,11 @@ impl SparseMatrix {
     /// If there is no such row.
     pub fn row(&self, index: usize) -> SparseRow<'_> {
         let entries = self.offsets[index]..self.offsets[index + 1];
-        SparseRow::from_parts(self.n_cols, &self.indices[entries.clone()], &self.values[entries])
+        SparseRow::from_parts(
+            self.n_cols,
+            &self.indices[entries.clone()],
+            &self.values[entries],
+        )
     }
 
     /// All rows in order.
@@ -200,7 +228,9 @@ impl SparseMatrix {
         let mut normalized = self.clone();
         for bounds in self.offsets.windows(2) {
             let values = &mut normalized.values[bounds[0]..bounds[1]];
-            let norm = SparseRow::from_parts(self.n_cols, &self.indices[bounds[0]..bounds[1]], values).norm();
+            let norm =
+                SparseRow::from_parts(self.n_cols, &self.indices[bounds[0]..bounds[1]], values)
+                    .norm();
             if norm > 0.0 {
                 values.iter_mut().for_each(|value| *value /= norm);
             }
@@ -230,7 +260,11 @@ impl SparseMatrix {
         if dim == self.n_cols {
             return Ok(());
         }
-        Err(Error::Mismatch { what: "dimensions of a row", expected: self.n_cols, actual: dim })
+        Err(Error::Mismatch {
+            what: "dimensions of a row",
+            expected: self.n_cols,
+            actual: dim,
+        })
     }
 }
 
@@ -238,7 +272,9 @@ impl SparseMatrix {
 mod tests {
     use super::*;
 
-    const DENSE: [f32; 12] = [0.0, 1.0, -3.0, 2.0, /**/ 0.0, 0.0, 0.0, 0.0, /**/ 5.0, 5.0, 0.0, 5.0];
+    const DENSE: [f32; 12] = [
+        0.0, 1.0, -3.0, 2.0, /**/ 0.0, 0.0, 0.0, 0.0, /**/ 5.0, 5.0, 0.0, 5.0,
+    ];
 
     fn matrix() -> SparseMatrix {
         SparseMatrix::from_dense(&DENSE, 3, 4).unwrap()
@@ -250,14 +286,22 @@ mod tests {
         assert_eq!((matrix.n_rows(), matrix.n_cols(), matrix.nnz()), (3, 4, 6));
         assert_eq!(matrix.to_dense(), DENSE);
         assert_eq!(matrix, SparseMatrix::from_rows(4, matrix.rows()).unwrap());
-        let again = SparseMatrix::from_csr(4, vec![0, 3, 3, 6], matrix.indices().to_vec(), matrix.values().to_vec());
+        let again = SparseMatrix::from_csr(
+            4,
+            vec![0, 3, 3, 6],
+            matrix.indices().to_vec(),
+            matrix.values().to_vec(),
+        );
         assert_eq!(matrix, again.unwrap());
     }
 
     #[test]
     fn pruning_keeps_the_largest_by_absolute_value_and_the_lower_dimension_among_equals() {
         let pruned = matrix().prune(2);
-        assert_eq!(pruned.to_dense(), [0.0, 0.0, -3.0, 2.0, 0.0, 0.0, 0.0, 0.0, 5.0, 5.0, 0.0, 0.0]);
+        assert_eq!(
+            pruned.to_dense(),
+            [0.0, 0.0, -3.0, 2.0, 0.0, 0.0, 0.0, 0.0, 5.0, 5.0, 0.0, 0.0]
+        );
         assert_eq!(matrix().prune(4), matrix());
         assert_eq!(matrix().prune(0).nnz(), 0);
     }
@@ -277,10 +321,17 @@ mod tests {
         assert!(SparseMatrix::from_dense(&DENSE, 2, 4).is_err());
         assert!(SparseMatrix::from_csr(4, vec![0, 2], vec![1], vec![1.0]).is_err());
         assert!(SparseMatrix::from_csr(4, vec![0, 1, 0, 1], vec![1], vec![1.0]).is_err());
-        let error = SparseMatrix::from_csr(4, vec![0, 1, 2], vec![1, 4], vec![1.0, 1.0]).unwrap_err();
-        assert_eq!(error.to_string(), "row 1: index 4 is outside of a vector of 4 dimensions");
+        let error =
+            SparseMatrix::from_csr(4, vec![0, 1, 2], vec![1, 4], vec![1.0, 1.0]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "row 1: index 4 is outside of a vector of 4 dimensions"
+        );
         let error = SparseMatrix::from_dense(&[0.0, f32::NAN], 2, 1).unwrap_err();
-        assert_eq!(error.to_string(), "row 1, dimension 0: value must be finite, got NaN");
+        assert_eq!(
+            error.to_string(),
+            "row 1, dimension 0: value must be finite, got NaN"
+        );
     }
 
     #[test]

@@ -20,10 +20,16 @@ impl Sparsity {
     /// Statistics of `n_rows` vectors of `dim` dimensions with `nnz` entries in all.
     pub fn from_counts(nnz: usize, n_rows: usize, dim: usize) -> Self {
         if n_rows == 0 || dim == 0 {
-            return Self { active_dims: 0.0, sparsity_ratio: 1.0 };
+            return Self {
+                active_dims: 0.0,
+                sparsity_ratio: 1.0,
+            };
         }
         let active_dims = nnz as f64 / n_rows as f64;
-        Self { active_dims, sparsity_ratio: 1.0 - active_dims / dim as f64 }
+        Self {
+            active_dims,
+            sparsity_ratio: 1.0 - active_dims / dim as f64,
+        }
     }
 }
 
@@ -43,7 +49,8 @@ impl ActiveCounts {
 
     /// Counts the rows of `matrix` in.
     pub fn add(&mut self, matrix: &SparseMatrix) {
-        self.counts.resize(self.counts.len().max(matrix.n_cols()), 0);
+        self.counts
+            .resize(self.counts.len().max(matrix.n_cols()), 0);
         self.n_rows += matrix.n_rows();
         self.nnz += matrix.nnz();
         for &index in matrix.indices() {
@@ -53,10 +60,14 @@ impl ActiveCounts {
 
     /// Counts in what `other` counted.
     pub fn merge(&mut self, other: &Self) {
-        self.counts.resize(self.counts.len().max(other.counts.len()), 0);
+        self.counts
+            .resize(self.counts.len().max(other.counts.len()), 0);
         self.n_rows += other.n_rows;
         self.nnz += other.nnz;
-        self.counts.iter_mut().zip(&other.counts).for_each(|(sum, count)| *sum += count);
+        self.counts
+            .iter_mut()
+            .zip(&other.counts)
+            .for_each(|(sum, count)| *sum += count);
     }
 
     /// Number of vectors counted.
@@ -77,7 +88,9 @@ impl ActiveCounts {
             return 0.0;
         }
         let shares = self.counts.iter().zip(&corpus.counts);
-        let sum: f64 = shares.map(|(&query, &document)| query as f64 * document as f64).sum();
+        let sum: f64 = shares
+            .map(|(&query, &document)| query as f64 * document as f64)
+            .sum();
         sum / self.n_rows as f64 / corpus.n_rows as f64
     }
 }
@@ -97,15 +110,23 @@ mod tests {
     #[test]
     fn active_dims_and_flops_by_hand() {
         let queries = SparseMatrix::from_dense(&[1.0, 0.0, 2.0, 0.0], 1, 4).unwrap();
-        let corpus = SparseMatrix::from_dense(&[1.0, 1.0, 0.0, 0.0, /**/ 0.0, 0.5, 3.0, 1.0], 2, 4).unwrap();
+        let corpus =
+            SparseMatrix::from_dense(&[1.0, 1.0, 0.0, 0.0, /**/ 0.0, 0.5, 3.0, 1.0], 2, 4).unwrap();
         // 5 entries in 2 rows of 4
-        assert_eq!(Sparsity::of(&corpus), Sparsity { active_dims: 2.5, sparsity_ratio: 0.375 });
+        assert_eq!(
+            Sparsity::of(&corpus),
+            Sparsity {
+                active_dims: 2.5,
+                sparsity_ratio: 0.375
+            }
+        );
         assert_eq!(avg_flops(&queries, &corpus), 1.0); // 1/1 · 1/2 + 1/1 · 1/2
     }
 
     #[test]
     fn counts_do_not_depend_on_chunks() {
-        let corpus = SparseMatrix::from_dense(&[1.0, 1.0, 0.0, 0.0, /**/ 0.0, 0.5, 3.0, 1.0], 2, 4).unwrap();
+        let corpus =
+            SparseMatrix::from_dense(&[1.0, 1.0, 0.0, 0.0, /**/ 0.0, 0.5, 3.0, 1.0], 2, 4).unwrap();
         let mut whole = ActiveCounts::new();
         whole.add(&corpus);
         let mut parts = ActiveCounts::new();
@@ -121,6 +142,9 @@ mod tests {
     fn nothing_is_entirely_sparse() {
         let empty = Sparsity::of(&SparseMatrix::new(10));
         assert_eq!((empty.active_dims, empty.sparsity_ratio), (0.0, 1.0));
-        assert_eq!(avg_flops(&SparseMatrix::new(10), &SparseMatrix::new(10)), 0.0);
+        assert_eq!(
+            avg_flops(&SparseMatrix::new(10), &SparseMatrix::new(10)),
+            0.0
+        );
     }
 }

@@ -1,0 +1,15 @@
+//! Exact search: the best documents of a query, none missed.
+
+mod block;
+mod brute;
+mod builder;
+mod cost;
+mod index;
+mod top_k;
+
+pub(crate) use block::Block;
+pub use brute::brute_force;
+pub use builder::IndexBuilder;
+pub use cost::IndexCost;
+pub use index::InvertedIndex;
+pub use top_k::{Hit, TopK};
