@@ -1,0 +1,164 @@
+//! Architectures. A new one is a file here and a line in the registry below.
+
+mod bert;
+mod distilbert;
+mod head;
+mod layers;
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::error::nearest;
+use crate::pretrained::ParameterReader;
+use crate::{Error, ForwardContext, PackedTokens, Result};
+
+pub(crate) use head::{HeadKeys, HeadSpec, MlmHead, PoolerWeights};
+
+/// What the loader must know of an architecture with a given configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Family {
+    /// Prefix of the backbone's keys in a model with a head.
+    pub(crate) prefix: &'static str,
+    /// Width of the hidden states.
+    pub(crate) hidden_size: usize,
+    /// Rows of the embedding table.
+    pub(crate) vocab_size: usize,
+    /// Longest text, where positions are limited.
+    pub(crate) max_positions: Option<usize>,
+    /// Whether the head's output matrix is the embedding table.
+    pub(crate) tied: bool,
+    /// The masked-language-model head.
+    pub(crate) head: HeadSpec,
+}
+
+/// An encoder architecture.
+trait Architecture: Sized {
+    /// What it reads from `config.json`; unknown keys are ignored.
+    type Config: DeserializeOwned;
+
+    /// Describes the architecture, or says which key is wrong and why.
+    fn family(config: &Self::Config) -> Result<Family, (&'static str, String)>;
+
+    /// Reads the backbone's parameters.
+    fn load(config: &Self::Config, reader: &mut ParameterReader<'_>) -> Result<Self>;
+
+    /// Hidden states of all tokens, `[n_tokens, hidden_size]`.
+    fn forward(&self, tokens: &PackedTokens, context: &ForwardContext) -> Tensor<2>;
+
+    /// The embedding table, `[vocab_size, embedding_size]`.
+    fn word_embeddings(&self) -> Tensor<2>;
+}
+
+macro_rules! architectures {
+    ($($variant:ident($module:ty): $($model_type:literal),+;)+) => {
+        /// One of the architectures.
+        #[derive(Module, Debug)]
+        pub(crate) enum Backbone {
+            $(
+                #[doc = concat!("`model_type` ", $("`", $model_type, "` ",)+)]
+                $variant($module),
+            )+
+        }
+
+        /// The values of `model_type` that can be loaded.
+        pub(crate) const MODEL_TYPES: &[&str] = &[$($($model_type),+),+];
+
+        impl Backbone {
+            /// Describes the architecture of a `config.json`.
+            pub(crate) fn family(config: &Map<String, Value>, path: &Path) -> Result<Family> {
+                match model_type(config, path)? {
+                    $($($model_type)|+ => {
+                        let parsed = parse::<<$module as Architecture>::Config>(config, path)?;
+                        <$module as Architecture>::family(&parsed).map_err(|(key, problem)| Error::config(path, key, problem))
+                    })+
+                    other => Err(unknown(other, path)),
+                }
+            }
+
+            /// Reads the parameters of the architecture of a `config.json`.
+            pub(crate) fn load(config: &Map<String, Value>, path: &Path, reader: &mut ParameterReader<'_>) -> Result<Self> {
+                match model_type(config, path)? {
+                    $($($model_type)|+ => {
+                        let parsed = parse::<<$module as Architecture>::Config>(config, path)?;
+                        reader.backbone(|reader| <$module as Architecture>::load(&parsed, reader)).map(Self::$variant)
+                    })+
+                    other => Err(unknown(other, path)),
+                }
+            }
+
+            /// Hidden states of all tokens, `[n_tokens, hidden_size]`.
+            pub(crate) fn forward(&self, tokens: &PackedTokens, context: &ForwardContext) -> Tensor<2> {
+                match self {
+                    $(Self::$variant(module) => module.forward(tokens, context),)+
+                }
+            }
+
+            /// The embedding table.
+            pub(crate) fn word_embeddings(&self) -> Tensor<2> {
+                match self {
+                    $(Self::$variant(module) => module.word_embeddings(),)+
+                }
+            }
+        }
+    };
+}
+
+architectures! {
+    Bert(bert::Bert): "bert";
+    DistilBert(distilbert::DistilBert): "distilbert";
+}
+
+fn model_type<'a>(config: &'a Map<String, Value>, path: &Path) -> Result<&'a str> {
+    match config.get("model_type") {
+        Some(Value::String(model_type)) => Ok(model_type),
+        Some(other) => Err(Error::config(path, "model_type", format!("is {other}; expected a string"))),
+        None => Err(Error::config(path, "model_type", format!("is missing; expected one of {}", MODEL_TYPES.join(", ")))),
+    }
+}
+
+fn parse<T: DeserializeOwned>(config: &Map<String, Value>, path: &Path) -> Result<T> {
+    serde_json::from_value(Value::Object(config.clone())).map_err(|source| Error::Json { path: path.to_path_buf(), source })
+}
+
+fn unknown(model_type: &str, path: &Path) -> Error {
+    let known = MODEL_TYPES.join(", ");
+    let problem = format!("is `{model_type}`; expected one of {known}{}", nearest(model_type, MODEL_TYPES));
+    Error::config(path, "model_type", problem)
+}
+
+/// More layers than any model has: a limit against damaged configurations.
+const MOST_LAYERS: usize = 1000;
+
+/// Checks the sizes that all architectures have.
+fn check_sizes(
+    (layers_key, n_layers): (&'static str, usize),
+    (heads_key, n_heads): (&'static str, usize),
+    hidden_size: usize,
+) -> Result<(), (&'static str, String)> {
+    if n_layers > MOST_LAYERS {
+        return Err((layers_key, format!("is {n_layers}; expected at most {MOST_LAYERS}")));
+    }
+    if n_heads == 0 || hidden_size == 0 || !hidden_size.is_multiple_of(n_heads) {
+        return Err((heads_key, format!("is {n_heads}, which does not divide the hidden size {hidden_size}")));
+    }
+    Ok(())
+}
+
+/// Reads `count` layers named `{name}.0`, `{name}.1`, ...
+fn layers<T>(
+    name: &str,
+    count: usize,
+    reader: &mut ParameterReader<'_>,
+    mut load: impl FnMut(&mut ParameterReader<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    (0..count).map(|index| reader.scope(&format!("{name}.{index}"), &mut load)).collect()
+}
+
+/// Position of each token within its text.
+fn positions(tokens: &PackedTokens) -> Vec<i32> {
+    tokens.rows.lengths().flat_map(|length| 0..length as i32).collect()
+}

@@ -1,0 +1,121 @@
+//! Loading a model directory.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use serde_json::Value;
+use sparse_index::SimilarityFunction;
+
+use super::{Prompts, Settings, SparseEncoder};
+use crate::module::{Flow, PipelineModule, Place, SpladePooling, Task, Transformer, check_flow};
+use crate::pretrained::{ModuleEntry, SentenceTransformersConfig, join_inside, load_modules, read_object, short_class};
+use crate::{Error, LoadOptions, Result};
+
+impl SparseEncoder {
+    /// Loads a model directory onto a device: one that sentence-transformers or this crate wrote, or a plain
+    /// masked-language-model directory, which becomes a SPLADE encoder with maximum pooling.
+    ///
+    /// # Errors
+    ///
+    /// If a file is missing or damaged, or the parts do not fit together; the message names file and key.
+    pub fn from_pretrained(name_or_path: impl AsRef<str>, device: &Device) -> Result<Self> {
+        Self::from_pretrained_with(name_or_path, &LoadOptions::default(), device)
+    }
+
+    /// Loads a model directory with settings that win over those of its files.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_pretrained`](Self::from_pretrained), or if an option is wrong.
+    pub fn from_pretrained_with(name_or_path: impl AsRef<str>, options: &LoadOptions, device: &Device) -> Result<Self> {
+        let name = name_or_path.as_ref();
+        let directory = Path::new(name);
+        if !directory.is_dir() {
+            let problem = if directory.exists() { "it is a file; expected a directory" } else { "there is no such directory" };
+            return Err(Error::ModelNotFound { name: name.to_string(), problem: problem.to_string() });
+        }
+        let saved = SentenceTransformersConfig::load(directory)?;
+        let listing = directory.join("modules.json");
+        let (modules, inherits) = match load_modules(directory)? {
+            Some(entries) if saved.model_type() == "SparseEncoder" => {
+                (load_listed(&entries, directory, &listing, device)?, true)
+            }
+            Some(_) | None => (load_plain(directory, device)?, false),
+        };
+        let flows = check_flow(&modules, &listing)?;
+        if !matches!(flows.last(), Some(Flow::Sentence { .. })) {
+            return Err(Error::config(&listing, "modules", "end before there is one vector per text; a pooling module is missing"));
+        }
+        let saved = if inherits { saved } else { SentenceTransformersConfig::default() };
+        let mut encoder = Self { modules, settings: Settings::new(saved, options, directory, name)? };
+        if let Some(length) = options.max_seq_length {
+            encoder.set_max_seq_length(length)?;
+        }
+        Ok(encoder)
+    }
+}
+
+impl Settings {
+    fn new(saved: SentenceTransformersConfig, options: &LoadOptions, directory: &Path, name: &str) -> Result<Self> {
+        let mut prompts: Prompts = [("document", ""), ("query", "")].map(|(name, text)| (name.to_string(), text.to_string())).into();
+        prompts.extend(saved.prompts.into_iter().filter_map(|(name, prompt)| prompt.map(|prompt| (name, prompt))));
+        prompts.extend(options.prompts.iter().cloned());
+        let default_prompt_name = options.default_prompt_name.clone().or(saved.default_prompt_name);
+        if let Some(name) = &default_prompt_name
+            && !prompts.contains_key(name)
+        {
+            return Err(Error::UnknownPrompt { name: name.clone(), known: prompts.into_keys().collect() });
+        }
+        if options.max_active_dims == Some(0) {
+            return Err(Error::Option { name: "max_active_dims", problem: "must be at least 1; got 0".to_string() });
+        }
+        // A name of another model family is dropped.
+        let saved_similarity: Option<SimilarityFunction> = saved.similarity_fn_name.and_then(|name| name.parse().ok());
+        let card = directory.join("README.md");
+        let model_card = if card.exists() {
+            Some(std::fs::read_to_string(&card).map_err(|source| Error::read(&card, source))?)
+        } else {
+            None
+        };
+        Ok(Self {
+            prompts,
+            default_prompt_name,
+            similarity_fn: options.similarity_fn.or(saved_similarity),
+            max_active_dims: options.max_active_dims.or(saved.max_active_dims),
+            version: saved.version,
+            model_card,
+            name: name.to_string(),
+        })
+    }
+}
+
+/// Loads the modules that `modules.json` lists.
+fn load_listed(entries: &[ModuleEntry], directory: &Path, listing: &Path, device: &Device) -> Result<Vec<PipelineModule>> {
+    entries
+        .iter()
+        .enumerate()
+        .map(|(index, entry)| {
+            let class = short_class(&entry.class, listing)?;
+            let own = join_inside(directory, &entry.path)
+                .ok_or_else(|| Error::config(listing, "path", format!("is `{}`, outside of the model directory", entry.path)))?;
+            PipelineModule::load(class, &Place { directory: &own, listing, owner: format!("{index}."), device })
+        })
+        .collect()
+}
+
+/// Makes the modules for a directory without a saved sparse pipeline.
+fn load_plain(directory: &Path, device: &Device) -> Result<Vec<PipelineModule>> {
+    let config_path = directory.join("config.json");
+    let config = read_object(&config_path, "it describes the architecture")?;
+    let is_masked_lm = match config.get("architectures") {
+        Some(Value::Array(names)) => names.iter().any(|name| name.as_str().is_some_and(|name| name.ends_with("ForMaskedLM"))),
+        _ => false,
+    };
+    let place = Place { directory, listing: &config_path, owner: "0.".to_string(), device };
+    if is_masked_lm {
+        let transformer = Transformer::load_plain(Task::FillMask, &place)?;
+        let pooling = SpladePooling::new(Default::default(), Default::default());
+        return Ok(vec![PipelineModule::Transformer(transformer), PipelineModule::SpladePooling(pooling)]);
+    }
+    Err(Error::config(&config_path, "architectures", "names no masked-language model (`...ForMaskedLM`)"))
+}

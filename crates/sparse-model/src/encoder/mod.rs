@@ -1,0 +1,269 @@
+//! The type users hold.
+
+mod encode;
+mod load;
+mod parameters;
+mod save;
+
+pub(crate) use save::python_literal;
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use serde_json::Value;
+use sparse_index::{SimilarityFunction, SparseMatrix, SparseRow, Sparsity};
+
+use crate::module::{Flow, PipelineModule, check_flow};
+use crate::tokenizer::TextTokenizer;
+use crate::{Embeddings, Error, ForwardContext, ModuleKind, PackedTokens, PreprocessOptions, Result};
+
+/// Prompts by name.
+pub type Prompts = BTreeMap<String, String>;
+
+/// A learned sparse text encoder: an ordered list of modules that turn texts into sparse vectors.
+///
+/// The type is a Burn module: `train()` and `valid()` move it between a training and a plain state, `to_device` moves it
+/// to another device. Clones share their tensors, tokenizers and an autoencoder's statistics.
+#[derive(Module, Debug)]
+pub struct SparseEncoder {
+    modules: Vec<PipelineModule>,
+    #[module(skip)]
+    settings: Settings,
+}
+
+/// What belongs to no module.
+#[derive(Debug, Clone, Default)]
+struct Settings {
+    prompts: Prompts,
+    default_prompt_name: Option<String>,
+    similarity_fn: Option<SimilarityFunction>,
+    max_active_dims: Option<usize>,
+    /// Versions that the directory was written with.
+    version: BTreeMap<String, Value>,
+    model_card: Option<String>,
+    /// The directory that the model was loaded from.
+    name: String,
+}
+
+impl SparseEncoder {
+    /// Tokenizes texts for [`forward`](Self::forward).
+    ///
+    /// # Errors
+    ///
+    /// If a text can not be tokenized, or no route takes the task.
+    pub fn preprocess<S: AsRef<str> + Sync>(&self, texts: &[S], options: &PreprocessOptions) -> Result<PackedTokens> {
+        self.modules[0].preprocess(texts, options.prompt.as_deref(), options.task.as_deref())
+    }
+
+    /// Embeddings of tokenized texts, `[n_texts, embedding_dimension]`, dense, on the model's device.
+    ///
+    /// # Panics
+    ///
+    /// If a token id is outside the vocabulary, or the task of the tokens is none of the model's.
+    pub fn forward(&self, tokens: &PackedTokens, context: &ForwardContext) -> Embeddings {
+        crate::module::run(&self.modules, tokens, context).into_embeddings()
+    }
+
+    /// How two embeddings are compared; `dot` unless the model says otherwise.
+    pub fn similarity_fn(&self) -> SimilarityFunction {
+        self.settings.similarity_fn.unwrap_or(SimilarityFunction::Dot)
+    }
+
+    /// Changes how two embeddings are compared.
+    pub fn set_similarity_fn(&mut self, similarity_fn: SimilarityFunction) {
+        self.settings.similarity_fn = Some(similarity_fn);
+    }
+
+    /// Similarity of every row of `a` with every row of `b`, row-major, `[a.n_rows(), b.n_rows()]`.
+    ///
+    /// # Errors
+    ///
+    /// If the matrices differ in width.
+    pub fn similarity(&self, a: &SparseMatrix, b: &SparseMatrix) -> Result<Vec<f32>> {
+        self.similarity_fn().matrix(a, b).map_err(|error| Error::Unsupported(error.to_string()))
+    }
+
+    /// Similarity of each row of `a` with the same row of `b`.
+    ///
+    /// # Errors
+    ///
+    /// If the matrices differ in shape.
+    pub fn similarity_pairwise(&self, a: &SparseMatrix, b: &SparseMatrix) -> Result<Vec<f32>> {
+        self.similarity_fn().pairwise(a, b).map_err(|error| Error::Unsupported(error.to_string()))
+    }
+
+    /// Active dimensions per row, and the share of inactive ones.
+    pub fn sparsity(embeddings: &SparseMatrix) -> Sparsity {
+        Sparsity::of(embeddings)
+    }
+
+    /// What two texts share: for every row of `others` the products with `one`, where positive.
+    ///
+    /// # Errors
+    ///
+    /// If the widths differ.
+    pub fn intersection(one: SparseRow<'_>, others: &SparseMatrix) -> Result<SparseMatrix> {
+        let mut shared = SparseMatrix::new(others.n_cols());
+        for row in others.rows() {
+            one.intersection(row)
+                .and_then(|vector| shared.push_row(vector.as_row()))
+                .map_err(|error| Error::Unsupported(error.to_string()))?;
+        }
+        Ok(shared)
+    }
+
+    /// Tokens of each row with their weights, heaviest first; at most `top_k` each. Tokens are the vocabulary's own
+    /// strings, such as `##ing`.
+    ///
+    /// # Errors
+    ///
+    /// If `top_k` is 0, or the model's dimensions are not a vocabulary.
+    pub fn decode(&self, embeddings: &SparseMatrix, top_k: Option<usize>) -> Result<Vec<Vec<(String, f32)>>> {
+        embeddings.rows().map(|row| self.decode_row(row, top_k)).collect()
+    }
+
+    /// Tokens of one vector with their weights, as [`decode`](Self::decode).
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode).
+    pub fn decode_row(&self, row: SparseRow<'_>, top_k: Option<usize>) -> Result<Vec<(String, f32)>> {
+        if top_k == Some(0) {
+            return Err(Error::Option { name: "top_k", problem: "must be a positive integer; got 0".to_string() });
+        }
+        let tokenizer = self.vocabulary()?;
+        let mut entries: Vec<(u32, f32)> = row.iter().collect();
+        entries.sort_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
+        entries.truncate(top_k.unwrap_or(usize::MAX));
+        let token = |id| tokenizer.token(id).unwrap_or_else(|| format!("[{id}]"));
+        Ok(entries.into_iter().map(|(id, weight)| (token(id), weight)).collect())
+    }
+
+    /// The tokenizer whose vocabulary the dimensions are.
+    fn vocabulary(&self) -> Result<&TextTokenizer> {
+        match self.flows().last() {
+            Some(Flow::Sentence { lexical: true, .. }) => self.tokenizer(),
+            _ => Err(Error::Unsupported("the dimensions of this model are latents, not tokens".to_string())),
+        }
+    }
+
+    pub(crate) fn tokenizer(&self) -> Result<&TextTokenizer> {
+        let tokenizer = self.modules.first().and_then(PipelineModule::tokenizer);
+        tokenizer.ok_or_else(|| Error::Unsupported("this model has no tokenizer".to_string()))
+    }
+
+    pub(crate) fn modules(&self) -> &[PipelineModule] {
+        &self.modules
+    }
+
+    fn flows(&self) -> Vec<Flow> {
+        check_flow(&self.modules, self.settings.name.as_ref()).unwrap_or_default()
+    }
+
+    /// Number of dimensions of an embedding.
+    pub fn embedding_dimension(&self) -> usize {
+        match self.flows().last() {
+            Some(Flow::Sentence { width, .. }) => *width,
+            _ => 0,
+        }
+    }
+
+    /// Number of tokens of the vocabulary, added ones included.
+    pub fn vocab_size(&self) -> usize {
+        self.tokenizer().map_or(0, TextTokenizer::vocab_size)
+    }
+
+    /// The id of a vocabulary string, which for a lexical model is its dimension.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.tokenizer().ok().and_then(|tokenizer| tokenizer.id(token))
+    }
+
+    /// The vocabulary string of an id.
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
+        self.tokenizer().ok().and_then(|tokenizer| tokenizer.token(id))
+    }
+
+    /// Longest text in tokens, special ones included; what is longer is cut.
+    pub fn max_seq_length(&self) -> Option<usize> {
+        self.modules.first().and_then(PipelineModule::max_seq_length)
+    }
+
+    /// Changes the longest length.
+    ///
+    /// # Errors
+    ///
+    /// If the model has no positions for it, or it leaves no room beside the special tokens.
+    pub fn set_max_seq_length(&mut self, max_seq_length: usize) -> Result<()> {
+        self.modules[0].set_max_seq_length(max_seq_length)
+    }
+
+    /// Largest number of active dimensions per text, if limited.
+    pub fn max_active_dims(&self) -> Option<usize> {
+        self.settings.max_active_dims
+    }
+
+    /// Limits the number of active dimensions per text.
+    ///
+    /// # Errors
+    ///
+    /// If the limit is 0.
+    pub fn set_max_active_dims(&mut self, max_active_dims: Option<usize>) -> Result<()> {
+        if max_active_dims == Some(0) {
+            return Err(Error::Option { name: "max_active_dims", problem: "must be at least 1; got 0".to_string() });
+        }
+        self.settings.max_active_dims = max_active_dims;
+        Ok(())
+    }
+
+    /// The prompts by name; `query` and `document` are always there, empty for most models.
+    pub fn prompts(&self) -> &Prompts {
+        &self.settings.prompts
+    }
+
+    /// Replaces the prompts.
+    pub fn set_prompts(&mut self, prompts: Prompts) {
+        self.settings.prompts = prompts;
+    }
+
+    /// The prompt that `encode` uses when none is asked for.
+    pub fn default_prompt_name(&self) -> Option<&str> {
+        self.settings.default_prompt_name.as_deref()
+    }
+
+    /// Replaces the text of `README.md` that is saved with the model.
+    pub fn set_model_card(&mut self, markdown: String) {
+        self.settings.model_card = Some(markdown);
+    }
+
+    /// The text of `README.md`, if the model was loaded with one or has been given one.
+    pub fn model_card(&self) -> Option<&str> {
+        self.settings.model_card.as_deref()
+    }
+
+    /// The directory that the model was loaded from.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// The device of the parameters.
+    pub fn device(&self) -> Device {
+        self.devices().into_iter().next().unwrap_or_default()
+    }
+
+    /// The top-level modules, in order.
+    pub fn module_types(&self) -> Vec<ModuleKind> {
+        self.modules.iter().map(PipelineModule::kind).collect()
+    }
+
+    /// The model as Python prints it, for model cards.
+    pub fn architecture(&self) -> String {
+        let mut text = "SparseEncoder(\n".to_string();
+        for (index, (module, flow)) in self.modules.iter().zip(self.flows()).enumerate() {
+            let body = module.printed(flow).replace('\n', "\n  ");
+            text.push_str(&format!("  ({index}): {body}\n"));
+        }
+        text.push(')');
+        text
+    }
+}

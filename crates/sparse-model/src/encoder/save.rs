@@ -1,0 +1,99 @@
+//! Saving a model directory.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::SparseEncoder;
+use crate::module::PipelineModule;
+use crate::pretrained::{DirectoryWriter, ModuleEntry, SentenceTransformersConfig, to_pretty};
+use crate::Result;
+
+/// The release whose layout and behaviour is written.
+const LAYOUT_VERSION: &str = "6.2.0";
+
+impl SparseEncoder {
+    /// Writes the model into a directory, in the layout of sentence-transformers 6.2, which loads it.
+    ///
+    /// The files are written beside the directory and moved there when complete; a directory that is there already is
+    /// replaced. Until then nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// If the path is a file, a file can not be written, or the device fails.
+    pub fn save_pretrained(&self, directory: impl AsRef<Path>) -> Result<()> {
+        let writer = DirectoryWriter::new(directory.as_ref())?;
+        self.write_files(&writer)?;
+        writer.finish()
+    }
+
+    fn write_files(&self, writer: &DirectoryWriter) -> Result<()> {
+        let settings = &self.settings;
+        let mut version = settings.version.clone();
+        version.entry("sentence_transformers".to_string()).or_insert_with(|| json!(LAYOUT_VERSION));
+        let config = SentenceTransformersConfig {
+            version,
+            default_prompt_name: settings.default_prompt_name.clone(),
+            max_active_dims: settings.max_active_dims,
+            model_type: Some("SparseEncoder".to_string()),
+            prompts: settings.prompts.iter().map(|(name, prompt)| (name.clone(), Some(prompt.clone()))).collect(),
+            similarity_fn_name: settings.similarity_fn.map(|function| function.name().to_string()),
+        };
+        writer.write("config_sentence_transformers.json", &to_pretty(&config, 2))?;
+
+        let mut entries = Vec::new();
+        for (index, (module, flow)) in self.modules.iter().zip(self.flows()).enumerate() {
+            let path = if index == 0 && module.takes_texts() { String::new() } else { format!("{index}_{}", module.directory_name()) };
+            module.save(writer, &path, flow)?;
+            entries.push(ModuleEntry { idx: index, name: index.to_string(), path, class: module.class().to_string(), kwargs: None });
+        }
+        writer.write("modules.json", &to_pretty(&entries, 2))?;
+        let card = settings.model_card.clone().unwrap_or_else(|| self.default_model_card());
+        writer.write("README.md", card.as_bytes())
+    }
+
+    /// The kind of model in the reference's words, such as `SPLADE Sparse Encoder`.
+    pub fn type_name(&self) -> String {
+        let mut parts: Vec<&str> = PipelineModule::type_words(&self.modules);
+        parts.push("Sparse Encoder");
+        parts.join(" ")
+    }
+
+    fn default_model_card(&self) -> String {
+        let type_name = self.type_name();
+        let tags: String = PipelineModule::type_words(&self.modules).iter().map(|word| format!("- {}\n", word.to_lowercase())).collect();
+        let dimension = self.embedding_dimension();
+        let length = self.max_seq_length().map_or_else(|| "unlimited".to_string(), |length| format!("{length} tokens"));
+        let similarity = match self.similarity_fn() {
+            sparse_index::SimilarityFunction::Dot => "Dot Product",
+            sparse_index::SimilarityFunction::Cosine => "Cosine Similarity",
+            sparse_index::SimilarityFunction::Euclidean => "Euclidean Distance",
+            sparse_index::SimilarityFunction::Manhattan => "Manhattan Distance",
+        };
+        format!(
+            "---\ntags:\n- sentence-transformers\n- sparse-encoder\n- sparse\n{tags}pipeline_tag: feature-extraction\n\
+             library_name: sentence-transformers\n---\n\n# {type_name}\n\n\
+             This model maps inputs to a {dimension}-dimensional sparse vector space and can be used for semantic search and \
+             sparse retrieval.\n\n## Model Details\n\n### Model Description\n- **Model Type:** {type_name}\n\
+             - **Maximum Sequence Length:** {length}\n- **Output Dimensionality:** {dimension} dimensions\n\
+             - **Similarity Function:** {similarity}\n\n### Full Model Architecture\n\n```\n{}\n```\n",
+            self.architecture()
+        )
+    }
+}
+
+/// A JSON value as Python prints it.
+pub(crate) fn python_literal(value: &Value) -> String {
+    match value {
+        Value::Null => "None".to_string(),
+        Value::Bool(true) => "True".to_string(),
+        Value::Bool(false) => "False".to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'")),
+        Value::Array(items) => format!("[{}]", items.iter().map(python_literal).collect::<Vec<_>>().join(", ")),
+        Value::Object(entries) => {
+            let entries: Vec<_> = entries.iter().map(|(key, value)| format!("'{key}': {}", python_literal(value))).collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+    }
+}

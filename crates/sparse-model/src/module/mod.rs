@@ -1,0 +1,336 @@
+//! The modules that a model is made of, in a row or behind a router.
+
+mod splade_pooling;
+mod transformer;
+
+use std::fmt;
+use std::path::Path;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Device, Tensor};
+use serde_json::Value;
+
+use crate::context::AutoencoderOutput;
+use crate::encoder::python_literal;
+use crate::parameter::ParameterEntry;
+use crate::pretrained::{DirectoryWriter, TensorBytes};
+use crate::tokenizer::TextTokenizer;
+use crate::{Embeddings, Error, ForwardContext, NamedParameter, PackedTokens, Result};
+
+pub(crate) use splade_pooling::SpladePooling;
+pub(crate) use transformer::{Task, Transformer};
+
+/// What a module is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ModuleKind {
+    /// A backbone, with its masked-language-model head where the task asks for one.
+    Transformer,
+    /// Token logits to one sparse vector per text.
+    SpladePooling,
+}
+
+impl ModuleKind {
+    /// The reference's class name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Transformer => "Transformer",
+            Self::SpladePooling => "SpladePooling",
+        }
+    }
+
+    /// The dotted class name that is written into `modules.json`.
+    pub(crate) fn class(self) -> &'static str {
+        match self {
+            Self::Transformer => "sentence_transformers.base.modules.transformer.Transformer",
+            Self::SpladePooling => "sentence_transformers.sparse_encoder.modules.splade_pooling.SpladePooling",
+        }
+    }
+}
+
+impl fmt::Display for ModuleKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// What the modules hand on to each other.
+#[derive(Debug, Default)]
+pub(crate) struct Features {
+    pub(crate) tokens: Option<TokenFeatures>,
+    pub(crate) sentence: Option<Tensor<2>>,
+    pub(crate) autoencoder: Option<AutoencoderOutput>,
+}
+
+/// What a backbone says about each token.
+#[derive(Debug, Clone)]
+pub(crate) enum TokenFeatures {
+    /// Hidden states, `[n_tokens, hidden_size]`.
+    Hidden(Tensor<2>),
+    /// Logits over the vocabulary, as the factors whose product they are: `hidden · weightᵀ + bias`.
+    Logits {
+        /// `[n_tokens, width]`.
+        hidden: Tensor<2>,
+        /// `[vocab_size, width]`.
+        weight: Tensor<2>,
+        /// `[vocab_size]`.
+        bias: Option<Tensor<1>>,
+    },
+}
+
+impl Features {
+    /// The finished embeddings.
+    ///
+    /// # Panics
+    ///
+    /// If no module made any; loading refuses such models.
+    pub(crate) fn into_embeddings(self) -> Embeddings {
+        let sentence_embedding = self.sentence.expect("the last module of a model gives embeddings");
+        Embeddings { sentence_embedding, autoencoder: self.autoencoder }
+    }
+}
+
+/// One module of a model.
+#[derive(Module, Debug)]
+pub(crate) enum PipelineModule {
+    Transformer(Transformer),
+    SpladePooling(SpladePooling),
+}
+
+/// Where a module is loaded from.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    /// The module's own directory.
+    pub(crate) directory: &'a Path,
+    /// The file that names its class, for errors.
+    pub(crate) listing: &'a Path,
+    /// Name of the module in the encoder, such as `0.`.
+    pub(crate) owner: String,
+    pub(crate) device: &'a Device,
+}
+
+impl PipelineModule {
+    /// Loads the module of a class, given without its path.
+    pub(crate) fn load(class: &str, place: &Place<'_>) -> Result<Self> {
+        match class {
+            "Transformer" => Transformer::load(Task::FeatureExtraction, false, place).map(Self::Transformer),
+            "MLMTransformer" => Transformer::load(Task::FillMask, true, place).map(Self::Transformer),
+            "SpladePooling" => SpladePooling::load(place).map(Self::SpladePooling),
+            other => Err(Error::config(place.listing, "type", format!("names the unknown module class `{other}`"))),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> ModuleKind {
+        match self {
+            Self::Transformer(_) => ModuleKind::Transformer,
+            Self::SpladePooling(_) => ModuleKind::SpladePooling,
+        }
+    }
+
+    /// The dotted class name to save under.
+    pub(crate) fn class(&self) -> &'static str {
+        match self {
+            Self::Transformer(module) => module.class(),
+            other => other.kind().class(),
+        }
+    }
+
+    /// Whether the module takes texts, and so is saved in the root when it comes first.
+    pub(crate) fn takes_texts(&self) -> bool {
+        matches!(self, Self::Transformer(_))
+    }
+
+    pub(crate) fn preprocess<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+        prompt: Option<&str>,
+        task: Option<&str>,
+    ) -> Result<PackedTokens> {
+        match self {
+            Self::Transformer(module) => {
+                let tokens = module.tokenizer().pack(texts, prompt, true)?;
+                Ok(PackedTokens { task: task.map(str::to_string), ..tokens })
+            }
+            Self::SpladePooling(_) => Err(Error::Unsupported(format!("a model can not begin with {}", self.kind()))),
+        }
+    }
+
+    pub(crate) fn preprocess_pairs(&self, pairs: &[(&str, &str)], prompt: Option<&str>, task: Option<&str>) -> Result<PackedTokens> {
+        match self {
+            Self::Transformer(module) => {
+                let tokens = module.tokenizer().pack_pairs(pairs, prompt)?;
+                Ok(PackedTokens { task: task.map(str::to_string), ..tokens })
+            }
+            Self::SpladePooling(_) => Err(Error::Unsupported(format!("{} takes no pairs of texts", self.kind()))),
+        }
+    }
+
+    pub(crate) fn forward(&self, features: Features, tokens: &PackedTokens, context: &ForwardContext) -> Features {
+        match self {
+            Self::Transformer(module) => module.forward(features, tokens, context),
+            Self::SpladePooling(module) => module.forward(features, tokens),
+        }
+    }
+
+    /// Checks that the module can follow those whose output is described, and describes its own.
+    pub(crate) fn check(&self, flow: Flow, path: &Path) -> Result<Flow> {
+        let wrong = |problem: &str| Err(Error::config(path, self.kind().name(), problem));
+        match self {
+            Self::Transformer(module) => Ok(module.flow()),
+            Self::SpladePooling(_) => match flow {
+                Flow::Logits { vocab_size } => Ok(Flow::Sentence { width: vocab_size, lexical: true }),
+                _ => wrong("needs the logits of a Transformer whose task is fill-mask before it"),
+            },
+        }
+    }
+
+    pub(crate) fn tokenizer(&self) -> Option<&TextTokenizer> {
+        match self {
+            Self::Transformer(module) => Some(module.tokenizer()),
+            Self::SpladePooling(_) => None,
+        }
+    }
+
+    pub(crate) fn max_seq_length(&self) -> Option<usize> {
+        self.tokenizer().and_then(TextTokenizer::max_length)
+    }
+
+    pub(crate) fn set_max_seq_length(&mut self, max_seq_length: usize) -> Result<()> {
+        match self {
+            Self::Transformer(module) => module.set_max_seq_length(max_seq_length),
+            Self::SpladePooling(_) => Ok(()),
+        }
+    }
+
+    /// The module's parameters; `prefix` is its place in the encoder, such as `0.`.
+    pub(crate) fn named_parameters(&self, prefix: &str) -> Vec<NamedParameter> {
+        match self {
+            Self::Transformer(module) => named(&format!("{prefix}model."), module.entries(), true),
+            Self::SpladePooling(_) => Vec::new(),
+        }
+    }
+
+    /// Writes the module into `directory` below the writer's. The flow is what comes out of it.
+    pub(crate) fn save(&self, writer: &DirectoryWriter, directory: &str, flow: Flow) -> Result<()> {
+        match self {
+            Self::Transformer(module) => module.save(writer, directory),
+            Self::SpladePooling(module) => module.save(writer, directory, flow),
+        }
+    }
+
+    /// Name of the directory that the module is saved in, without its number.
+    pub(crate) fn directory_name(&self) -> &'static str {
+        self.class().rsplit('.').next().unwrap_or_default()
+    }
+
+    /// The words that a model's kind is made of.
+    pub(crate) fn type_words(modules: &[Self]) -> Vec<&'static str> {
+        let kinds: Vec<ModuleKind> = modules.iter().map(Self::kind).collect();
+        [(ModuleKind::SpladePooling, "SPLADE")].into_iter().filter(|(kind, _)| kinds.contains(kind)).map(|(_, word)| word).collect()
+    }
+
+    /// The module as Python prints it.
+    pub(crate) fn printed(&self, flow: Flow) -> String {
+        format!("{}({})", self.directory_name(), python_literal(&self.settings(flow)))
+    }
+
+    /// The settings that the reference prints for the module.
+    pub(crate) fn settings(&self, flow: Flow) -> Value {
+        match self {
+            Self::Transformer(module) => module.printed_settings(),
+            Self::SpladePooling(module) => module.config(flow),
+        }
+    }
+}
+
+/// Runs modules in their order.
+pub(crate) fn run(modules: &[PipelineModule], tokens: &PackedTokens, context: &ForwardContext) -> Features {
+    let start = Features::default();
+    modules.iter().enumerate().fold(start, |features, (index, module)| {
+        module.forward(features, tokens, &context.part("module", index))
+    })
+}
+
+/// What comes out of a module, as far as the next one cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Texts, before the first module.
+    Texts,
+    /// Logits over the vocabulary, per token.
+    Logits { vocab_size: usize },
+    /// Hidden states, per token.
+    Hidden { width: usize },
+    /// One vector per text; `lexical` if its dimensions are the vocabulary.
+    Sentence { width: usize, lexical: bool },
+}
+
+/// Describes the output of a row of modules, or says which of them is out of place.
+pub(crate) fn check_flow(modules: &[PipelineModule], path: &Path) -> Result<Vec<Flow>> {
+    let mut flow = Flow::Texts;
+    let mut flows = Vec::with_capacity(modules.len());
+    for module in modules {
+        flow = module.check(flow, path)?;
+        flows.push(flow);
+    }
+    Ok(flows)
+}
+
+fn named(prefix: &str, entries: &[ParameterEntry], trainable: bool) -> Vec<NamedParameter> {
+    entries
+        .iter()
+        .map(|entry| NamedParameter {
+            name: format!("{prefix}{}", entry.name),
+            id: entry.id,
+            shape: entry.shape.clone(),
+            is_norm: entry.is_norm,
+            trainable,
+        })
+        .collect()
+}
+
+/// The parameters of a module as they are written into a file.
+pub(crate) fn tensors_to_save<M: Module>(module: &M, entries: &[ParameterEntry]) -> Result<Vec<TensorBytes>> {
+    struct Collect<'a> {
+        entries: &'a [ParameterEntry],
+        tensors: Vec<TensorBytes>,
+        failed: Option<String>,
+    }
+    impl ModuleVisitor for Collect<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let Some(entry) = self.entries.iter().find(|entry| entry.id == param.id) else { return };
+            match param.val().try_into_data_as::<f32>() {
+                Ok(data) => {
+                    let bytes = data.as_slice::<f32>().map(little_endian).unwrap_or_default();
+                    let shape = entry.shape.clone();
+                    self.tensors.push(TensorBytes { key: entry.file_key.clone(), dtype: "F32", width: 4, shape, bytes });
+                }
+                Err(error) => self.failed = Some(format!("{}: {error}", entry.name)),
+            }
+        }
+    }
+    let mut collect = Collect { entries, tensors: Vec::with_capacity(entries.len()), failed: None };
+    module.visit(&mut collect);
+    match collect.failed {
+        Some(problem) => Err(Error::Device(problem)),
+        None => Ok(collect.tensors),
+    }
+}
+
+fn little_endian(values: &[f32]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(values.len() * 4);
+    values.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+    bytes
+}
+
+/// The identities of a module's parameters, in the order of the traversal.
+pub(crate) fn parameter_ids<M: Module>(module: &M) -> Vec<ParamId> {
+    struct Ids(Vec<ParamId>);
+    impl ModuleVisitor for Ids {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(param.id);
+        }
+    }
+    let mut ids = Ids(Vec::new());
+    module.visit(&mut ids);
+    ids.0
+}

@@ -1,0 +1,277 @@
+//! A backbone with its tokenizer, and its masked-language-model head where the task asks for one.
+
+use std::sync::Arc;
+
+use burn::module::Module;
+use serde_json::{Map, Value, json};
+
+use super::{Features, Flow, Place, TokenFeatures, tensors_to_save};
+use crate::backbone::{Backbone, Family, MlmHead, PoolerWeights};
+use crate::parameter::ParameterEntry;
+use crate::pretrained::{
+    Aliases, DirectoryWriter, ParameterReader, Weights, read_object, to_pretty, write_safetensors,
+};
+use crate::tokenizer::{TextTokenizer, TokenizerSettings};
+use crate::{Error, ForwardContext, PackedTokens, Result};
+
+/// What a backbone is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Logits over the vocabulary.
+    FillMask,
+    /// Hidden states.
+    FeatureExtraction,
+}
+
+impl Task {
+    fn name(self) -> &'static str {
+        match self {
+            Self::FillMask => "fill-mask",
+            Self::FeatureExtraction => "feature-extraction",
+        }
+    }
+
+    fn output_name(self) -> &'static str {
+        match self {
+            Self::FillMask => "logits",
+            Self::FeatureExtraction => "last_hidden_state",
+        }
+    }
+}
+
+/// Names under which older releases saved the module's configuration, newest first.
+const CONFIG_NAMES: [&str; 7] = [
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+];
+
+/// Options of the module's configuration that are kept and written back.
+const KEPT_OPTIONS: [&str; 5] = ["processing_kwargs", "unpad_inputs", "query_length", "document_length", "query_expansion"];
+
+/// The module that turns texts into hidden states or logits.
+#[derive(Module, Debug)]
+pub(crate) struct Transformer {
+    backbone: Backbone,
+    head: Option<MlmHead>,
+    /// Carried along for files that have it; no computation reads it.
+    pooler: Option<PoolerWeights>,
+    #[module(skip)]
+    settings: Arc<Settings>,
+}
+
+#[derive(Clone)]
+struct Settings {
+    task: Task,
+    tokenizer: TextTokenizer,
+    /// `config.json`, as it will be saved.
+    config: Map<String, Value>,
+    family: Family,
+    entries: Vec<ParameterEntry>,
+    kept_options: Map<String, Value>,
+    /// Whether the module was saved under its old class name.
+    mlm_class: bool,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Settings").field("task", &self.task).field("tokenizer", &self.tokenizer).finish_non_exhaustive()
+    }
+}
+
+impl Transformer {
+    /// Loads a directory; `default_task` counts where its files do not name one.
+    pub(crate) fn load(default_task: Task, mlm_class: bool, place: &Place<'_>) -> Result<Self> {
+        let options = load_options(place)?;
+        let task = match options.get("transformer_task") {
+            None => default_task,
+            Some(Value::String(name)) if name == "fill-mask" => Task::FillMask,
+            Some(Value::String(name)) if name == "feature-extraction" => Task::FeatureExtraction,
+            Some(other) => {
+                let path = place.directory.join(CONFIG_NAMES[0]);
+                let problem = format!("is {other}; expected `fill-mask` or `feature-extraction`");
+                return Err(Error::config(&path, "transformer_task", problem));
+            }
+        };
+        Self::load_task(task, mlm_class, &options, place)
+    }
+
+    /// Loads a plain backbone directory for a task.
+    pub(crate) fn load_plain(task: Task, place: &Place<'_>) -> Result<Self> {
+        Self::load_task(task, false, &load_options(place)?, place)
+    }
+
+    fn load_task(task: Task, mlm_class: bool, options: &Map<String, Value>, place: &Place<'_>) -> Result<Self> {
+        let config_path = place.directory.join("config.json");
+        let mut config = read_object(&config_path, "it describes the architecture")?;
+        let family = Backbone::family(&config, &config_path)?;
+
+        let declared_positions = config.get("max_position_embeddings").and_then(Value::as_i64) != Some(-1);
+        let tokenizer_settings = TokenizerSettings {
+            max_positions: family.max_positions.filter(|_| declared_positions),
+            max_seq_length: options.get("max_seq_length").and_then(Value::as_u64).map(|length| length as usize),
+            lower_case: options.get("do_lower_case").and_then(Value::as_bool).unwrap_or(false),
+        };
+        let tokenizer = TextTokenizer::load(place.directory, tokenizer_settings)?;
+        if tokenizer.n_ids() > family.vocab_size {
+            let problem = format!(
+                "has token ids up to {}, but `vocab_size` of `{}` is {}",
+                tokenizer.n_ids() - 1,
+                config_path.display(),
+                family.vocab_size
+            );
+            return Err(Error::tokenizer(&place.directory.join("tokenizer.json"), problem));
+        }
+
+        let weights = Weights::open(place.directory)?;
+        let with_head = task == Task::FillMask;
+        let aliases = Aliases { prefix: family.prefix, with_prefix: with_head, renamed: &[] };
+        let mut reader = ParameterReader::new(&weights, place.device, aliases, format!("{}model.", place.owner));
+        let backbone = Backbone::load(&config, &config_path, &mut reader)?;
+        let (head, pooler) = if with_head {
+            (Some(MlmHead::load(&family, &mut reader)?), None)
+        } else {
+            (None, reader.backbone(PoolerWeights::load)?)
+        };
+        let keys = family.head.keys;
+        let tied = family.tied;
+        let entries = reader.finish(config["model_type"].as_str().unwrap_or_default(), |key| {
+            key.ends_with("position_ids")
+                || key.starts_with("cls.seq_relationship.")
+                || (with_head && key.contains("pooler."))
+                || if with_head { tied && keys.repeats(key) } else { keys.owns(key) }
+        })?;
+
+        if let Some(stored) = weights.float_type() {
+            // Weights are held, and saved, in f32.
+            for key in ["dtype", "torch_dtype"] {
+                if config.get(key) == Some(&json!(stored.torch_name())) {
+                    config.insert(key.to_string(), json!("float32"));
+                }
+            }
+        }
+        if !with_head && let Some(Value::Array(architectures)) = config.get_mut("architectures") {
+            for name in architectures.iter_mut() {
+                if let Some(stem) = name.as_str().and_then(|name| name.strip_suffix("ForMaskedLM")) {
+                    *name = json!(format!("{stem}Model"));
+                }
+            }
+        }
+        let kept_options = options.iter().filter(|(key, _)| KEPT_OPTIONS.contains(&key.as_str()));
+        let kept_options = kept_options.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let settings = Settings { task, tokenizer, config, family, entries, kept_options, mlm_class };
+        Ok(Self { backbone, head, pooler, settings: Arc::new(settings) })
+    }
+
+    pub(crate) fn class(&self) -> &'static str {
+        if self.settings.mlm_class {
+            "sentence_transformers.sparse_encoder.modules.mlm_transformer.MLMTransformer"
+        } else {
+            super::ModuleKind::Transformer.class()
+        }
+    }
+
+    pub(crate) fn tokenizer(&self) -> &TextTokenizer {
+        &self.settings.tokenizer
+    }
+
+    pub(crate) fn set_max_seq_length(&mut self, max_seq_length: usize) -> Result<()> {
+        if let Some(positions) = self.settings.family.max_positions
+            && max_seq_length > positions
+        {
+            let problem = format!("is {max_seq_length}, but the model has positions for {positions} tokens");
+            return Err(Error::Option { name: "max_seq_length", problem });
+        }
+        Arc::make_mut(&mut self.settings).tokenizer.set_max_length(max_seq_length)
+    }
+
+    pub(crate) fn entries(&self) -> &[ParameterEntry] {
+        &self.settings.entries
+    }
+
+    /// Width of the hidden states.
+    pub(crate) fn hidden_size(&self) -> usize {
+        self.settings.family.hidden_size
+    }
+
+    pub(crate) fn config(&self) -> &Map<String, Value> {
+        &self.settings.config
+    }
+
+    /// The output bias of the head.
+    pub(crate) fn head_bias(&self) -> Option<burn::tensor::Tensor<1>> {
+        self.head.as_ref().and_then(MlmHead::bias)
+    }
+
+    pub(crate) fn flow(&self) -> Flow {
+        match self.head {
+            Some(_) => Flow::Logits { vocab_size: self.settings.family.vocab_size },
+            None => Flow::Hidden { width: self.settings.family.hidden_size },
+        }
+    }
+
+    /// Hidden states of all tokens, `[n_tokens, hidden_size]`.
+    pub(crate) fn hidden_states(&self, tokens: &PackedTokens, context: &ForwardContext) -> burn::tensor::Tensor<2> {
+        self.backbone.forward(tokens, context)
+    }
+
+    pub(crate) fn forward(&self, features: Features, tokens: &PackedTokens, context: &ForwardContext) -> Features {
+        let hidden = self.hidden_states(tokens, context);
+        let tokens = match &self.head {
+            None => TokenFeatures::Hidden(hidden),
+            Some(head) => TokenFeatures::Logits {
+                hidden: head.transform(hidden),
+                weight: head.decoder().unwrap_or_else(|| self.backbone.word_embeddings()),
+                bias: head.bias(),
+            },
+        };
+        Features { tokens: Some(tokens), ..features }
+    }
+
+    fn module_config(&self) -> Map<String, Value> {
+        let task = self.settings.task;
+        let mut config = Map::new();
+        config.insert("transformer_task".to_string(), json!(task.name()));
+        let modalities = json!({"text": {"method": "forward", "method_output_name": task.output_name()}});
+        config.insert("modality_config".to_string(), modalities);
+        config.insert("module_output_name".to_string(), json!("token_embeddings"));
+        config.extend(self.settings.kept_options.clone());
+        config
+    }
+
+    pub(crate) fn printed_settings(&self) -> Value {
+        let mut config = self.module_config();
+        let architecture = self.settings.config.get("architectures").and_then(|names| names.get(0)).cloned();
+        config.insert("architecture".to_string(), architecture.unwrap_or(Value::Null));
+        Value::Object(config)
+    }
+
+    pub(crate) fn save(&self, writer: &DirectoryWriter, directory: &str) -> Result<()> {
+        let at = |name: &str| if directory.is_empty() { name.to_string() } else { format!("{directory}/{name}") };
+        let mut config = to_pretty(&self.settings.config, 2);
+        config.push(b'\n');
+        writer.write(&at("config.json"), &config)?;
+        writer.write(&at(CONFIG_NAMES[0]), &to_pretty(&self.module_config(), 4))?;
+        self.settings.tokenizer.save(writer, directory)?;
+        let tensors = tensors_to_save(self, self.entries())?;
+        write_safetensors(&writer.path().join(at("model.safetensors")), tensors, &[("format", "pt")])
+    }
+}
+
+/// Reads the module's own configuration, under whichever name it has.
+fn load_options(place: &Place<'_>) -> Result<Map<String, Value>> {
+    for name in CONFIG_NAMES {
+        let path = place.directory.join(name);
+        if path.exists() {
+            let options = read_object(&path, "")?;
+            if !options.is_empty() {
+                return Ok(options);
+            }
+        }
+    }
+    Ok(Map::new())
+}

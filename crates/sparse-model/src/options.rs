@@ -1,0 +1,140 @@
+//! Options of the encoder's calls.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{Error, Result};
+
+/// How far an `encode` call has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EncodeProgress {
+    /// Texts encoded so far.
+    pub done: usize,
+    /// Texts in all.
+    pub total: usize,
+    /// Tokens of the batch just finished.
+    pub tokens: usize,
+}
+
+/// Options of [`SparseEncoder::encode`](crate::SparseEncoder::encode) and its two siblings.
+#[derive(Clone)]
+pub struct EncodeOptions {
+    /// Texts per forward pass, at least 1. Default 32.
+    pub batch_size: usize,
+    /// Text laid before every input. `Some("")` means no prompt, whatever the other options say.
+    pub prompt: Option<String>,
+    /// Name of one of the model's prompts. Ignored, with a warning, if `prompt` is given.
+    pub prompt_name: Option<String>,
+    /// Largest number of active dimensions per text, at least 1. `None` means the model's own value.
+    pub max_active_dims: Option<usize>,
+    /// Route of a router, usually `query` or `document`.
+    pub task: Option<String>,
+    /// Called after every batch.
+    pub progress: Option<Arc<dyn Fn(EncodeProgress) + Send + Sync>>,
+}
+
+impl Default for EncodeOptions {
+    fn default() -> Self {
+        Self { batch_size: 32, prompt: None, prompt_name: None, max_active_dims: None, task: None, progress: None }
+    }
+}
+
+impl EncodeOptions {
+    /// Sets the number of texts per forward pass.
+    pub fn with_batch_size(mut self, batch_size: usize) -> Self {
+        self.batch_size = batch_size;
+        self
+    }
+
+    /// Sets the text laid before every input.
+    pub fn with_prompt(mut self, prompt: impl Into<String>) -> Self {
+        self.prompt = Some(prompt.into());
+        self
+    }
+
+    /// Chooses one of the model's prompts by name.
+    pub fn with_prompt_name(mut self, name: impl Into<String>) -> Self {
+        self.prompt_name = Some(name.into());
+        self
+    }
+
+    /// Limits the number of active dimensions per text.
+    pub fn with_max_active_dims(mut self, max_active_dims: impl Into<Option<usize>>) -> Self {
+        self.max_active_dims = max_active_dims.into();
+        self
+    }
+
+    /// Chooses the route of a router.
+    pub fn with_task(mut self, task: impl Into<String>) -> Self {
+        self.task = Some(task.into());
+        self
+    }
+
+    /// Calls `progress` after every batch.
+    pub fn with_progress(mut self, progress: impl Fn(EncodeProgress) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Arc::new(progress));
+        self
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        if self.batch_size == 0 {
+            return Err(Error::Option { name: "batch_size", problem: "must be at least 1; got 0".to_string() });
+        }
+        if self.max_active_dims == Some(0) {
+            return Err(Error::Option { name: "max_active_dims", problem: "must be at least 1; got 0".to_string() });
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for EncodeOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("EncodeOptions")
+            .field("batch_size", &self.batch_size)
+            .field("prompt", &self.prompt)
+            .field("prompt_name", &self.prompt_name)
+            .field("max_active_dims", &self.max_active_dims)
+            .field("task", &self.task)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Options of [`SparseEncoder::preprocess`](crate::SparseEncoder::preprocess).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PreprocessOptions {
+    /// Text laid before every input; none if absent or empty.
+    pub prompt: Option<String>,
+    /// Route of a router, usually `query` or `document`.
+    pub task: Option<String>,
+}
+
+impl PreprocessOptions {
+    /// Sets the text laid before every input.
+    pub fn with_prompt(mut self, prompt: impl Into<String>) -> Self {
+        self.prompt = Some(prompt.into());
+        self
+    }
+
+    /// Chooses the route of a router.
+    pub fn with_task(mut self, task: impl Into<String>) -> Self {
+        self.task = Some(task.into());
+        self
+    }
+}
+
+/// Options of [`SparseEncoder::from_pretrained_with`](crate::SparseEncoder::from_pretrained_with). What is absent is taken
+/// from the model's files.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LoadOptions {
+    /// Prompts by name; they win over those of the model.
+    pub prompts: Vec<(String, String)>,
+    /// Prompt used by `encode` when none is asked for.
+    pub default_prompt_name: Option<String>,
+    /// Longest text in tokens, special ones included.
+    pub max_seq_length: Option<usize>,
+    /// Largest number of active dimensions per text.
+    pub max_active_dims: Option<usize>,
+    /// How two embeddings are compared.
+    pub similarity_fn: Option<sparse_index::SimilarityFunction>,
+}

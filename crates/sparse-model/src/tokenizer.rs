@@ -1,0 +1,246 @@
+//! Text to token ids.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use serde_json::{Map, Value, json};
+use tokenizers::{EncodeInput, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
+
+use crate::pretrained::{DirectoryWriter, read_json, read_object, to_pretty};
+use crate::{Error, PackedTokens, Result};
+
+/// The tokenizer of a module, with its files.
+///
+/// `tokenizer.json` and `tokenizer_config.json` are kept as they were read; only the length limit is written anew.
+#[derive(Clone)]
+pub(crate) struct TextTokenizer {
+    tokenizer: Arc<Tokenizer>,
+    /// `tokenizer.json` as it was read.
+    raw: Arc<Vec<u8>>,
+    config: Map<String, Value>,
+    max_length: Option<usize>,
+    changed: bool,
+}
+
+impl std::fmt::Debug for TextTokenizer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("TextTokenizer")
+            .field("vocab_size", &self.vocab_size())
+            .field("max_length", &self.max_length)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a directory says about text length and case besides its tokenizer files.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct TokenizerSettings {
+    /// Positions that the backbone has, where they are limited.
+    pub(crate) max_positions: Option<usize>,
+    /// `max_seq_length` of an old directory.
+    pub(crate) max_seq_length: Option<usize>,
+    /// `do_lower_case` of an old directory.
+    pub(crate) lower_case: bool,
+}
+
+impl TextTokenizer {
+    /// Reads a directory's `tokenizer.json` and `tokenizer_config.json`.
+    pub(crate) fn load(directory: &Path, settings: TokenizerSettings) -> Result<Self> {
+        let path = directory.join("tokenizer.json");
+        if !path.exists() {
+            return Err(Error::MissingFile { path, needed_for: "it holds the tokenizer" });
+        }
+        let raw = std::fs::read(&path).map_err(|source| Error::read(&path, source))?;
+        // The file is parsed twice, so that a plain JSON error names its line.
+        let _: serde::de::IgnoredAny = read_json(&path, "")?;
+        let mut tokenizer = Tokenizer::from_bytes(&raw).map_err(|error| Error::tokenizer(&path, error))?;
+        tokenizer.with_padding(None);
+        if settings.lower_case {
+            lower_case(&mut tokenizer, &path)?;
+        }
+        let config_path = directory.join("tokenizer_config.json");
+        let config = if config_path.exists() { read_object(&config_path, "")? } else { Map::new() };
+
+        let declared = config.get("model_max_length").and_then(Value::as_f64);
+        // A model without a limit writes 1e30.
+        let declared = declared.filter(|length| (1.0..1e9).contains(length)).map(|length| length as usize);
+        let limit = settings.max_seq_length.or(declared);
+        let max_length = match (limit, settings.max_positions) {
+            (Some(limit), Some(positions)) => Some(limit.min(positions)),
+            (limit, positions) => limit.or(positions),
+        };
+        let changed = max_length != declared || settings.lower_case;
+        let mut this = Self { tokenizer: Arc::new(tokenizer), raw: Arc::new(raw), config, max_length: None, changed: false };
+        this.limit(max_length, &path)?;
+        this.changed = changed;
+        Ok(this)
+    }
+
+    /// Longest text in tokens, special ones included.
+    pub(crate) fn max_length(&self) -> Option<usize> {
+        self.max_length
+    }
+
+    /// Changes the longest length.
+    pub(crate) fn set_max_length(&mut self, max_length: usize) -> Result<()> {
+        self.limit(Some(max_length), &PathBuf::from("max_seq_length"))?;
+        self.changed = true;
+        Ok(())
+    }
+
+    fn limit(&mut self, max_length: Option<usize>, path: &Path) -> Result<()> {
+        let special = self.special_tokens_added(true);
+        if let Some(length) = max_length
+            && length <= special
+        {
+            let problem = format!("a maximum length of {length} leaves no room beside {special} special tokens");
+            return Err(Error::tokenizer(path, problem));
+        }
+        let truncation = max_length.map(|max_length| TruncationParams {
+            direction: match self.config.get("truncation_side").and_then(Value::as_str) {
+                Some("left") => TruncationDirection::Left,
+                _ => TruncationDirection::Right,
+            },
+            max_length,
+            strategy: TruncationStrategy::LongestFirst,
+            stride: 0,
+        });
+        Arc::make_mut(&mut self.tokenizer).with_truncation(truncation).map_err(|error| Error::tokenizer(path, error))?;
+        self.max_length = max_length;
+        Ok(())
+    }
+
+    /// Tokens that the post-processor adds to a pair of texts, or to one.
+    pub(crate) fn special_tokens_added(&self, pair: bool) -> usize {
+        use tokenizers::PostProcessor;
+        self.tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(pair))
+    }
+
+    /// Number of tokens, added ones included.
+    pub(crate) fn vocab_size(&self) -> usize {
+        self.tokenizer.get_vocab_size(true)
+    }
+
+    /// One more than the largest token id: what an embedding table must have rows for.
+    pub(crate) fn n_ids(&self) -> usize {
+        self.tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
+    }
+
+    /// The vocabulary's own string for an id, such as `##ing`.
+    pub(crate) fn token(&self, id: u32) -> Option<String> {
+        self.tokenizer.id_to_token(id)
+    }
+
+    /// The id of a token string.
+    pub(crate) fn id(&self, token: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(token)
+    }
+
+    /// The string of a special token, such as `unk_token`, as the configuration names it.
+    pub(crate) fn special_token(&self, name: &str) -> Option<&str> {
+        match self.config.get(name)? {
+            Value::String(token) => Some(token),
+            Value::Object(token) => token.get("content")?.as_str(),
+            _ => None,
+        }
+    }
+
+    /// A value of `tokenizer_config.json`.
+    pub(crate) fn setting(&self, name: &str) -> Option<&Value> {
+        self.config.get(name)
+    }
+
+    /// Tokenizes texts, in parallel, with a prompt before each.
+    pub(crate) fn pack<S: AsRef<str> + Sync>(&self, texts: &[S], prompt: Option<&str>, special_tokens: bool) -> Result<PackedTokens> {
+        let prompt = prompt.unwrap_or_default();
+        let rows: Vec<_> = texts
+            .par_iter()
+            .enumerate()
+            .map(|(index, text)| {
+                let text = text.as_ref();
+                let input: EncodeInput<'_> = if prompt.is_empty() { text.into() } else { format!("{prompt}{text}").into() };
+                self.encode(index, input, special_tokens)
+            })
+            .collect::<Result<_>>()?;
+        let prompt_length = if prompt.is_empty() { 0 } else { self.prompt_length(prompt, special_tokens)? };
+        Ok(PackedTokens::from_rows(&rows, None, prompt_length))
+    }
+
+    /// Tokenizes pairs of texts, the prompt before the first of each.
+    pub(crate) fn pack_pairs<S: AsRef<str> + Sync>(&self, pairs: &[(S, S)], prompt: Option<&str>) -> Result<PackedTokens> {
+        let prompt = prompt.unwrap_or_default();
+        let rows: Vec<_> = pairs
+            .par_iter()
+            .enumerate()
+            .map(|(index, (first, second))| {
+                self.encode(index, (format!("{prompt}{}", first.as_ref()), second.as_ref().to_string()).into(), true)
+            })
+            .collect::<Result<_>>()?;
+        let prompt_length = if prompt.is_empty() { 0 } else { self.prompt_length(prompt, true)? };
+        Ok(PackedTokens::from_rows(&rows, None, prompt_length))
+    }
+
+    fn encode(&self, index: usize, input: EncodeInput<'_>, special_tokens: bool) -> Result<(Vec<i32>, Vec<i32>)> {
+        let encoding = self
+            .tokenizer
+            .encode_fast(input, special_tokens)
+            .map_err(|error| Error::Tokenize { index, problem: error.to_string() })?;
+        let as_i32 = |ids: &[u32]| ids.iter().map(|&id| id as i32).collect();
+        Ok((as_i32(encoding.get_ids()), as_i32(encoding.get_type_ids())))
+    }
+
+    /// Tokens of the prompt alone, less a special token at its end.
+    fn prompt_length(&self, prompt: &str, special_tokens: bool) -> Result<usize> {
+        let encoding = self
+            .tokenizer
+            .encode_fast(prompt, special_tokens)
+            .map_err(|error| Error::Tokenize { index: 0, problem: error.to_string() })?;
+        let ends_special = encoding.get_special_tokens_mask().last() == Some(&1);
+        Ok(encoding.len() - usize::from(ends_special))
+    }
+
+    /// Writes the two files into `directory` below the writer's.
+    pub(crate) fn save(&self, writer: &DirectoryWriter, directory: &str) -> Result<()> {
+        let at = |name: &str| if directory.is_empty() { name.to_string() } else { format!("{directory}/{name}") };
+        if !self.changed {
+            writer.write(&at("tokenizer.json"), &self.raw)?;
+        } else {
+            let mut document: Map<String, Value> = serde_json::from_slice(&self.raw)
+                .map_err(|source| Error::Json { path: PathBuf::from("tokenizer.json"), source })?;
+            if let Some(max_length) = self.max_length
+                && let Some(Value::Object(truncation)) = document.get_mut("truncation")
+            {
+                truncation.insert("max_length".to_string(), json!(max_length));
+            }
+            if let Some(normalizer) = self.tokenizer.get_normalizer() {
+                document.insert("normalizer".to_string(), json!(normalizer));
+            }
+            writer.write(&at("tokenizer.json"), &to_pretty(&document, 2))?;
+        }
+        let mut config = self.config.clone();
+        if let Some(max_length) = self.max_length {
+            for key in ["max_length", "model_max_length"] {
+                if key == "model_max_length" || config.contains_key(key) {
+                    config.insert(key.to_string(), json!(max_length));
+                }
+            }
+        }
+        let mut text = to_pretty(&config, 2);
+        text.push(b'\n');
+        writer.write(&at("tokenizer_config.json"), &text)
+    }
+}
+
+fn lower_case(tokenizer: &mut Tokenizer, path: &Path) -> Result<()> {
+    use tokenizers::NormalizerWrapper;
+    use tokenizers::normalizers::{Lowercase, Sequence};
+    let lower = NormalizerWrapper::from(Lowercase);
+    let normalizer = match tokenizer.get_normalizer().cloned() {
+        Some(NormalizerWrapper::BertNormalizer(normalizer)) if normalizer.lowercase => return Ok(()),
+        Some(other) => Sequence::new(vec![lower, other]).into(),
+        None => lower,
+    };
+    tokenizer.with_normalizer(Some(normalizer)).map_err(|error| Error::tokenizer(path, error))?;
+    Ok(())
+}
