@@ -38,7 +38,7 @@ impl Sparsity {
 pub struct ActiveCounts {
     n_rows: usize,
     nnz: usize,
-    counts: Vec<u64>,
+    counts: Vec<usize>,
 }
 
 impl ActiveCounts {
@@ -73,6 +73,11 @@ impl ActiveCounts {
     /// Number of vectors counted.
     pub fn n_rows(&self) -> usize {
         self.n_rows
+    }
+
+    /// In how many vectors each dimension is active.
+    pub fn counts(&self) -> &[usize] {
+        &self.counts
     }
 
     /// Statistics of all vectors counted.

@@ -1,4 +1,5 @@
 //! The index finds what comparing everything finds, from memory and from a file.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use proptest::prelude::*;
 use sparse_index::{

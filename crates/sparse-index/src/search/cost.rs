@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::InvertedIndex;
+use crate::search::Block;
 
 /// Size of an index, and the lengths of its posting lists.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -37,7 +38,15 @@ impl InvertedIndex {
 
     /// Size of the index, and the lengths of its posting lists.
     pub fn cost(&self) -> IndexCost {
-        let mut lengths = self.list_lengths();
+        let n_bytes = self.blocks().iter().map(Block::n_bytes).sum();
+        IndexCost::new(self.n_documents(), &self.list_lengths(), n_bytes)
+    }
+}
+
+impl IndexCost {
+    /// Puts the figures together from the length of every posting list.
+    pub fn new(n_documents: usize, list_lengths: &[usize], n_bytes: usize) -> Self {
+        let mut lengths = list_lengths.to_vec();
         lengths.retain(|&length| length > 0);
         lengths.sort_unstable();
         let n_postings = lengths.iter().sum::<usize>();
@@ -45,11 +54,11 @@ impl InvertedIndex {
             0 => 0,
             n_lists => lengths[(n_lists * percent).div_ceil(100) - 1],
         };
-        IndexCost {
-            n_documents: self.n_documents(),
+        Self {
+            n_documents,
             n_lists: lengths.len(),
             n_postings,
-            n_bytes: self.blocks().iter().map(|block| block.n_bytes()).sum(),
+            n_bytes,
             mean_list_length: n_postings as f64 / lengths.len().max(1) as f64,
             list_length_percentiles: [at(50), at(90), at(99)],
             longest_list: at(100),

@@ -1,0 +1,23 @@
+//! Figures that say how good a sparse encoder is, and what it costs.
+//!
+//! An [`Evaluator`] takes an encoder and returns [`Metrics`] under the reference's names: [`InformationRetrievalEvaluator`]
+//! searches a corpus. The figures themselves are pure functions in [`metric`]; [`Bm25`] is the lexical baseline on the same data.
+//!
+//! This crate never updates a weight, and reads only its own small formats of evaluation data.
+
+mod config;
+mod csv;
+mod error;
+mod evaluator;
+pub mod metric;
+mod metrics;
+mod retrieval;
+
+pub use config::EvaluatorConfig;
+pub use error::{Error, Result};
+pub use evaluator::{
+    EvaluationProgress, EvaluationRun, Evaluator, InformationRetrievalConfig,
+    InformationRetrievalEvaluator, RetrievalReport, SearchCost,
+};
+pub use metrics::Metrics;
+pub use retrieval::{Bm25, Collection, Cutoffs, Ranker, RetrievalFiles, RetrievalRun};

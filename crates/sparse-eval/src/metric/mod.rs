@@ -1,0 +1,4 @@
+//! Figures as pure functions.
+
+pub mod ranking;
+pub mod reranking;
