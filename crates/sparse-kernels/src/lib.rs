@@ -28,12 +28,14 @@
 
 mod activation;
 mod attention;
+mod cpu;
 mod dropout;
 mod embedding;
 mod layer_norm;
 mod lexical_head;
 mod linear;
 pub mod optimizer;
+mod plain;
 mod random;
 mod rows;
 

@@ -36,7 +36,9 @@ impl RandomStream {
     /// The stream number `index` below this one: a step, a layer, a text.
     #[must_use]
     pub fn derive_index(self, index: u64) -> Self {
-        Self(mix(self.0.rotate_left(17) ^ mix(index ^ 0xa076_1d64_78bd_642f)))
+        Self(mix(
+            self.0.rotate_left(17) ^ mix(index ^ 0xa076_1d64_78bd_642f)
+        ))
     }
 
     /// The key: two streams with equal keys give equal numbers.
@@ -46,7 +48,9 @@ impl RandomStream {
 
     /// 64 random bits at `counter`.
     pub fn value(self, counter: u64) -> u64 {
-        mix(self.0.wrapping_add(counter.wrapping_add(1).wrapping_mul(GOLDEN_RATIO)))
+        mix(self
+            .0
+            .wrapping_add(counter.wrapping_add(1).wrapping_mul(GOLDEN_RATIO)))
     }
 
     /// A number uniform in `[0, 1)` at `counter`, in steps of 2⁻⁵³.
@@ -79,7 +83,9 @@ mod tests {
     fn uniform_numbers_have_the_mean_and_spread_of_a_uniform_distribution() {
         let stream = RandomStream::new(1).derive("test");
         let n = 100_000;
-        let (sum, squares) = (0..n).map(|i| stream.uniform(i)).fold((0.0, 0.0), |(s, q), x| (s + x, q + x * x));
+        let (sum, squares) = (0..n)
+            .map(|i| stream.uniform(i))
+            .fold((0.0, 0.0), |(s, q), x| (s + x, q + x * x));
         let mean = sum / n as f64;
         assert!((mean - 0.5).abs() < 5e-3, "mean {mean}");
         assert!((squares / n as f64 - mean * mean - 1.0 / 12.0).abs() < 2e-3);
@@ -89,15 +95,22 @@ mod tests {
     fn normal_numbers_have_mean_zero_and_variance_one() {
         let stream = RandomStream::new(2);
         let n = 100_000;
-        let (sum, squares) = (0..n).map(|i| stream.normal(i)).fold((0.0, 0.0), |(s, q), x| (s + x, q + x * x));
+        let (sum, squares) = (0..n)
+            .map(|i| stream.normal(i))
+            .fold((0.0, 0.0), |(s, q), x| (s + x, q + x * x));
         assert!((sum / n as f64).abs() < 0.015);
         assert!((squares / n as f64 - 1.0).abs() < 0.02);
     }
 
     #[test]
     fn neighbouring_keys_give_unrelated_numbers() {
-        let (a, b) = (RandomStream::new(0).derive_index(0), RandomStream::new(0).derive_index(1));
-        let equal_bits: u32 = (0..1000).map(|i| (!(a.value(i) ^ b.value(i))).count_ones()).sum();
+        let (a, b) = (
+            RandomStream::new(0).derive_index(0),
+            RandomStream::new(0).derive_index(1),
+        );
+        let equal_bits: u32 = (0..1000)
+            .map(|i| (!(a.value(i) ^ b.value(i))).count_ones())
+            .sum();
         assert!((f64::from(equal_bits) / 64_000.0 - 0.5).abs() < 0.01);
     }
 }

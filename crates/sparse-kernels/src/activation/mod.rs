@@ -25,7 +25,8 @@ impl HiddenActivation {
         match self {
             Self::Gelu => activation::gelu(x),
             Self::GeluNew => {
-                let inner = (x.clone().powi_scalar(3) * 0.044715 + x.clone()) * (2.0 / std::f64::consts::PI).sqrt();
+                let inner = (x.clone().powi_scalar(3) * 0.044715 + x.clone())
+                    * (2.0 / std::f64::consts::PI).sqrt();
                 x * 0.5 * (inner.tanh() + 1.0)
             }
             Self::Relu => activation::relu(x),

@@ -21,7 +21,12 @@ pub struct AttentionOptions {
 impl AttentionOptions {
     /// Plain attention with this factor on the scores.
     pub fn new(scale: f32) -> Self {
-        Self { scale, dropout: None, local_window: None, relative_bias: None }
+        Self {
+            scale,
+            dropout: None,
+            local_window: None,
+            relative_bias: None,
+        }
     }
 }
 
@@ -50,10 +55,17 @@ pub fn packed_attention(
     let [_, width] = query.dims();
     let d_head = width / n_heads;
     let mut outputs = Vec::new();
-    for (row, range) in rows.ranges().enumerate().filter(|(_, range)| !range.is_empty()) {
+    for (row, range) in rows
+        .ranges()
+        .enumerate()
+        .filter(|(_, range)| !range.is_empty())
+    {
         let length = range.len();
         let heads = |x: &Tensor<2>| {
-            x.clone().narrow(0, range.start, length).reshape([length, n_heads, d_head]).swap_dims(0, 1)
+            x.clone()
+                .narrow(0, range.start, length)
+                .reshape([length, n_heads, d_head])
+                .swap_dims(0, 1)
         };
         let mut scores = heads(&query).matmul(heads(&key).swap_dims(1, 2)) * options.scale;
         if let Some(bias) = &options.relative_bias {
@@ -61,20 +73,46 @@ pub fn packed_attention(
             let distances: Vec<i32> = (0..length)
                 .flat_map(|i| (0..length).map(move |j| (j + reach - 1 - i) as i32))
                 .collect();
-            let distances = Tensor::<1, Int>::from_data(TensorData::new(distances, [length * length]), &device);
-            scores = scores + bias.clone().select(1, distances).reshape([n_heads, length, length]);
+            let distances =
+                Tensor::<1, Int>::from_data(TensorData::new(distances, [length * length]), &device);
+            scores = scores
+                + bias
+                    .clone()
+                    .select(1, distances)
+                    .reshape([n_heads, length, length]);
         }
         if let Some(window) = options.local_window {
             let blocked: Vec<f32> = (0..length)
-                .flat_map(|i| (0..length).map(move |j| if i.abs_diff(j) <= window { 0.0 } else { f32::NEG_INFINITY }))
+                .flat_map(|i| {
+                    (0..length).map(move |j| {
+                        if i.abs_diff(j) <= window {
+                            0.0
+                        } else {
+                            f32::NEG_INFINITY
+                        }
+                    })
+                })
                 .collect();
-            scores = scores + Tensor::<3>::from_data(TensorData::new(blocked, [1, length, length]), &device);
+            scores = scores
+                + Tensor::<3>::from_data(TensorData::new(blocked, [1, length, length]), &device);
         }
         let probabilities = softmax(scores, 2);
-        let mask = options.dropout.map(|dropout| Dropout { stream: dropout.stream.derive_index(row as u64), ..dropout });
-        let probabilities = dropout(probabilities.reshape([n_heads * length, length]), mask.as_ref());
-        let y = probabilities.reshape([n_heads, length, length]).matmul(heads(&value));
+        let mask = options.dropout.map(|dropout| Dropout {
+            stream: dropout.stream.derive_index(row as u64),
+            ..dropout
+        });
+        let probabilities = dropout(
+            probabilities.reshape([n_heads * length, length]),
+            mask.as_ref(),
+        );
+        let y = probabilities
+            .reshape([n_heads, length, length])
+            .matmul(heads(&value));
         outputs.push(y.swap_dims(0, 1).reshape([length, width]));
     }
-    if outputs.is_empty() { query } else { Tensor::cat(outputs, 0) }
+    if outputs.is_empty() {
+        query
+    } else {
+        Tensor::cat(outputs, 0)
+    }
 }

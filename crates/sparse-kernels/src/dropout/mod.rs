@@ -29,6 +29,10 @@ pub fn dropout(x: Tensor<2>, dropout: Option<&Dropout>) -> Tensor<2> {
 impl Dropout {
     /// What element `index` is multiplied by: 0 or `1 / (1 − rate)`.
     fn factor(&self, index: usize) -> f32 {
-        if self.stream.uniform(index as u64) < f64::from(self.rate) { 0.0 } else { 1.0 / (1.0 - self.rate) }
+        if self.stream.uniform(index as u64) < f64::from(self.rate) {
+            0.0
+        } else {
+            1.0 / (1.0 - self.rate)
+        }
     }
 }

@@ -1,9 +1,20 @@
 //! The lexical head: hidden states to one sparse vector per text.
 
-use burn::tensor::{Tensor, activation::relu};
+mod autodiff;
+mod flex;
+mod plain;
+#[cfg(test)]
+mod tests;
+
+use burn::backend::{
+    Backend, Dispatch, ExtensionType, Flex, backend_extension,
+    tensor::{FloatTensor, IntTensor},
+};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::RowOffsets;
+use crate::plain::{OptionalTensor, optional};
 
 /// How the tokens of a text become one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -54,30 +65,93 @@ pub fn lexical_head(
     pooling: PoolingStrategy,
     activation: Activation,
 ) -> Tensor<2> {
-    let device = hidden.device();
-    let [vocab_size, _] = weight.dims();
-    let weight = weight.transpose();
-    let vectors = rows.ranges().map(|range| {
-        if range.is_empty() {
-            return Tensor::zeros([1, vocab_size], &device);
-        }
-        let logits = hidden.clone().narrow(0, range.start, range.len()).matmul(weight.clone());
-        let logits = match &bias {
-            Some(bias) => logits + bias.clone().unsqueeze(),
-            None => logits,
-        };
-        match pooling {
-            PoolingStrategy::Max => activate(logits.max_dim(0), activation),
-            PoolingStrategy::Sum => activate(logits, activation).sum_dim(0),
-        }
-    });
-    Tensor::cat(vectors.collect(), 0)
+    let [n_tokens, d_model] = hidden.dims();
+    let [vocab_size, d_weight] = weight.dims();
+    assert_eq!(n_tokens, rows.total(), "one hidden state per packed token");
+    assert_eq!(
+        d_model, d_weight,
+        "hidden states as wide as the weight's rows"
+    );
+    if let Some(bias) = &bias {
+        assert_eq!(bias.dims(), [vocab_size], "one bias per vocabulary entry");
+    }
+    let pooled = <Dispatch as LexicalHead>::lexical_head(
+        hidden.into_dispatch(),
+        weight.into_dispatch(),
+        optional(bias),
+        rows.clone(),
+        HeadOptions {
+            pooling,
+            activation,
+        },
+    );
+    Tensor::from_dispatch(pooled.scores)
 }
 
-fn activate(logits: Tensor<2>, activation: Activation) -> Tensor<2> {
-    let weights = relu(logits).log1p();
-    match activation {
-        Activation::Relu => weights,
-        Activation::Log1pRelu => weights.log1p(),
+/// Settings of a head.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeadOptions {
+    pub(crate) pooling: PoolingStrategy,
+    pub(crate) activation: Activation,
+}
+
+/// What the forward pass gives: vectors, and what the backward pass needs beside them.
+#[derive(ExtensionType, Debug, Clone)]
+pub(crate) struct Pooled<B: Backend> {
+    /// `[n_rows, vocab_size]`
+    pub(crate) scores: FloatTensor<B>,
+    /// `[n_rows, vocab_size]`, for maxima: which token of the text was the first with the largest logit; else `[1]`.
+    pub(crate) positions: IntTensor<B>,
+}
+
+/// Gradients of a head's arguments, in their shapes.
+#[derive(ExtensionType, Debug, Clone)]
+pub(crate) struct HeadGradients<B: Backend> {
+    pub(crate) hidden: FloatTensor<B>,
+    pub(crate) weight: FloatTensor<B>,
+    pub(crate) bias: FloatTensor<B>,
+}
+
+/// The operation, per backend.
+#[backend_extension(
+    Flex,
+    Cube: cfg(feature = "cube"),
+    LibTorch: cfg(feature = "tch"),
+    Autodiff
+)]
+pub(crate) trait LexicalHead: Backend {
+    /// Forward pass; shapes as in [`lexical_head`].
+    fn lexical_head(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: OptionalTensor<Self>,
+        rows: RowOffsets,
+        options: HeadOptions,
+    ) -> Pooled<Self> {
+        plain::forward::<Self>(hidden, weight, bias, &rows, options)
+    }
+
+    /// Gradients of the arguments, given the output, what was saved with it and its gradient.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the arguments of the forward pass, its results and a gradient"
+    )]
+    fn lexical_head_backward(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: OptionalTensor<Self>,
+        rows: RowOffsets,
+        options: HeadOptions,
+        #[extension_type] pooled: Pooled<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> HeadGradients<Self> {
+        plain::backward::<Self>(hidden, weight, bias, &rows, options, pooled, gradient)
     }
 }
+
+#[cfg(feature = "cube")]
+impl LexicalHead for burn::backend::Cube {}
+
+#[cfg(feature = "tch")]
+#[allow(deprecated, reason = "deprecated by Burn, offered for comparison runs")]
+impl LexicalHead for burn::backend::LibTorch {}

@@ -33,7 +33,10 @@ pub struct AdamWState<const D: usize> {
 impl<const D: usize> AdamWState<D> {
     /// The moments before the first update: zeros of the parameter's shape.
     pub fn zeros_like(parameter: &Tensor<D>) -> Self {
-        Self { first_moment: parameter.zeros_like(), second_moment: parameter.zeros_like() }
+        Self {
+            first_moment: parameter.zeros_like(),
+            second_moment: parameter.zeros_like(),
+        }
     }
 }
 
@@ -56,15 +59,30 @@ pub fn adamw<const D: usize>(
     state: AdamWState<D>,
     settings: &AdamWStep,
 ) -> (Tensor<D>, AdamWState<D>) {
-    let AdamWStep { learning_rate, beta_1, beta_2, epsilon, weight_decay, step, gradient_scale } = *settings;
+    let AdamWStep {
+        learning_rate,
+        beta_1,
+        beta_2,
+        epsilon,
+        weight_decay,
+        step,
+        gradient_scale,
+    } = *settings;
     let gradient = gradient * gradient_scale;
     let first_moment = state.first_moment * beta_1 + gradient.clone() * (1.0 - beta_1);
     let second_moment = state.second_moment * beta_2 + gradient.square() * (1.0 - beta_2);
     let step = step as f64;
     let step_size = learning_rate / (1.0 - beta_1.powf(step));
     let root = second_moment.clone().sqrt() / (1.0 - beta_2.powf(step)).sqrt() + epsilon;
-    let parameter = parameter * (1.0 - learning_rate * weight_decay) - first_moment.clone() / root * step_size;
-    (parameter, AdamWState { first_moment, second_moment })
+    let parameter =
+        parameter * (1.0 - learning_rate * weight_decay) - first_moment.clone() / root * step_size;
+    (
+        parameter,
+        AdamWState {
+            first_moment,
+            second_moment,
+        },
+    )
 }
 
 /// Sum of the squares of all elements, for the gradient norm. Reads back.

@@ -1,0 +1,57 @@
+//! What the Flex bodies share: views of tensors, matrix products, vectorized loops.
+
+pub(crate) mod math;
+pub(crate) mod matrix;
+pub(crate) mod rowsum;
+pub(crate) mod shared;
+pub(crate) mod simd;
+
+use burn::tensor::{DType, TensorData};
+use burn_flex::FlexTensor;
+
+pub(crate) use matrix::{Matrix, MatrixMut, gemm};
+pub(crate) use shared::Shared;
+
+/// Whether a fast body can take these tensors: they are in f32. Others go through the default body.
+pub(crate) fn all_f32(tensors: &[&FlexTensor]) -> bool {
+    tensors.iter().all(|tensor| tensor.dtype() == DType::F32)
+}
+
+/// A contiguous f32 tensor, borrowed or copied together on the way.
+#[derive(Debug)]
+pub(crate) struct Floats(FlexTensor);
+
+impl Floats {
+    /// Copies only if the tensor is a view with gaps.
+    pub(crate) fn of(tensor: &FlexTensor) -> Self {
+        Self(tensor.to_contiguous())
+    }
+
+    /// Sizes of a matrix.
+    pub(crate) fn dims2(&self) -> [usize; 2] {
+        let shape = self.0.layout().shape();
+        [shape[0], shape[1]]
+    }
+
+    /// The whole as a row-major matrix.
+    pub(crate) fn matrix(&self) -> Matrix<'_> {
+        let [n_rows, n_cols] = self.dims2();
+        Matrix::new(self, n_rows, n_cols)
+    }
+}
+
+impl std::ops::Deref for Floats {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        self.0.storage::<f32>()
+    }
+}
+
+/// A tensor that takes the vector over without copying.
+pub(crate) fn tensor<E: burn::tensor::Element>(values: Vec<E>, shape: &[usize]) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape.to_vec()))
+}
+
+/// Number of elements that a task should have at least, so that starting it does not show.
+pub(crate) const TASK_ELEMENTS: usize = 1 << 14;
