@@ -1,0 +1,250 @@
+//! One data set as a configuration file describes it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result, list_names};
+use crate::lookup::{Lookup, resolve_ids};
+use crate::retrieval::Retrieval;
+use crate::source::{Format, ReadOptions, SplitFiles, canonical_split, query, read_files, resolve};
+use crate::split::SplitExpression;
+use crate::table::Table;
+
+/// One path, or several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Paths {
+    /// A file, a directory or a pattern such as `data/*.parquet`.
+    One(String),
+    /// Several of these, read in this order.
+    Many(Vec<String>),
+}
+
+impl Paths {
+    fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(path) => std::slice::from_ref(path),
+            Self::Many(paths) => paths,
+        }
+    }
+}
+
+impl From<&str> for Paths {
+    fn from(path: &str) -> Self {
+        Self::One(path.to_owned())
+    }
+}
+
+/// Where a data set comes from and what is taken from it: a `[[train_dataset]]` table of a training file.
+///
+/// The steps are taken in this order: read, cut by `split`, replace ids through `lookups`, ask `sql`, choose `columns`.
+///
+/// # Example
+///
+/// ```no_run
+/// use sparse_data::{DatasetConfig, Table};
+///
+/// let config = DatasetConfig {
+///     path: Some("data/nq/*.parquet".into()),
+///     split: Some("train[:1000]".to_owned()),
+///     columns: Some(vec!["query".to_owned(), "answer".to_owned()]),
+///     ..DatasetConfig::default()
+/// };
+/// let table = Table::load(&config)?;
+/// # Ok::<(), sparse_data::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatasetConfig {
+    /// Name by which losses, prompts and logs refer to the data set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Files: CSV, TSV, JSON, Parquet, Arrow or text, by the endings of their names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<Paths>,
+    /// A folder with `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`, taken as (query, document) pairs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retrieval: Option<PathBuf>,
+    /// Format of the files where their names do not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+    /// Character between the cells of CSV and TSV files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<char>,
+    /// Splits and slices of them, in the language of [`SplitExpression`]; `train` of a retrieval folder if missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
+    /// Columns of ids, and the files in which their texts are.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub lookups: BTreeMap<String, Lookup>,
+    /// A query in SQL; the table is called `data`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sql: Option<String>,
+    /// Columns to train on, in order: query, positive, negatives; and the label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<String>>,
+}
+
+impl DatasetConfig {
+    /// Checks what can be checked without a file.
+    ///
+    /// # Errors
+    ///
+    /// If not exactly one source is given, settings contradict each other, or the split can't be parsed.
+    pub fn validate(&self) -> Result<()> {
+        let setting = |key, problem: &str| {
+            Err(Error::Setting {
+                key,
+                problem: problem.to_owned(),
+            })
+        };
+        match (&self.path, &self.retrieval) {
+            (None, None) => return setting("path", "is missing: a data set needs `path` or `retrieval`"),
+            (Some(_), Some(_)) => return setting("path", "and `retrieval` can't both be given"),
+            (Some(paths), None) if paths.as_slice().is_empty() => return setting("path", "is an empty list"),
+            _ => {}
+        }
+        if self.retrieval.is_some() {
+            if self.format.is_some() || self.delimiter.is_some() {
+                return setting("format", "and `delimiter` belong to `path`, not to `retrieval`");
+            }
+            if !self.lookups.is_empty() {
+                return setting("lookups", "belong to `path`; a retrieval folder is joined by itself");
+            }
+        }
+        if self.columns.as_ref().is_some_and(Vec::is_empty) {
+            return setting("columns", "is an empty list");
+        }
+        if self.delimiter.is_some_and(|delimiter| !delimiter.is_ascii() || matches!(delimiter, '"' | '\n' | '\r')) {
+            return setting("delimiter", "must be one ASCII character, neither a quote nor a line end");
+        }
+        self.split_expression()?;
+        Ok(())
+    }
+
+    fn split_expression(&self) -> Result<Option<SplitExpression>> {
+        self.split.as_deref().map(str::parse).transpose()
+    }
+
+    /// Reads the rows of the splits that are asked for.
+    fn read(&self) -> Result<Table> {
+        let split = self.split_expression()?;
+        if let Some(folder) = &self.retrieval {
+            let split = split.map_or_else(|| "train".parse(), Ok)?;
+            let retrieval = Retrieval::open(folder)?;
+            let known = retrieval.splits()?;
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            split.check_names(&folder.display().to_string(), &known)?;
+            return concatenate_splits(&split, |name| retrieval.training_pairs(name));
+        }
+        let paths = self.path.as_ref().map_or(&[][..], Paths::as_slice);
+        let splits = resolve(paths)?;
+        let place = paths.join(", ");
+        // The columns can be left in the file only if nothing else looks at them.
+        let untouched = self.sql.is_none() && self.lookups.is_empty();
+        let options = ReadOptions {
+            format: self.format,
+            delimiter: self.delimiter.and_then(|delimiter| u8::try_from(delimiter).ok()),
+            columns: self.columns.clone().filter(|_| untouched),
+        };
+        let known: Vec<&str> = splits.iter().map(|split| split.name.as_str()).collect();
+        let Some(split) = split else {
+            return match splits.as_slice() {
+                [SplitFiles { files, .. }] => read_files(files, &options),
+                _ => Err(Error::Setting {
+                    key: "split",
+                    problem: format!("is missing: `{place}` has the splits {}", list_names(known)),
+                }),
+            };
+        };
+        let split = split.with_names(canonical_split, &known);
+        split.check_names(&place, &known)?;
+        concatenate_splits(&split, |name| {
+            let files = splits.iter().filter(|split| split.name == name).flat_map(|split| &split.files);
+            read_files(&files.collect::<Vec<_>>(), &options)
+        })
+    }
+}
+
+fn concatenate_splits(split: &SplitExpression, read: impl Fn(&str) -> Result<Table>) -> Result<Table> {
+    let mut tables: BTreeMap<&str, Table> = BTreeMap::new();
+    for name in split.names() {
+        if !tables.contains_key(name) {
+            tables.insert(name, read(name)?);
+        }
+    }
+    let ranges = split.ranges(|name| tables.get(name).map_or(0, Table::num_rows))?;
+    let parts = ranges
+        .into_iter()
+        .map(|(name, range)| {
+            let table = &tables[name];
+            if range == (0..table.num_rows()) {
+                return Ok(table.clone());
+            }
+            table.slice(range)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Table::concatenate(&parts)
+}
+
+impl Table {
+    /// Reads a file, the files of a directory, or those that match a pattern.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such file, it can't be read, or it is malformed; the message names the file, row and column.
+    pub fn read(path: &str) -> Result<Self> {
+        Self::load(&DatasetConfig {
+            path: Some(path.into()),
+            ..DatasetConfig::default()
+        })
+    }
+
+    /// Reads a data set as a configuration describes it.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration is not valid, a file is missing or malformed, a split or a column is not there, the query
+    /// fails, no row is left, or the columns stand in an order that their names contradict (positive before anchor)
+    /// and `columns` does not confirm.
+    pub fn load(config: &DatasetConfig) -> Result<Self> {
+        config.validate()?;
+        let mut table = config.read()?;
+        if let Some(name) = &config.name {
+            table = table.with_name(name);
+        }
+        if !config.lookups.is_empty() {
+            table = resolve_ids(&table, &config.lookups)?;
+        }
+        if let Some(sql) = &config.sql {
+            table = query(&table, sql)?;
+        }
+        if let Some(columns) = &config.columns {
+            table = table.select_columns(columns)?;
+        } else if config.sql.is_none()
+            && let Some(order) = crate::ColumnRoles::from_names(table.column_names()).inverted()
+        {
+            return Err(Error::Columns {
+                place: table.place().to_owned(),
+                problem: format!(
+                    "column `{}` stands before `{}`, and the order decides which is the query; write `columns = {order:?}`, \
+                     or the present order to confirm it",
+                    order[1], order[0]
+                ),
+            });
+        }
+        if table.is_empty() {
+            let problem = match &config.sql {
+                Some(sql) => format!("`sql = \"{sql}\"` leaves no rows"),
+                None => "it has no rows".to_owned(),
+            };
+            return Err(Error::Empty {
+                place: table.place().to_owned(),
+                problem,
+            });
+        }
+        Ok(table)
+    }
+}

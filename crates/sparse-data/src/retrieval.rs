@@ -1,0 +1,231 @@
+//! Retrieval sets: a corpus, queries and relevance judgements in one folder (the layout of BEIR).
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result, list_names, nearest};
+use crate::ids::TextsById;
+use crate::memory::Column;
+use crate::source::{ReadOptions, read_file, require};
+use crate::table::Table;
+
+/// A document that is relevant to a query, by their positions in the folder's files.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Judgement {
+    /// Position of the query.
+    pub query: usize,
+    /// Position of the document.
+    pub document: usize,
+    /// Grade of relevance; 0 says that the document is not relevant.
+    pub score: f64,
+}
+
+/// A folder with `corpus.jsonl` (`_id`, `title`, `text`), `queries.jsonl` (`_id`, `text`) and judgements in
+/// `qrels/<split>.tsv` (`query-id`, `corpus-id`, `score`; the header line may be missing).
+///
+/// The text of a document is `(title + " " + text)` without blanks at the ends
+/// ([Thakur et al., 2021](https://arxiv.org/abs/2104.08663)).
+///
+/// # Example
+///
+/// ```no_run
+/// use sparse_data::Retrieval;
+///
+/// let retrieval = Retrieval::open("data/scifact")?;
+/// let pairs = retrieval.training_pairs("train")?;
+/// assert_eq!(pairs.column_names(), ["query", "document"]);
+/// # Ok::<(), sparse_data::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Retrieval {
+    folder: PathBuf,
+    queries: TextsById,
+    corpus: TextsById,
+}
+
+impl Retrieval {
+    /// Reads corpus and queries.
+    ///
+    /// # Errors
+    ///
+    /// If a file is missing or malformed, an id is repeated, or a text is null.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
+        require(folder)?;
+        let read = |name: &str| -> Result<TextsById> {
+            let path = ["", ".gz", ".zst", ".bz2", ".xz"]
+                .into_iter()
+                .map(|ending| folder.join(format!("{name}{ending}")))
+                .find(|path| path.exists())
+                .unwrap_or_else(|| folder.join(name));
+            let table = read_file(&path, &ReadOptions::default())?;
+            TextsById::new(&path, table, Some("_id"), None)
+        };
+        Ok(Self {
+            folder: folder.to_owned(),
+            queries: read("queries.jsonl")?,
+            corpus: read("corpus.jsonl")?,
+        })
+    }
+
+    /// Number of queries, of all splits together.
+    pub fn num_queries(&self) -> usize {
+        self.queries.len()
+    }
+
+    /// Number of documents.
+    pub fn num_documents(&self) -> usize {
+        self.corpus.len()
+    }
+
+    /// Id of a query.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such query.
+    pub fn query_id(&self, query: usize) -> &str {
+        self.queries.id(query)
+    }
+
+    /// Id of a document.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such document.
+    pub fn document_id(&self, document: usize) -> &str {
+        self.corpus.id(document)
+    }
+
+    /// Text of a query.
+    ///
+    /// # Errors
+    ///
+    /// If the text is null.
+    pub fn query_text(&self, query: usize) -> Result<String> {
+        self.queries.text(query)
+    }
+
+    /// Text of a document: title and text, joined by a blank.
+    ///
+    /// # Errors
+    ///
+    /// If the text is null.
+    pub fn document_text(&self, document: usize) -> Result<String> {
+        self.corpus.text(document)
+    }
+
+    /// Names of the splits that have judgements, sorted.
+    ///
+    /// # Errors
+    ///
+    /// If the folder has no `qrels`.
+    pub fn splits(&self) -> Result<Vec<String>> {
+        let qrels = self.folder.join("qrels");
+        require(&qrels)?;
+        let entries = std::fs::read_dir(&qrels).map_err(|source| Error::Io {
+            path: qrels.clone(),
+            source,
+        })?;
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.strip_suffix(".tsv")?.to_owned()))
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// The judgements of a split, in the order of its file.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such split, or a line is malformed or names an id that does not exist.
+    pub fn judgements(&self, split: &str) -> Result<Vec<Judgement>> {
+        let splits = self.splits()?;
+        if !splits.iter().any(|known| known == split) {
+            return Err(Error::UnknownSplit {
+                place: self.folder.display().to_string(),
+                split: split.to_owned(),
+                nearest: nearest(split, splits.iter().map(String::as_str)),
+                known: list_names(splits.iter().map(String::as_str)),
+            });
+        }
+        let path = self.folder.join("qrels").join(format!("{split}.tsv"));
+        let io_error = |source| Error::Io {
+            path: path.clone(),
+            source,
+        };
+        let mut reader = BufReader::new(std::fs::File::open(&path).map_err(io_error)?);
+        let mut judgements = Vec::new();
+        let mut buffer = Vec::new();
+        let mut line = 0;
+        while reader.read_until(b'\n', &mut buffer).map_err(io_error)? > 0 {
+            line += 1;
+            let parsed = self.judgement(&buffer, line == 1).map_err(|(column, problem)| Error::Malformed {
+                file: path.display().to_string(),
+                row: None,
+                line: Some(line),
+                column: column.map(str::to_owned),
+                problem,
+            })?;
+            judgements.extend(parsed);
+            buffer.clear();
+        }
+        if judgements.is_empty() {
+            return Err(Error::Empty {
+                place: path.display().to_string(),
+                problem: "it has no judgements".to_owned(),
+            });
+        }
+        Ok(judgements)
+    }
+
+    /// One line; none for an empty line and for the header.
+    fn judgement(&self, line: &[u8], may_be_header: bool) -> Result<Option<Judgement>, (Option<&'static str>, String)> {
+        let text = std::str::from_utf8(line).map_err(|_| (None, "is not UTF-8".to_owned()))?;
+        let text = text.trim_end_matches(['\n', '\r']);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let cells: Vec<&str> = text.split('\t').collect();
+        let [query, document, score] = cells.as_slice() else {
+            let problem = format!("has {} cells; expected 3 between tabs: query-id, corpus-id, score", cells.len());
+            return Err((None, problem));
+        };
+        let score: f64 = match score.trim().parse() {
+            Ok(score) if f64::is_finite(score) => score,
+            _ if may_be_header => return Ok(None),
+            _ => return Err((Some("score"), format!("is not a number: `{score}`"))),
+        };
+        let row = |texts: &TextsById, id: &str, column| texts.row(id).ok_or_else(|| (Some(column), texts.unknown(id)));
+        Ok(Some(Judgement {
+            query: row(&self.queries, query, "query-id")?,
+            document: row(&self.corpus, document, "corpus-id")?,
+            score,
+        }))
+    }
+
+    /// The relevant pairs of a split as a table of the columns `query` and `document`, in the order of its file.
+    ///
+    /// # Errors
+    ///
+    /// As [`judgements`](Self::judgements), and if no pair is relevant.
+    pub fn training_pairs(&self, split: &str) -> Result<Table> {
+        let mut judgements = self.judgements(split)?;
+        judgements.retain(|judgement| judgement.score > 0.0);
+        let place = format!("{}/qrels/{split}.tsv", self.folder.display());
+        if judgements.is_empty() {
+            return Err(Error::Empty {
+                place,
+                problem: "no pair has a score above 0".to_owned(),
+            });
+        }
+        let texts = |part: &[Judgement]| -> Result<Table> {
+            let queries: Vec<String> = part.iter().map(|pair| self.query_text(pair.query)).collect::<Result<_>>()?;
+            let documents: Vec<String> = part.iter().map(|pair| self.document_text(pair.document)).collect::<Result<_>>()?;
+            Table::from_columns([("query", Column::from(queries)), ("document", Column::from(documents))])
+        };
+        // In parts, as files are: the offsets of one Arrow array end at 2 GiB of text.
+        const PART: usize = 8192;
+        let parts = judgements.chunks(PART).map(texts).collect::<Result<Vec<_>>>()?;
+        Ok(Table::concatenate(&parts)?.with_place(&place))
+    }
+}

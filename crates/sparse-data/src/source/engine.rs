@@ -1,0 +1,160 @@
+//! DataFusion behind a synchronous door.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::MemTable;
+use datafusion::error::DataFusionError;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use futures::TryStreamExt;
+use tokio::runtime::{Builder, Runtime};
+
+use super::malformed;
+use crate::error::{Error, Result};
+use crate::table::{Chunk, Table, normal_type, normalize, number_chunks};
+
+/// Rows in a batch. Small enough that a chunk's text never nears the 2 GiB that its offsets can count.
+const BATCH_ROWS: usize = 8192;
+
+fn runtime() -> Result<&'static Runtime> {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime);
+    }
+    let runtime = Builder::new_multi_thread()
+        .thread_name("sparse-data")
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Runtime { source })?;
+    Ok(RUNTIME.get_or_init(|| runtime))
+}
+
+/// Runs a future to its end, also when the caller stands in an asynchronous runtime of its own.
+pub(super) fn block_on<T: Send>(future: impl Future<Output = T> + Send) -> Result<T> {
+    let runtime = runtime()?;
+    Ok(std::thread::scope(|scope| {
+        match scope.spawn(|| runtime.block_on(future)).join() {
+            Ok(value) => value,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }))
+}
+
+/// A fresh session whose plans read a file in `partitions` parts.
+pub(super) fn session(partitions: usize) -> SessionContext {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(partitions)
+        .with_batch_size(BATCH_ROWS)
+        .with_collect_statistics(false);
+    config.options_mut().execution.parquet.schema_force_view_types = false;
+    SessionContext::new_with_config(config)
+}
+
+/// Processors to read with.
+pub(super) fn parallelism() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The address of a file, in which no character has a special meaning.
+pub(super) fn file_url(path: &Path) -> Result<String> {
+    let path = std::path::absolute(path).map_err(|source| super::io_error(path, source))?;
+    let mut url = "file://".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => url.push(char::from(*byte)),
+            _ => url.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    Ok(url)
+}
+
+/// The ending of a file's name, which DataFusion insists on comparing.
+pub(super) fn ending(path: &Path) -> String {
+    path.extension()
+        .map_or_else(String::new, |ending| format!(".{}", ending.to_string_lossy()))
+}
+
+/// Runs the plan of one file and returns its rows in the file's order; columns get the types of a table as they arrive.
+pub(super) fn collect(
+    path: &Path,
+    frame: impl Future<Output = Result<DataFrame, DataFusionError>> + Send,
+) -> Result<Table> {
+    let file = path.display().to_string();
+    let (schema, batches) = block_on(async {
+        let frame = frame.await?;
+        let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
+        let streams = frame.execute_stream_partitioned().await?;
+        // A partition is a range of the file, and the partitions stand in the order of the ranges.
+        let tasks: Vec<_> = streams.into_iter().map(|stream| tokio::spawn(gather(stream))).collect();
+        let mut batches = Vec::new();
+        for task in tasks {
+            let part = task.await.map_err(|error| DataFusionError::External(Box::new(error)))?;
+            batches.extend(part?);
+        }
+        Ok::<_, DataFusionError>((schema, batches))
+    })?
+    .map_err(|error| malformed(path, message(&error)))?;
+    Table::from_chunks(&schema, number_chunks(&file, batches))
+}
+
+/// Reads a stream, giving its text the compact type at once, so that no two forms of a whole file are in memory.
+async fn gather(mut stream: SendableRecordBatchStream) -> Result<Vec<RecordBatch>, DataFusionError> {
+    use datafusion::arrow::datatypes::{Field, Schema};
+    let fields: Vec<Field> = stream
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| Field::new(field.name(), normal_type(field.data_type()), true))
+        .collect();
+    let schema = Arc::new(Schema::new(fields));
+    let mut batches = Vec::new();
+    while let Some(batch) = stream.try_next().await? {
+        let chunk = Chunk {
+            batch,
+            file: "".into(),
+            first_row: 1,
+        };
+        let chunk = normalize(chunk, &schema).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        batches.push(chunk.batch);
+    }
+    Ok(batches)
+}
+
+/// What DataFusion said, without its wrapping.
+pub(super) fn message(error: &DataFusionError) -> String {
+    error.find_root().strip_backtrace()
+}
+
+/// Asks a question in SQL of a table that is called `data`; the order of the rows is kept unless the query changes it.
+pub(crate) fn query(table: &Table, sql: &str) -> Result<Table> {
+    let place = table.name().unwrap_or_else(|| table.place()).to_owned();
+    let error = |problem: String| Error::Sql {
+        query: sql.to_owned(),
+        place: place.clone(),
+        problem,
+    };
+    let batches = table.to_batches()?;
+    let schema = Arc::clone(table.schema());
+    let (schema, batches) = block_on(async {
+        // One partition: with more of them the order of the rows would depend on the machine.
+        let context = session(1);
+        context.register_table("data", Arc::new(MemTable::try_new(schema, vec![batches])?))?;
+        let read_only = SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false);
+        let frame = context.sql_with_options(sql, read_only).await?;
+        let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
+        Ok::<_, DataFusionError>((schema, frame.collect().await?))
+    })?
+    .map_err(|failure| error(message(&failure)))?;
+    let rows = Table::from_chunks(&schema, number_chunks(&format!("result of sql on {place}"), batches))?;
+    Ok(match table.name() {
+        Some(name) => rows.with_name(name),
+        None => rows,
+    })
+}

@@ -1,0 +1,417 @@
+//! The table: rows of named columns, in Arrow.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use datafusion::arrow::compute::cast_with_options;
+use datafusion::arrow::compute::CastOptions;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use crate::error::{Error, Result, list_names, nearest};
+
+/// A run of rows from one place.
+#[derive(Debug, Clone)]
+pub(crate) struct Chunk {
+    pub(crate) batch: RecordBatch,
+    /// File, or query, that the rows come from.
+    pub(crate) file: Arc<str>,
+    /// Row of the file that the first row here is, counted from 1.
+    pub(crate) first_row: u64,
+}
+
+/// Rows of named columns: random access, ordered columns, immutable.
+///
+/// Inside are Arrow arrays as they were read, and a list of row numbers once rows are chosen or shuffled; so a clone, a
+/// slice, a shuffle or a choice of columns copies no text. Text is UTF-8, whole numbers are 64 bits, fractions
+/// are `f64`, whatever the file had.
+///
+/// # Example
+///
+/// ```
+/// use sparse_data::{Column, Table};
+///
+/// let table = Table::from_columns([
+///     ("query", Column::from(["red fruit", "yellow fruit"])),
+///     ("answer", Column::from(["apple", "banana"])),
+///     ("id", Column::from([7, 8])),
+/// ])?;
+/// let pairs = table.select_columns(&["query", "answer"])?.shuffle(42);
+/// assert_eq!(pairs.num_rows(), 2);
+/// assert_eq!(pairs.column_names(), ["query", "answer"]);
+/// # Ok::<(), sparse_data::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Table {
+    name: Option<String>,
+    schema: SchemaRef,
+    chunks: Arc<[Chunk]>,
+    /// Boundaries of the chunks, one more than there are chunks.
+    starts: Arc<[usize]>,
+    /// The chosen rows in order; none means all of them as they stand.
+    rows: Option<Arc<[usize]>>,
+}
+
+impl Table {
+    /// Builds a table out of chunks, whose column types are made uniform.
+    pub(crate) fn from_chunks(schema: &Schema, chunks: Vec<Chunk>) -> Result<Self> {
+        let place = chunks.first().map_or("table", |chunk| &*chunk.file).to_owned();
+        check_names(&place, schema)?;
+        let fields: Vec<Field> = schema
+            .fields()
+            .iter()
+            .map(|field| Field::new(field.name(), normal_type(field.data_type()), true))
+            .collect();
+        let schema = Arc::new(Schema::new(fields));
+        let chunks = chunks
+            .into_iter()
+            .filter(|chunk| chunk.batch.num_rows() > 0)
+            .map(|chunk| normalize(chunk, &schema))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self::from_normal(schema, chunks, None))
+    }
+
+    /// Builds a table out of chunks that all have `schema` already.
+    pub(crate) fn from_normal(schema: SchemaRef, chunks: Vec<Chunk>, rows: Option<Arc<[usize]>>) -> Self {
+        let mut starts = Vec::with_capacity(chunks.len() + 1);
+        starts.push(0);
+        let mut end = 0;
+        for chunk in &chunks {
+            end += chunk.batch.num_rows();
+            starts.push(end);
+        }
+        Self {
+            name: None,
+            schema,
+            chunks: chunks.into(),
+            starts: starts.into(),
+            rows,
+        }
+    }
+
+    /// Builds a table out of Arrow record batches of one schema, for example the result of a DataFusion query.
+    ///
+    /// # Errors
+    ///
+    /// If two columns share a name, or a column can't be converted (a number beyond 64 bits).
+    pub fn from_batches(batches: Vec<RecordBatch>) -> Result<Self> {
+        let schema = batches
+            .first()
+            .map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
+        Self::from_chunks(&schema, number_chunks("table", batches))
+    }
+
+    /// The rows as Arrow record batches, in order.
+    ///
+    /// # Errors
+    ///
+    /// If Arrow can't gather the chosen rows (more than 2 GiB of text in one batch).
+    pub fn to_batches(&self) -> Result<Vec<RecordBatch>> {
+        const BATCH_ROWS: usize = 8192;
+        let Some(rows) = &self.rows else {
+            return Ok(self.chunks.iter().map(|chunk| chunk.batch.clone()).collect());
+        };
+        let sources: Vec<&RecordBatch> = self.chunks.iter().map(|chunk| &chunk.batch).collect();
+        rows.chunks(BATCH_ROWS)
+            .map(|part| {
+                let places: Vec<(usize, usize)> = part.iter().map(|&row| self.locate_stored(row)).collect();
+                datafusion::arrow::compute::interleave_record_batch(&sources, &places)
+                    .map_err(|source| self.arrow_error(source))
+            })
+            .collect()
+    }
+
+    /// Name of the data set, as the configuration gives it.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The same table under a name.
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Number of rows.
+    pub fn num_rows(&self) -> usize {
+        self.rows.as_ref().map_or_else(|| self.stored_rows(), |rows| rows.len())
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.num_rows() == 0
+    }
+
+    /// Names of the columns, in order.
+    pub fn column_names(&self) -> Vec<&str> {
+        self.schema.fields().iter().map(|field| field.name().as_str()).collect()
+    }
+
+    /// Names and types of the columns: `Utf8` text, `Int64`, `Float64`, `Boolean`, lists of these.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Memory that the Arrow arrays and the row numbers take, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let arrays: usize = self.chunks.iter().map(|chunk| chunk.batch.get_array_memory_size()).sum();
+        arrays + self.rows.as_ref().map_or(0, |rows| size_of_val(&**rows))
+    }
+
+    /// The text at `row` of `column`; `None` if it is null.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such column or row, or the column does not hold text.
+    pub fn text(&self, column: &str, row: usize) -> Result<Option<&str>> {
+        let index = self.column_index(column)?;
+        self.check_row(row)?;
+        self.check_text(index)?;
+        Ok(self.text_at(index, row))
+    }
+
+    /// What the table is called in messages: its name, or the first file.
+    pub(crate) fn place(&self) -> &str {
+        self.name
+            .as_deref()
+            .or_else(|| self.chunks.first().map(|chunk| &*chunk.file))
+            .unwrap_or("table")
+    }
+
+    /// The same rows said to come from one place, rows counted through from 1.
+    pub(crate) fn with_place(self, place: &str) -> Self {
+        let batches = self.chunks.iter().map(|chunk| chunk.batch.clone()).collect();
+        Self {
+            chunks: number_chunks(place, batches).into(),
+            ..self
+        }
+    }
+
+    pub(crate) fn chunks(&self) -> &[Chunk] {
+        &self.chunks
+    }
+
+    pub(crate) fn rows(&self) -> Option<&Arc<[usize]>> {
+        self.rows.as_ref()
+    }
+
+    /// Rows that the chunks hold, chosen or not.
+    pub(crate) fn stored_rows(&self) -> usize {
+        self.starts.last().copied().unwrap_or(0)
+    }
+
+    /// The same chunks with other rows chosen; the numbers count stored rows.
+    pub(crate) fn with_rows(&self, rows: Vec<usize>) -> Self {
+        Self {
+            rows: Some(rows.into()),
+            ..self.clone()
+        }
+    }
+
+    /// Stored row of a row.
+    pub(crate) fn stored(&self, row: usize) -> usize {
+        self.rows.as_ref().map_or(row, |rows| rows[row])
+    }
+
+    fn locate_stored(&self, stored: usize) -> (usize, usize) {
+        let chunk = self.starts.partition_point(|&start| start <= stored) - 1;
+        (chunk, stored - self.starts[chunk])
+    }
+
+    /// Chunk and offset in it of a row.
+    pub(crate) fn locate(&self, row: usize) -> (usize, usize) {
+        self.locate_stored(self.stored(row))
+    }
+
+    /// File and row in the file, counted from 1.
+    pub(crate) fn origin(&self, row: usize) -> (&str, u64) {
+        let (chunk, offset) = self.locate(row);
+        let chunk = &self.chunks[chunk];
+        (&chunk.file, chunk.first_row + offset as u64)
+    }
+
+    /// Array that holds a row, and the offset in it.
+    pub(crate) fn cell(&self, column: usize, row: usize) -> (&ArrayRef, usize) {
+        let (chunk, offset) = self.locate(row);
+        (self.chunks[chunk].batch.column(column), offset)
+    }
+
+    /// Text of a column that [`check_text`](Self::check_text) let pass.
+    pub(crate) fn text_at(&self, column: usize, row: usize) -> Option<&str> {
+        let (array, offset) = self.cell(column, row);
+        array
+            .as_string_opt::<i32>()
+            .filter(|texts| texts.is_valid(offset))
+            .map(|texts| texts.value(offset))
+    }
+
+    pub(crate) fn column_type(&self, column: usize) -> &DataType {
+        self.schema.field(column).data_type()
+    }
+
+    /// Position of a column.
+    pub(crate) fn column_index(&self, column: &str) -> Result<usize> {
+        self.schema.index_of(column).map_err(|_| Error::UnknownColumn {
+            place: self.place().to_owned(),
+            column: column.to_owned(),
+            nearest: nearest(column, self.column_names()),
+            known: list_names(self.column_names()),
+        })
+    }
+
+    fn check_row(&self, row: usize) -> Result<()> {
+        if row < self.num_rows() {
+            return Ok(());
+        }
+        Err(Error::OutOfRange {
+            place: self.place().to_owned(),
+            row,
+            num_rows: self.num_rows(),
+        })
+    }
+
+    /// Fails unless a column holds text.
+    pub(crate) fn check_text(&self, column: usize) -> Result<()> {
+        let field = self.schema.field(column);
+        if *field.data_type() == DataType::Utf8 {
+            return Ok(());
+        }
+        let holds = type_name(field.data_type());
+        Err(Error::Columns {
+            place: self.place().to_owned(),
+            problem: format!(
+                "column `{}` holds {holds}, and an input column must hold text; leave it out with `columns = [...]`, which \
+                 lists the inputs in order and the label, or convert it with `sql`",
+                field.name(),
+            ),
+        })
+    }
+
+    pub(crate) fn arrow_error(&self, source: datafusion::arrow::error::ArrowError) -> Error {
+        Error::Arrow {
+            place: self.place().to_owned(),
+            source,
+        }
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns: Vec<String> = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| format!("{}: {}", field.name(), type_name(field.data_type())))
+            .collect();
+        f.debug_struct("Table")
+            .field("name", &self.name)
+            .field("columns", &columns)
+            .field("num_rows", &self.num_rows())
+            .finish()
+    }
+}
+
+/// Chunks of one place, their rows counted through.
+pub(crate) fn number_chunks(file: &str, batches: Vec<RecordBatch>) -> Vec<Chunk> {
+    let file: Arc<str> = file.into();
+    let mut first_row = 1;
+    batches
+        .into_iter()
+        .map(|batch| {
+            let chunk = Chunk {
+                file: Arc::clone(&file),
+                first_row,
+                batch,
+            };
+            first_row += chunk.batch.num_rows() as u64;
+            chunk
+        })
+        .collect()
+}
+
+/// What a column of this type holds, in words.
+pub(crate) fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Utf8 => "text".to_owned(),
+        DataType::Int64 => "whole numbers".to_owned(),
+        DataType::Float64 => "numbers".to_owned(),
+        DataType::Boolean => "true and false".to_owned(),
+        DataType::Null => "nothing but nulls".to_owned(),
+        DataType::List(item) => format!("lists of {}", type_name(item.data_type())),
+        DataType::Struct(_) => "objects".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// The type that a column of this type has in a table.
+pub(crate) fn normal_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
+        DataType::Dictionary(_, values) => normal_type(values),
+        DataType::Int8 | DataType::Int16 | DataType::Int32 => DataType::Int64,
+        DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => DataType::Int64,
+        DataType::Float16 | DataType::Float32 => DataType::Float64,
+        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
+            DataType::Float64
+        }
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => {
+            DataType::List(Arc::new(Field::new_list_field(normal_type(item.data_type()), true)))
+        }
+        other => other.clone(),
+    }
+}
+
+/// Gives the columns of a chunk the types of `schema`, which has the same names in the same order.
+pub(crate) fn normalize(chunk: Chunk, schema: &SchemaRef) -> Result<Chunk> {
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    let columns = chunk
+        .batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(array, field)| {
+            if array.data_type() == field.data_type() {
+                return Ok(Arc::clone(array));
+            }
+            cast_with_options(array, field.data_type(), &options).map_err(|source| Error::Malformed {
+                file: chunk.file.to_string(),
+                row: None,
+                line: None,
+                column: Some(field.name().clone()),
+                problem: source.to_string(),
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let batch = RecordBatch::try_new(Arc::clone(schema), columns).map_err(|source| Error::Arrow {
+        place: chunk.file.to_string(),
+        source,
+    })?;
+    Ok(Chunk { batch, ..chunk })
+}
+
+/// Fails on a column without a name, or two of the same.
+pub(crate) fn check_names(place: &str, schema: &Schema) -> Result<()> {
+    let fields = schema.fields();
+    for (i, field) in fields.iter().enumerate() {
+        if field.name().is_empty() {
+            return Err(Error::Columns {
+                place: place.to_owned(),
+                problem: format!("column {} has no name", i + 1),
+            });
+        }
+        if let Some(first) = fields[..i].iter().position(|other| other.name() == field.name()) {
+            return Err(Error::Columns {
+                place: place.to_owned(),
+                problem: format!("columns {} and {} are both named `{}`", first + 1, i + 1, field.name()),
+            });
+        }
+    }
+    Ok(())
+}
