@@ -1,0 +1,167 @@
+//! `encode`: texts to sparse vectors.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+use sparse_encoder::SparseEncoder;
+use sparse_encoder::data::VectorFile;
+use sparse_encoder::index::SparseMatrix;
+use sparse_encoder::model::EncodeOptions;
+
+use super::{Task, load};
+use crate::Global;
+use crate::failure::{Failure, Result};
+use crate::input::Texts;
+use crate::output::line;
+
+/// Turns texts into sparse vectors.
+///
+/// Reads .txt (a text a line), .jsonl, .csv, .tsv or .parquet; writes JSON lines {"id", "indices", "values"}, or .parquet.
+///
+/// Example: sparse-encoder encode --model runs/my-model/final --input corpus.jsonl --output vectors.jsonl
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Encode {
+    /// Model directory or hub id.
+    #[arg(long)]
+    model: String,
+    /// File with the texts.
+    #[arg(long)]
+    input: PathBuf,
+    /// Column with the texts (default: `text`, or the only one).
+    #[arg(long)]
+    column: Option<String>,
+    /// Side of the model: query or document.
+    #[arg(long, value_enum, default_value = "document")]
+    task: Task,
+    /// File to write, .jsonl or .parquet (default: JSON lines on stdout).
+    #[arg(long)]
+    output: Option<PathBuf>,
+    /// Largest number of active dimensions of a vector.
+    #[arg(long)]
+    max_active_dims: Option<usize>,
+    /// Texts per forward pass.
+    #[arg(long, default_value_t = 32)]
+    batch_size: usize,
+    /// Writes {"token": weight} instead of indices and values.
+    #[arg(long)]
+    tokens: bool,
+}
+
+/// Texts encoded and written at a time: what stays in memory.
+const CHUNK: usize = 8192;
+
+impl Encode {
+    pub(crate) fn run(self, global: &Global) -> Result<()> {
+        let parquet = self.output.as_deref().is_some_and(|path| path.extension().is_some_and(|end| end == "parquet"));
+        if parquet && self.tokens {
+            return Err(Failure::input("--tokens writes JSON lines: give --output a name that ends in .jsonl"));
+        }
+        let texts = Texts::open(&self.input, self.column.as_deref())?;
+        let encoder = load(&self.model, global)?;
+        let options = EncodeOptions::default()
+            .with_batch_size(self.batch_size)
+            .with_max_active_dims(self.max_active_dims);
+        let mut sink = Sink::open(self.output.as_deref(), parquet, self.tokens)?;
+        let bar = crate::progress::bar(texts.len(), "encoding");
+        let mut start = 0;
+        while start < texts.len() {
+            let end = (start + CHUNK).min(texts.len());
+            let (ids, chunk) = texts.rows(start, end)?;
+            let embeddings = match self.task {
+                Task::Query => encoder.encode_query(&chunk, &options)?,
+                Task::Document => encoder.encode_document(&chunk, &options)?,
+            };
+            sink.write(&encoder, &ids, &embeddings)?;
+            bar.set_position(end as u64);
+            start = end;
+        }
+        bar.finish();
+        sink.finish()
+    }
+}
+
+/// Where vectors go. A file appears under its name only when it is complete.
+#[derive(Debug)]
+enum Sink {
+    Stdout { tokens: bool },
+    Lines { tokens: bool, writer: BufWriter<File>, staging: PathBuf, path: PathBuf },
+    Parquet { file: VectorFile },
+}
+
+impl Sink {
+    fn open(path: Option<&Path>, parquet: bool, tokens: bool) -> Result<Self> {
+        let Some(path) = path else {
+            return Ok(Self::Stdout { tokens });
+        };
+        if path.is_dir() {
+            return Err(Failure::input(format!("`{}` is a directory; --output must name a file", path.display())));
+        }
+        if parquet {
+            return Ok(Self::Parquet { file: VectorFile::create(path)? });
+        }
+        let staging = path.with_extension(format!("partial-{}", std::process::id()));
+        let file = File::create(&staging)
+            .map_err(|error| Failure::run(format!("failed to create `{}`: {error}", staging.display())))?;
+        Ok(Self::Lines { tokens, writer: BufWriter::new(file), staging, path: path.to_path_buf() })
+    }
+
+    fn write(&mut self, encoder: &SparseEncoder, ids: &[Value], embeddings: &SparseMatrix) -> Result<()> {
+        match self {
+            Self::Stdout { tokens } => {
+                for text in records(encoder, ids, embeddings, *tokens)? {
+                    line(&text)?;
+                }
+            }
+            Self::Lines { tokens, writer, .. } => {
+                for text in records(encoder, ids, embeddings, *tokens)? {
+                    writeln!(writer, "{text}")?;
+                }
+            }
+            Self::Parquet { file } => {
+                let rows = (0..embeddings.n_rows()).map(|row| {
+                    let row = embeddings.row(row);
+                    (row.indices(), row.values())
+                });
+                let ids: Vec<String> = ids.iter().map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned)).collect();
+                file.append(&ids, rows)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<()> {
+        match self {
+            Self::Stdout { .. } => Ok(()),
+            Self::Lines { mut writer, staging, path, .. } => {
+                writer.flush()?;
+                Ok(std::fs::rename(staging, path)?)
+            }
+            Self::Parquet { file } => Ok(file.finish()?),
+        }
+    }
+}
+
+/// One JSON object per row.
+fn records(encoder: &SparseEncoder, ids: &[Value], embeddings: &SparseMatrix, tokens: bool) -> Result<Vec<String>> {
+    if tokens {
+        let decoded = encoder.decode(embeddings, None)?;
+        return Ok(decoded
+            .into_iter()
+            .map(|row| {
+                let weights: Map<String, Value> = row.into_iter().map(|(token, weight)| (token, weight.into())).collect();
+                Value::Object(weights).to_string()
+            })
+            .collect());
+    }
+    Ok(ids
+        .iter()
+        .enumerate()
+        .map(|(row, id)| {
+            let row = embeddings.row(row);
+            json!({ "id": id, "indices": row.indices(), "values": row.values() }).to_string()
+        })
+        .collect())
+}

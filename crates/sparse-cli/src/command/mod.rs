@@ -1,0 +1,62 @@
+//! One command per file.
+
+mod decode;
+mod encode;
+mod evaluate;
+mod inspect;
+mod similarity;
+mod train;
+
+use std::process::ExitCode;
+
+use sparse_encoder::SparseEncoder;
+use sparse_encoder::model::LoadOptions;
+
+use crate::Global;
+use crate::failure::Result;
+
+/// What the binary can do.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Fine-tunes a model as a training file says.
+    Train(train::Train),
+    /// Turns texts into sparse vectors.
+    Encode(encode::Encode),
+    /// Runs the evaluators of a training file on a model.
+    Evaluate(evaluate::Evaluate),
+    /// Compares two texts: score, and the tokens they share.
+    Similarity(similarity::Similarity),
+    /// Shows the tokens that a text activates.
+    Decode(decode::Decode),
+    /// Says what a model is: modules, sizes, formula, warnings.
+    Inspect(inspect::Inspect),
+}
+
+impl Command {
+    pub(crate) fn run(self, global: &Global) -> Result<ExitCode> {
+        match self {
+            Self::Train(command) => return command.run(global),
+            Self::Encode(command) => command.run(global)?,
+            Self::Evaluate(command) => command.run(global)?,
+            Self::Similarity(command) => command.run(global)?,
+            Self::Decode(command) => command.run(global)?,
+            Self::Inspect(command) => command.run(global)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Loads a model for inference.
+fn load(model: &str, global: &Global) -> Result<SparseEncoder> {
+    let device = sparse_encoder::device(&global.device)?;
+    Ok(SparseEncoder::from_pretrained_with(model, &LoadOptions::default(), &device)?)
+}
+
+/// Side of the model that a text goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Task {
+    /// As a query: its prompt, its route.
+    Query,
+    /// As a document.
+    Document,
+}

@@ -1,0 +1,234 @@
+//! Checkpoints: a directory `checkpoint-STEP` with the model and everything that a run needs to go on.
+//!
+//! ```text
+//! checkpoint-STEP/
+//!   modules.json, model.safetensors, ...   the model, loadable by itself
+//!   optimizer.safetensors                  NAME.exp_avg, NAME.exp_avg_sq; updates per parameter in the metadata
+//!   scheduler.json                         step and rate of the learning-rate schedule
+//!   rng_state.json                         the seeds: every random number is a function of them and the step
+//!   training_args.json                     arguments of the run
+//!   trainer_state.json                     counters, history, best metric, in the reference's keys
+//! ```
+//!
+//! A checkpoint is written beside and renamed when it is complete: a directory of that name is whole or absent.
+
+use std::collections::{BTreeMap, HashMap as MetadataMap};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
+use serde_json::json;
+use sparse_kernels::optimizer::AdamWState;
+use sparse_model::SparseEncoder;
+
+use crate::arguments::TrainingArguments;
+use crate::error::{Error, Result};
+use crate::optimizer::{Optimizer, ParameterState};
+use crate::state::TrainerState;
+use crate::trainer::Resume;
+
+const OPTIMIZER: &str = "optimizer.safetensors";
+const SCHEDULER: &str = "scheduler.json";
+const RNG_STATE: &str = "rng_state.json";
+const ARGUMENTS: &str = "training_args.json";
+const STATE: &str = "trainer_state.json";
+
+/// Where the checkpoint of a step lies.
+pub(crate) fn directory(output_dir: &Path, step: usize) -> PathBuf {
+    output_dir.join(format!("checkpoint-{step}"))
+}
+
+/// Complete checkpoints of an output directory by step.
+fn list(output_dir: &Path) -> BTreeMap<usize, PathBuf> {
+    let entries = fs::read_dir(output_dir).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let step = entry.file_name().to_str()?.strip_prefix("checkpoint-")?.parse().ok()?;
+            Some((step, entry.path()))
+        })
+        .collect()
+}
+
+/// The directory to resume from.
+pub(crate) fn find(resume: &Resume, output_dir: &Path) -> Result<Option<PathBuf>> {
+    match resume {
+        Resume::No => Ok(None),
+        Resume::From(path) if path.is_dir() => Ok(Some(path.clone())),
+        Resume::From(path) => Err(Error::Checkpoint {
+            path: path.clone(),
+            message: "is no directory".to_owned(),
+        }),
+        Resume::Last => match list(output_dir).pop_last() {
+            Some((_, path)) => Ok(Some(path)),
+            None => Err(Error::Checkpoint {
+                path: output_dir.to_path_buf(),
+                message: "holds no checkpoint to resume from".to_owned(),
+            }),
+        },
+    }
+}
+
+/// Writes a checkpoint.
+pub(crate) fn save(
+    directory: &Path,
+    encoder: &SparseEncoder,
+    optimizer: &Optimizer,
+    state: &TrainerState,
+    arguments: &TrainingArguments,
+    learning_rate: f64,
+) -> Result<()> {
+    let parent = directory.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(|source| Error::io("create", parent, source))?;
+    let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or("checkpoint");
+    let staging = parent.join(format!(".{name}.{}", std::process::id()));
+    let written = write(&staging, encoder, optimizer, state, arguments, learning_rate)
+        .and_then(|()| publish(&staging, directory));
+    if written.is_err() {
+        // The cause is reported; what is left of the attempt is of no use.
+        let _ = fs::remove_dir_all(&staging);
+    }
+    written
+}
+
+fn write(
+    staging: &Path,
+    encoder: &SparseEncoder,
+    optimizer: &Optimizer,
+    state: &TrainerState,
+    arguments: &TrainingArguments,
+    learning_rate: f64,
+) -> Result<()> {
+    encoder.save_pretrained(staging)?;
+    if !arguments.save_only_model {
+        save_optimizer(&staging.join(OPTIMIZER), optimizer)?;
+        let schedule = json!({ "last_epoch": state.global_step, "_last_lr": [learning_rate] });
+        write_json(&staging.join(SCHEDULER), &schedule)?;
+        let seeds = json!({ "seed": arguments.seed, "data_seed": arguments.data_seed });
+        write_json(&staging.join(RNG_STATE), &seeds)?;
+    }
+    let value = serde_json::to_value(arguments).map_err(|source| Error::io("write", staging, source.into()))?;
+    write_json(&staging.join(ARGUMENTS), &value)?;
+    state.save(&staging.join(STATE))
+}
+
+fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
+    let text = format!("{value:#}\n");
+    fs::write(path, text).map_err(|source| Error::io("write", path, source))
+}
+
+/// Gives a complete directory its name, after its files have reached the disk.
+fn publish(staging: &Path, directory: &Path) -> Result<()> {
+    sync(staging)?;
+    if directory.exists() {
+        // A checkpoint of the same step from an earlier run: replaced as a whole.
+        let old = staging.with_extension("old");
+        fs::rename(directory, &old).map_err(|source| Error::io("replace", directory, source))?;
+        fs::rename(staging, directory).map_err(|source| Error::io("rename", staging, source))?;
+        return fs::remove_dir_all(&old).map_err(|source| Error::io("remove", &old, source));
+    }
+    fs::rename(staging, directory).map_err(|source| Error::io("rename", staging, source))
+}
+
+fn sync(path: &Path) -> Result<()> {
+    let failed = |source| Error::io("write to disk", path, source);
+    if path.is_dir() {
+        for entry in fs::read_dir(path).map_err(failed)? {
+            sync(&entry.map_err(failed)?.path())?;
+        }
+    }
+    File::open(path).and_then(|file| file.sync_all()).map_err(failed)
+}
+
+fn save_optimizer(path: &Path, optimizer: &Optimizer) -> Result<()> {
+    let mut tensors: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut steps: BTreeMap<&str, u64> = BTreeMap::new();
+    for (options, state) in optimizer.parameters.iter().zip(&optimizer.states) {
+        let Some(ParameterState { step, moments }) = state else { continue };
+        for (suffix, moment) in [("exp_avg", &moments.first_moment), ("exp_avg_sq", &moments.second_moment)] {
+            let data = moment.to_data().convert::<f32>();
+            tensors.push((format!("{}.{suffix}", options.name), data.as_bytes().to_vec()));
+        }
+        steps.insert(&options.name, *step);
+    }
+    let failed = |message: String| Error::Checkpoint { path: path.to_path_buf(), message };
+    let views: Result<BTreeMap<&str, TensorView<'_>>> = tensors
+        .iter()
+        .map(|(name, bytes)| {
+            let view = TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes);
+            Ok((name.as_str(), view.map_err(|source| failed(source.to_string()))?))
+        })
+        .collect();
+    let steps = serde_json::to_string(&steps).map_err(|source| failed(source.to_string()))?;
+    let metadata = MetadataMap::from([("steps".to_owned(), steps)]);
+    serialize_to_file(views?, Some(metadata), path).map_err(|source| failed(format!("can't be written: {source}")))
+}
+
+/// Reads the optimizer's state into `optimizer` and returns the state of the run.
+pub(crate) fn restore(directory: &Path, optimizer: &mut Optimizer, device: &Device) -> Result<TrainerState> {
+    let state = TrainerState::load(&directory.join(STATE))?;
+    let path = directory.join(OPTIMIZER);
+    let broken = |message: String| Error::Checkpoint { path: path.clone(), message };
+    if !path.exists() {
+        return Err(broken(
+            "is missing: the checkpoint was written with `save_only_model` and can't be resumed; start from it as a model instead"
+                .to_owned(),
+        ));
+    }
+    let bytes = fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
+    let unreadable = |source: safetensors::SafeTensorError| broken(format!("isn't whole: {source}"));
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(unreadable)?;
+    let steps: BTreeMap<String, u64> = header
+        .metadata()
+        .as_ref()
+        .and_then(|metadata| serde_json::from_str(metadata.get("steps")?).ok())
+        .ok_or_else(|| broken("lacks the number of updates".to_owned()))?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(unreadable)?;
+    for (options, state) in optimizer.parameters.iter().zip(&mut optimizer.states) {
+        let Some(&step) = steps.get(&options.name) else { continue };
+        let moment = |suffix: &str| -> Result<Tensor<1>> {
+            let name = format!("{}.{suffix}", options.name);
+            let view = tensors.tensor(&name).map_err(|_| broken(format!("lacks `{name}`")))?;
+            if view.dtype() != Dtype::F32 || view.data().len() != options.n_elements * 4 {
+                return Err(broken(format!(
+                    "`{name}` has {} bytes instead of the {} of {} f32 values",
+                    view.data().len(),
+                    options.n_elements * 4,
+                    options.n_elements
+                )));
+            }
+            let values: Vec<f32> = view
+                .data()
+                .chunks_exact(4)
+                .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+                .collect();
+            let length = values.len();
+            Ok(Tensor::from_data(TensorData::new(values, [length]), device))
+        };
+        let moments = AdamWState {
+            first_moment: moment("exp_avg")?,
+            second_moment: moment("exp_avg_sq")?,
+        };
+        *state = Some(ParameterState { step, moments });
+    }
+    Ok(state)
+}
+
+/// Deletes the oldest checkpoints beyond `save_total_limit`; the last one and the best one stay.
+pub(crate) fn rotate(arguments: &TrainingArguments, state: &TrainerState) -> Result<()> {
+    let Some(limit) = arguments.save_total_limit else {
+        return Ok(());
+    };
+    let checkpoints = list(&arguments.output_dir);
+    let protected: Vec<&PathBuf> = checkpoints
+        .values()
+        .filter(|path| Some(path.display().to_string()) == state.best_model_checkpoint)
+        .chain(checkpoints.get(&state.global_step))
+        .collect();
+    let surplus = checkpoints.len().saturating_sub(limit);
+    let candidates: Vec<&PathBuf> = checkpoints.values().filter(|path| !protected.contains(path)).take(surplus).collect();
+    for path in candidates {
+        fs::remove_dir_all(path).map_err(|source| Error::io("remove", path, source))?;
+    }
+    Ok(())
+}

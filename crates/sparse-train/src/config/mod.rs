@@ -1,0 +1,132 @@
+//! The training file: one TOML file that says everything about a run.
+
+mod read;
+mod suggest;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sparse_data::DatasetConfig;
+use sparse_eval::EvaluatorConfig;
+use sparse_losses::{LossConfig, RegularizerScheduleConfig};
+
+use crate::arguments::TrainingArguments;
+use crate::error::{Error, Result};
+
+/// A training file, read and checked.
+///
+/// # Example
+///
+/// ```
+/// use sparse_train::TrainingFile;
+///
+/// let file = TrainingFile::parse(
+///     r#"
+///     [model]
+///     name_or_path = "distilbert/distilbert-base-uncased"
+///
+///     [[train_dataset]]
+///     path = "pairs.tsv"
+///
+///     [arguments]
+///     learning_rate = 2e-5
+///     "#,
+///     &["arguments.seed=7".to_owned()],
+/// )?;
+/// assert_eq!(file.arguments.seed, 7);
+/// # Ok::<(), sparse_train::Error>(())
+/// ```
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingFile {
+    /// The model to start from.
+    pub model: ModelConfig,
+    /// What to train on; several data sets take turns.
+    #[serde(default)]
+    pub train_dataset: Vec<DatasetConfig>,
+    /// What to compute the loss on during evaluation.
+    #[serde(default)]
+    pub eval_dataset: Vec<DatasetConfig>,
+    /// The loss of every data set; the reference's default where neither this nor `losses` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<LossConfig>,
+    /// A loss for each data set, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub losses: BTreeMap<String, LossConfig>,
+    /// How the weights of regularisers grow.
+    #[serde(default)]
+    pub regularizer_schedule: RegularizerScheduleConfig,
+    /// Everything else about the run.
+    #[serde(default)]
+    pub arguments: TrainingArguments,
+    /// What to measure during and after training.
+    #[serde(default)]
+    pub evaluator: Vec<EvaluatorConfig>,
+}
+
+/// `[model]` of a training file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// A directory or the id of a model on the hub.
+    pub name_or_path: String,
+    /// Text in front of queries and documents in `encode_query` and `encode_document`, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prompts: BTreeMap<String, String>,
+    /// Longest text in tokens, special tokens included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_seq_length: Option<usize>,
+    /// Largest number of active dimensions of an embedding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_active_dims: Option<usize>,
+}
+
+impl TrainingFile {
+    /// Reads a training file and lays `overrides` (`key.path=value`, as `--set` takes them) over it.
+    ///
+    /// # Errors
+    ///
+    /// If the file can't be read, is no TOML, holds an unknown key (with the nearest known one), a value of the wrong type, or
+    /// a value outside its domain.
+    pub fn load(path: &std::path::Path, overrides: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|source| read::unreadable(path, &source))?;
+        Self::parse(&text, overrides).map_err(|error| match error {
+            error @ (Error::Argument { .. } | Error::Incomplete(_) | Error::Loss(_) | Error::Evaluation(_)) => Error::File {
+                path: path.to_path_buf(),
+                message: error.to_string(),
+            },
+            other => other,
+        })
+    }
+
+    /// Reads a training file from its text; see [`Self::load`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`].
+    pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
+        let file: Self = read::parse(text, overrides)?;
+        file.validate()?;
+        Ok(file)
+    }
+
+    fn validate(&self) -> Result<()> {
+        if self.model.name_or_path.is_empty() {
+            return Err(Error::argument("model.name_or_path", "must name a directory or a model of the hub"));
+        }
+        if self.model.max_seq_length == Some(0) {
+            return Err(Error::argument("model.max_seq_length", "must be at least 1; got 0"));
+        }
+        if self.model.max_active_dims == Some(0) {
+            return Err(Error::argument("model.max_active_dims", "must be at least 1; got 0"));
+        }
+        if self.loss.is_some() && !self.losses.is_empty() {
+            return Err(Error::argument(
+                "losses",
+                "can't stand beside `[loss]`: give one loss for all data sets or one for each",
+            ));
+        }
+        self.regularizer_schedule.validate()?;
+        self.arguments.validate()
+    }
+}

@@ -1,0 +1,145 @@
+//! TOML text and overrides to a typed configuration, with errors that name the key.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use super::suggest::explain;
+use crate::arguments::REFUSED;
+use crate::error::{Error, Result};
+
+pub(super) fn unreadable(path: &Path, source: &std::io::Error) -> Error {
+    let message = match source.kind() {
+        std::io::ErrorKind::NotFound => "no such file".to_owned(),
+        std::io::ErrorKind::InvalidData => "is not valid UTF-8".to_owned(),
+        _ => format!("can't be read: {source}"),
+    };
+    Error::File {
+        path: path.to_path_buf(),
+        message,
+    }
+}
+
+pub(super) fn parse<T: DeserializeOwned>(text: &str, overrides: &[String]) -> Result<T> {
+    let mut table: Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| Error::Incomplete(format!("is not valid TOML: {}", error.to_string().trim_end())))?;
+    for entry in overrides {
+        apply(&mut table, entry)?;
+    }
+    refuse_known(&table)?;
+    serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
+        let path = error.path().to_string();
+        let message = explain(error.inner().to_string().lines().next().unwrap_or_default());
+        // serde's path of an unknown key ends in that key, which the message names already.
+        let key = match path.rsplit_once('.') {
+            _ if path == "." => return Error::Incomplete(message),
+            Some((parent, last)) if message.contains(&format!("`{last}`")) => parent.to_owned(),
+            None if message.contains(&format!("`{path}`")) => return Error::Incomplete(message),
+            _ => path,
+        };
+        Error::argument(key, format!("has an error: {message}"))
+    })
+}
+
+/// Sets `a.b.c=value`; a value that is no TOML is taken as a string.
+fn apply(table: &mut Table, entry: &str) -> Result<()> {
+    let Some((key, text)) = entry.split_once('=') else {
+        return Err(Error::argument(entry, "must have the form key=value"));
+    };
+    let value = format!("value = {text}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut parsed| parsed.remove("value"))
+        .unwrap_or_else(|| Value::String(text.to_owned()));
+    let mut parts = key.trim().split('.').peekable();
+    let mut place = table;
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            place.insert(part.to_owned(), value);
+            return Ok(());
+        }
+        let next = place
+            .entry(part.to_owned())
+            .or_insert_with(|| Value::Table(Table::new()));
+        // `evaluator.0.name` reaches into a list of tables.
+        place = match next {
+            Value::Table(inner) => inner,
+            Value::Array(list) => {
+                let index = parts.next().and_then(|part| part.parse::<usize>().ok());
+                let length = list.len();
+                let item = index.and_then(|index| list.get_mut(index)).and_then(Value::as_table_mut);
+                let Some(inner) = item.filter(|_| parts.peek().is_some()) else {
+                    return Err(Error::argument(key, format!("must go on with an index below {length} and a key")));
+                };
+                inner
+            }
+            _ => return Err(Error::argument(key, format!("can't be set: `{part}` is a value"))),
+        };
+    }
+    Ok(())
+}
+
+fn refuse_known(table: &Table) -> Result<()> {
+    let Some(arguments) = table.get("arguments").and_then(Value::as_table) else {
+        return Ok(());
+    };
+    for (name, reason) in REFUSED {
+        match arguments.get(*name) {
+            Some(value) if *value != Value::Boolean(false) => {
+                return Err(Error::argument(format!("arguments.{name}"), *reason));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::TrainingFile;
+
+    const FILE: &str = "[model]\nname_or_path = \"m\"\n[[train_dataset]]\npath = \"a.tsv\"\n";
+
+    fn error(text: &str, overrides: &[&str]) -> String {
+        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+        TrainingFile::parse(&format!("{FILE}{text}"), &overrides)
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn unknown_keys_come_with_the_nearest_name() {
+        let message = error("[arguments]\nlerning_rate = 1e-5\n", &[]);
+        assert!(message.starts_with("`arguments` has an error: unknown key `lerning_rate`; did you mean `learning_rate`?"), "{message}");
+        let message = error("[argument]\nseed = 1\n", &[]);
+        assert!(message.starts_with("unknown key `argument`; did you mean `arguments`?"), "{message}");
+    }
+
+    #[test]
+    fn wrong_types_and_values_name_their_key() {
+        let message = error("[arguments]\nseed = \"x\"\n", &[]);
+        assert!(message.starts_with("`arguments.seed` has an error: invalid type"), "{message}");
+        let message = error("", &["arguments.learning_rate=-1"]);
+        assert_eq!(message, "`arguments.learning_rate` must be 0 or above; got -1");
+        let message = error("[arguments]\nlr_scheduler_type = \"liner\"\n", &[]);
+        assert!(message.contains("did you mean `linear`?"), "{message}");
+        let message = error("[arguments]\nfp16 = true\n", &[]);
+        assert!(message.starts_with("`arguments.fp16` isn't supported"), "{message}");
+        let message = error("[arguments\n", &[]);
+        assert!(message.starts_with("is not valid TOML"), "{message}");
+    }
+
+    #[test]
+    fn overrides_reach_everywhere() {
+        let overrides = ["arguments.output_dir=runs/x", "train_dataset.0.path=b.tsv", "model.max_seq_length=16"];
+        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+        let file = TrainingFile::parse(FILE, &overrides).unwrap();
+        assert_eq!(file.arguments.output_dir.to_str(), Some("runs/x"));
+        assert_eq!(file.model.max_seq_length, Some(16));
+        let message = error("", &["train_dataset.7.path=b.tsv"]);
+        assert_eq!(message, "`train_dataset.7.path` must go on with an index below 1 and a key");
+        assert_eq!(error("", &["seed"]), "`seed` must have the form key=value");
+    }
+}

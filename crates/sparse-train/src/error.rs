@@ -1,0 +1,106 @@
+//! What can go wrong between a configuration and a finished model.
+
+use std::path::{Path, PathBuf};
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Errors raised while configuring, running or resuming a training run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A training file can't be read or doesn't say what it must.
+    #[error("`{}`: {message}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, naming the key.
+        message: String,
+    },
+    /// A value of the configuration is outside its domain, or contradicts another one.
+    #[error("`{key}` {message}")]
+    Argument {
+        /// Key of the training file, such as `arguments.learning_rate`.
+        key: String,
+        /// What was expected and what was found.
+        message: String,
+    },
+    /// A part that a run can't do without is missing.
+    #[error("{0}")]
+    Incomplete(String),
+    /// The loss or a gradient is no number any more.
+    #[error(
+        "step {step}: {what} is {value}; the model of the last save is untouched. Usual causes: a learning rate that is too \
+         high (now {learning_rate:e}), or non-finite weights or labels; lower `learning_rate`, add `warmup_ratio`, or \
+         set `max_grad_norm`"
+    )]
+    NonFinite {
+        /// Update step, counted from 1.
+        step: usize,
+        /// The tensor at fault.
+        what: String,
+        /// Its value.
+        value: f64,
+        /// Learning rate of the step.
+        learning_rate: f64,
+    },
+    /// A checkpoint is missing or incomplete.
+    #[error("checkpoint `{}`: {message}", path.display())]
+    Checkpoint {
+        /// Its directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The file system refused.
+    #[error("failed to {action} `{}`", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The model can't be loaded, run or saved.
+    #[error(transparent)]
+    Model(#[from] sparse_model::Error),
+    /// A data set can't be read or batched.
+    #[error(transparent)]
+    Data(#[from] sparse_data::Error),
+    /// The loss refuses its configuration or the data.
+    #[error(transparent)]
+    Loss(#[from] sparse_losses::Error),
+    /// An evaluator can't be built or run.
+    #[error(transparent)]
+    Evaluation(#[from] sparse_eval::Error),
+}
+
+impl Error {
+    pub(crate) fn io(action: &'static str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Io {
+            action,
+            path: path.as_ref().to_path_buf(),
+            source,
+        }
+    }
+
+    pub(crate) fn argument(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Argument {
+            key: key.into(),
+            message: message.into(),
+        }
+    }
+
+    /// Whether the user's input is at fault (exit code 2), rather than the run (exit code 1).
+    pub fn is_user_error(&self) -> bool {
+        match self {
+            Self::File { .. } | Self::Argument { .. } | Self::Incomplete(_) | Self::Checkpoint { .. } => true,
+            Self::NonFinite { .. } | Self::Io { .. } => false,
+            Self::Model(error) => error.is_user_error(),
+            Self::Data(error) => error.is_user_error(),
+            Self::Loss(error) => error.is_user_error(),
+            Self::Evaluation(error) => error.is_user_error(),
+        }
+    }
+}

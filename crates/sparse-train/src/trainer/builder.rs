@@ -1,0 +1,234 @@
+//! Everything a run needs, checked before step 0.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use burn::module::Module;
+use sparse_data::{ColumnRoles, Table};
+use sparse_eval::Evaluator;
+use sparse_losses::{DataSummary, LabelShape, LabelSummary, LossConfig, RegularizerScheduleConfig};
+use sparse_model::{ModuleKind, SparseEncoder};
+
+use super::{DatasetWithLoss, Interrupt, Trainer, TrainerControl};
+use crate::arguments::{IntervalStrategy, TrainingArguments};
+use crate::callback::{Callback, StepReport};
+use crate::error::{Error, Result};
+use crate::state::TrainerState;
+
+/// Puts a [`Trainer`] together.
+#[derive(Debug)]
+pub struct TrainerBuilder {
+    encoder: SparseEncoder,
+    arguments: TrainingArguments,
+    train: Vec<Table>,
+    eval: Vec<Table>,
+    loss: Option<LossConfig>,
+    losses: BTreeMap<String, LossConfig>,
+    evaluators: Vec<Box<dyn Evaluator>>,
+    regularizer_schedule: RegularizerScheduleConfig,
+    callbacks: Vec<Box<dyn Callback>>,
+    interrupt: Interrupt,
+}
+
+impl TrainerBuilder {
+    pub(super) fn new(encoder: SparseEncoder, arguments: TrainingArguments) -> Self {
+        Self {
+            encoder,
+            arguments,
+            train: Vec::new(),
+            eval: Vec::new(),
+            loss: None,
+            losses: BTreeMap::new(),
+            evaluators: Vec::new(),
+            regularizer_schedule: RegularizerScheduleConfig::default(),
+            callbacks: Vec::new(),
+            interrupt: Interrupt::default(),
+        }
+    }
+
+    /// Adds a data set to train on. With several, each needs a name.
+    pub fn train_dataset(mut self, table: Table) -> Self {
+        self.train.push(table);
+        self
+    }
+
+    /// Adds a data set on which the loss is evaluated.
+    pub fn eval_dataset(mut self, table: Table) -> Self {
+        self.eval.push(table);
+        self
+    }
+
+    /// Sets the loss of every data set.
+    ///
+    /// Without one it is the reference's default: `splade` over `multiple_negatives_ranking` with weights 5e-5 (queries) and
+    /// 3e-5 (documents).
+    pub fn loss(mut self, loss: LossConfig) -> Self {
+        self.loss = Some(loss);
+        self
+    }
+
+    /// Sets the loss of one data set.
+    pub fn dataset_loss(mut self, name: impl Into<String>, loss: LossConfig) -> Self {
+        self.losses.insert(name.into(), loss);
+        self
+    }
+
+    /// Adds an evaluator.
+    pub fn evaluator(mut self, evaluator: Box<dyn Evaluator>) -> Self {
+        self.evaluators.push(evaluator);
+        self
+    }
+
+    /// Sets how the weights of the regularisers grow.
+    pub fn regularizer_schedule(mut self, schedule: RegularizerScheduleConfig) -> Self {
+        self.regularizer_schedule = schedule;
+        self
+    }
+
+    /// Adds a callback; they are called in the order in which they were added.
+    pub fn callback(mut self, callback: impl Callback + 'static) -> Self {
+        self.callbacks.push(Box::new(callback));
+        self
+    }
+
+    /// Sets what ends the run early.
+    pub fn interrupt(mut self, interrupt: Interrupt) -> Self {
+        self.interrupt = interrupt;
+        self
+    }
+
+    /// Checks everything against everything else. Nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// If an argument is outside its domain, there is nothing to train on, the data doesn't fit the loss, or the output
+    /// directory can't be one.
+    pub fn build(self) -> Result<Trainer> {
+        self.arguments.validate()?;
+        self.regularizer_schedule.validate()?;
+        self.check_output_dir()?;
+        if self.train.is_empty() {
+            return Err(Error::Incomplete("there is nothing to train on: add a `[[train_dataset]]`".to_owned()));
+        }
+        if self.arguments.eval_strategy != IntervalStrategy::No && self.eval.is_empty() && self.evaluators.is_empty() {
+            return Err(Error::argument(
+                "arguments.eval_strategy",
+                "needs something to evaluate: add an `[[eval_dataset]]` or an `[[evaluator]]`, or set it to \"no\"",
+            ));
+        }
+        let mut warnings = Vec::new();
+        let train = self.with_losses(&self.train, "train_dataset", &mut warnings)?;
+        let eval = self.with_losses(&self.eval, "eval_dataset", &mut warnings)?;
+        for (name, _) in &self.losses {
+            if !train.iter().any(|dataset| dataset.name == *name) {
+                let known: Vec<&str> = train.iter().map(|dataset| dataset.name.as_str()).collect();
+                return Err(Error::argument(
+                    format!("losses.{name}"),
+                    format!("belongs to no training data set; they are {}", known.join(", ")),
+                ));
+            }
+        }
+        let mut trainer = Trainer {
+            encoder: Some(self.encoder.train()),
+            arguments: self.arguments,
+            train,
+            eval,
+            evaluators: self.evaluators,
+            regularizer_schedule: self.regularizer_schedule,
+            callbacks: self.callbacks,
+            interrupt: self.interrupt,
+            state: TrainerState::new(),
+            control: TrainerControl::default(),
+            report: StepReport::default(),
+            before: None,
+        };
+        for warning in warnings {
+            trainer.warn(&warning);
+        }
+        trainer.notify(|callback, context, control| callback.on_init_end(context, control));
+        Ok(trainer)
+    }
+
+    fn check_output_dir(&self) -> Result<()> {
+        let path = &self.arguments.output_dir;
+        let mut ancestor = path.as_path();
+        loop {
+            if ancestor.is_dir() {
+                return Ok(());
+            }
+            if ancestor.exists() {
+                return Err(Error::argument(
+                    "arguments.output_dir",
+                    format!("must be a directory; `{}` is a file", ancestor.display()),
+                ));
+            }
+            match ancestor.parent() {
+                Some(parent) => ancestor = parent,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Gives each data set its roles and its loss, and checks one against the other.
+    fn with_losses(&self, tables: &[Table], key: &str, warnings: &mut Vec<String>) -> Result<Vec<DatasetWithLoss>> {
+        let mut datasets: Vec<DatasetWithLoss> = Vec::new();
+        for (index, table) in tables.iter().enumerate() {
+            let name = match table.name() {
+                Some(name) => name.to_owned(),
+                None if tables.len() == 1 => "default".to_owned(),
+                None => {
+                    return Err(Error::argument(
+                        format!("{key}.{index}.name"),
+                        "is missing: with several data sets each needs a name",
+                    ));
+                }
+            };
+            if datasets.iter().any(|other| other.name == name) {
+                return Err(Error::argument(format!("{key}.{index}.name"), format!("= \"{name}\" is taken")));
+            }
+            let config = match (self.losses.get(&name), &self.loss) {
+                (Some(loss), _) | (None, Some(loss)) => loss.clone(),
+                (None, None) if self.losses.is_empty() => LossConfig::default(),
+                (None, None) => {
+                    let known: Vec<&str> = self.losses.keys().map(String::as_str).collect();
+                    return Err(Error::argument(
+                        format!("losses.{name}"),
+                        format!("is missing: every data set needs a loss; there are losses for {}", known.join(", ")),
+                    ));
+                }
+            };
+            let loss = config.init()?;
+            let roles = table.roles()?;
+            let report = table.check(&roles)?;
+            warnings.extend(report.warnings.into_iter().map(|warning| format!("data set `{name}`: {warning}")));
+            loss.check(&summary(table, &roles)?)?;
+            if loss.regularizer_weights().is_none() && !loss.needs_autoencoder() && self.encoder.module_types().contains(&ModuleKind::SpladePooling) {
+                warnings.push(format!(
+                    "data set `{name}`: the loss `{}` has no regulariser, so nothing keeps the embeddings sparse; wrap it: \
+                     [loss] type = \"splade\", loss = {{ type = \"{0}\" }}",
+                    loss.name()
+                ));
+            }
+            datasets.push(DatasetWithLoss { name, table: table.clone(), roles, loss: Arc::from(loss) });
+        }
+        Ok(datasets)
+    }
+}
+
+/// Rows whose labels are checked before the first step.
+const CHECKED_ROWS: usize = 1000;
+
+/// What a loss may know of the data before the first step.
+fn summary(table: &Table, roles: &ColumnRoles) -> Result<DataSummary> {
+    let rows: Vec<usize> = (0..CHECKED_ROWS.min(table.num_rows())).collect();
+    let labels = table.batch(roles, &rows)?.labels;
+    Ok(DataSummary {
+        columns: roles.inputs.clone(),
+        labels: labels.zip(roles.label.clone()).map(|(labels, column)| LabelSummary {
+            column,
+            shape: if labels.per_row_list { LabelShape::List(labels.width) } else { LabelShape::Scalar },
+            integer: labels.integer,
+            values: labels.values,
+        }),
+    })
+}

@@ -1,0 +1,108 @@
+//! Evaluation: the loss on evaluation data, then the evaluators.
+
+use std::time::Instant;
+
+use sparse_eval::EvaluationRun;
+use sparse_model::{ForwardContext, SparseEncoder};
+
+use super::step::embed;
+use super::{DatasetWithLoss, Trainer};
+use crate::error::{Error, Result};
+use crate::plan::evaluation_batches;
+use crate::state::entry;
+
+impl Trainer {
+    /// Computes the loss of every evaluation data set and runs every evaluator.
+    ///
+    /// Keys are `PREFIX_loss` (`PREFIX_NAME_loss` with several data sets), the parts of the loss, `PREFIX_runtime` in seconds,
+    /// `PREFIX_samples_per_second`, `PREFIX_steps_per_second`, and `PREFIX_` before every metric of an evaluator.
+    ///
+    /// # Errors
+    ///
+    /// If there is nothing to evaluate, or an evaluator fails.
+    pub fn evaluate(&mut self, prefix: &str) -> Result<Vec<(String, f64)>> {
+        if self.eval.is_empty() && self.evaluators.is_empty() {
+            return Err(Error::Incomplete(
+                "there is nothing to evaluate: add an `[[eval_dataset]]` or an `[[evaluator]]`".to_owned(),
+            ));
+        }
+        let started = Instant::now();
+        let encoder = self.encoder();
+        let mut metrics = Vec::new();
+        let (mut rows, mut batches) = (0, 0);
+        let several = self.eval.len() > 1;
+        for dataset in &self.eval {
+            let prefix = if several { format!("{prefix}_{}", dataset.name) } else { prefix.to_owned() };
+            let (n_rows, n_batches) = self.dataset_loss(&encoder, dataset, &prefix, &mut metrics)?;
+            rows += n_rows;
+            batches += n_batches;
+        }
+        let run = EvaluationRun {
+            output_path: Some(self.arguments.output_dir.join("eval")),
+            epoch: Some(self.state.epoch),
+            steps: Some(self.state.global_step as u64),
+            progress: None,
+        };
+        for evaluator in &self.evaluators {
+            for (name, value) in evaluator.evaluate(&encoder, &run)?.iter() {
+                let key = if name.starts_with(&format!("{prefix}_")) { name.to_owned() } else { format!("{prefix}_{name}") };
+                metrics.push((key, value));
+            }
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        metrics.push((format!("{prefix}_runtime"), seconds));
+        metrics.push((format!("{prefix}_samples_per_second"), rows as f64 / seconds));
+        metrics.push((format!("{prefix}_steps_per_second"), batches as f64 / seconds));
+        Ok(metrics)
+    }
+
+    pub(super) fn evaluate_and_log(&mut self, prefix: &str) -> Result<Vec<(String, f64)>> {
+        self.notify(|callback, context, control| callback.on_evaluation_begin(context, control));
+        let metrics = self.evaluate(prefix)?;
+        self.log(metrics.clone());
+        self.notify(|callback, context, control| callback.on_evaluate(context, control, &metrics));
+        Ok(metrics)
+    }
+
+    /// Appends a log to the history and hands it to the callbacks.
+    pub(super) fn log(&mut self, logs: Vec<(String, f64)>) {
+        let entry = entry(&logs, self.state.epoch, self.state.global_step);
+        self.state.log_history.push(entry);
+        self.notify(|callback, context, control| callback.on_log(context, control, &logs));
+    }
+
+    /// Mean loss over the rows of a data set, with the regulariser weights in force now; batches are always those of epoch 0.
+    fn dataset_loss(
+        &self,
+        encoder: &SparseEncoder,
+        dataset: &DatasetWithLoss,
+        prefix: &str,
+        metrics: &mut Vec<(String, f64)>,
+    ) -> Result<(usize, usize)> {
+        let batches = evaluation_batches(&self.arguments, dataset)?;
+        let weights = dataset.loss.regularizer_weights().map(|maxima| {
+            maxima.scaled(self.regularizer_schedule.factor(self.state.global_step as u64, self.state.max_steps.max(1) as u64))
+        });
+        let collator = self.collator();
+        let mut sums: Vec<(String, f64)> = Vec::new();
+        let mut n_rows = 0;
+        for rows in &batches {
+            let batch = collator.collate(&dataset.table.batch(&dataset.roles, rows)?)?;
+            let embedded = embed(encoder, &batch, &ForwardContext::evaluation(), weights);
+            for (name, value) in dataset.loss.forward(&embedded).components() {
+                let weighted = f64::from(value.clone().into_scalar::<f32>()) * rows.len() as f64;
+                match sums.iter_mut().find(|(other, _)| other == name) {
+                    Some((_, sum)) => *sum += weighted,
+                    None => sums.push((name.clone(), weighted)),
+                }
+            }
+            n_rows += rows.len();
+        }
+        let total: f64 = sums.iter().map(|(_, sum)| sum).sum();
+        metrics.push((format!("{prefix}_loss"), total / n_rows.max(1) as f64));
+        if sums.len() > 1 {
+            metrics.extend(sums.into_iter().map(|(name, sum)| (format!("{prefix}_{name}"), sum / n_rows as f64)));
+        }
+        Ok((n_rows, batches.len()))
+    }
+}

@@ -1,0 +1,357 @@
+//! The training loop.
+
+mod builder;
+mod evaluate;
+mod history;
+mod save;
+mod step;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use burn::module::Module;
+use sparse_data::Table;
+use sparse_eval::Evaluator;
+use sparse_losses::{Loss, RegularizerScheduleConfig};
+use sparse_model::SparseEncoder;
+
+pub use builder::TrainerBuilder;
+
+use crate::arguments::{IntervalStrategy, SaveStrategy, TrainingArguments};
+use crate::callback::{Callback, CallbackContext, StepReport, TrainerControl};
+use crate::checkpoint;
+use crate::error::Result;
+use crate::optimizer::Optimizer;
+use crate::plan::{EpochPlan, Plan};
+use crate::prefetch::Prefetch;
+use crate::schedule::LearningRateSchedule;
+use crate::state::TrainerState;
+use history::History;
+
+/// A request to end the run after the current step, shared with a signal handler.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Asks the run to end.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the run was asked to end.
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Where a run starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Resume {
+    /// From the beginning.
+    #[default]
+    No,
+    /// From the last checkpoint of the output directory.
+    Last,
+    /// From this checkpoint.
+    From(PathBuf),
+}
+
+/// Outcome of [`Trainer::train`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainOutput {
+    /// Update steps in all.
+    pub global_step: usize,
+    /// Mean loss over the updates of this call.
+    pub training_loss: f64,
+    /// `train_runtime`, `train_samples_per_second`, `train_steps_per_second`, `total_flos`, `train_loss`, `epoch`.
+    pub metrics: Vec<(String, f64)>,
+    /// The checkpoint that was saved because the run was interrupted.
+    pub interrupted: Option<PathBuf>,
+}
+
+/// A data set and its loss.
+#[derive(Debug)]
+pub(crate) struct DatasetWithLoss {
+    pub(crate) name: String,
+    pub(crate) table: Table,
+    pub(crate) roles: sparse_data::ColumnRoles,
+    pub(crate) loss: Arc<dyn Loss>,
+}
+
+/// Trains a [`SparseEncoder`]: the loop between a configuration and a finished model.
+///
+/// Each update averages the gradients of `gradient_accumulation_steps` micro-batches, clips their global norm, and lets AdamW
+/// take a step at the scheduled rate. All randomness is a pure function of the seed and the step, so the same configuration
+/// gives the same bytes on a CPU, and a resumed run the same bytes as one that was never interrupted.
+///
+/// # Example
+///
+/// ```no_run
+/// use burn::tensor::Device;
+/// use sparse_data::{DatasetConfig, Table};
+/// use sparse_model::SparseEncoder;
+/// use sparse_train::{Trainer, TrainingArguments};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let encoder = SparseEncoder::from_pretrained("splade-tiny-bert", &Device::default())?;
+/// let pairs = Table::load(&DatasetConfig::from_path("pairs.tsv"))?;
+/// let mut trainer = Trainer::builder(encoder, TrainingArguments::new("runs/pairs"))
+///     .train_dataset(pairs)
+///     .build()?;
+/// trainer.train()?;
+/// trainer.encoder().save_pretrained("runs/pairs/final".as_ref())?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Trainer {
+    /// `None` only while a step replaces it.
+    pub(crate) encoder: Option<SparseEncoder>,
+    pub(crate) arguments: TrainingArguments,
+    pub(crate) train: Vec<DatasetWithLoss>,
+    pub(crate) eval: Vec<DatasetWithLoss>,
+    pub(crate) evaluators: Vec<Box<dyn Evaluator>>,
+    pub(crate) regularizer_schedule: RegularizerScheduleConfig,
+    pub(crate) callbacks: Vec<Box<dyn Callback>>,
+    pub(crate) interrupt: Interrupt,
+    pub(crate) state: TrainerState,
+    pub(crate) control: TrainerControl,
+    pub(crate) report: StepReport,
+    pub(crate) before: Option<Vec<(String, f64)>>,
+}
+
+impl Trainer {
+    /// Starts to put a run together.
+    pub fn builder(encoder: SparseEncoder, arguments: TrainingArguments) -> TrainerBuilder {
+        TrainerBuilder::new(encoder, arguments)
+    }
+
+    /// The model as it is now, ready for inference.
+    ///
+    /// # Panics
+    ///
+    /// Never: the model is absent only within a step.
+    pub fn encoder(&self) -> SparseEncoder {
+        self.model().clone().valid()
+    }
+
+    /// The evaluators of the run.
+    pub fn evaluators(&self) -> &[Box<dyn Evaluator>] {
+        &self.evaluators
+    }
+
+    /// Name, number of rows and columns of each training data set.
+    pub fn datasets(&self) -> impl Iterator<Item = (&str, usize, Vec<&str>)> {
+        self.train.iter().map(|dataset| {
+            let columns = dataset.roles.inputs.iter().chain(&dataset.roles.label).map(String::as_str);
+            (dataset.name.as_str(), dataset.table.num_rows(), columns.collect())
+        })
+    }
+
+    /// The first texts of the first column of the first evaluation or training data set.
+    ///
+    /// # Errors
+    ///
+    /// If the texts can't be read.
+    pub fn sample_texts(&self, n: usize) -> Result<Vec<String>> {
+        let Some(dataset) = self.eval.first().or(self.train.first()) else {
+            return Ok(Vec::new());
+        };
+        let rows: Vec<usize> = (0..n.min(dataset.table.num_rows())).collect();
+        let batch = dataset.table.batch(&dataset.roles, &rows)?;
+        Ok(batch.columns.into_iter().next().map(|column| column.texts).unwrap_or_default())
+    }
+
+    /// What `eval_on_start` measured before the first step.
+    pub fn metrics_before(&self) -> Option<&[(String, f64)]> {
+        self.before.as_deref()
+    }
+
+    /// State of the run.
+    pub fn state(&self) -> &TrainerState {
+        &self.state
+    }
+
+    /// Runs the training from the beginning.
+    ///
+    /// # Errors
+    ///
+    /// If the loss or a gradient stops being a number, an evaluator fails, or a file can't be written.
+    pub fn train(&mut self) -> Result<TrainOutput> {
+        self.train_from(&Resume::No)
+    }
+
+    /// Runs the training from a checkpoint to the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::train`], and if the checkpoint is missing, incomplete or of another model.
+    pub fn train_from(&mut self, resume: &Resume) -> Result<TrainOutput> {
+        let plan = Plan::new(&self.arguments, &self.train)?;
+        let total_steps = plan.total_steps();
+        let schedule = LearningRateSchedule::new(
+            self.arguments.lr_scheduler_type,
+            self.arguments.lr_scheduler_kwargs.clone(),
+            self.arguments.learning_rate,
+            self.arguments.warmup(total_steps),
+            total_steps,
+        )?;
+        self.announce(&plan, &schedule);
+        let checkpoint = checkpoint::find(resume, &self.arguments.output_dir)?;
+        if let Some(directory) = &checkpoint {
+            self.load_model(directory)?;
+        }
+        let mut optimizer = Optimizer::new(self.model(), &self.arguments)?;
+        self.reset_state(&plan);
+        if let Some(directory) = &checkpoint {
+            self.resume_from(directory, &mut optimizer, total_steps)?;
+        }
+        let first_step = self.state.global_step;
+        let started = Instant::now();
+        let mut history = History::new();
+
+        self.notify(|callback, context, control| callback.on_train_begin(context, control));
+        if self.arguments.eval_on_start && first_step == 0 {
+            self.before = Some(self.evaluate_and_log("eval")?);
+            history.restart_clock();
+        }
+        let mut interrupted = None;
+        if first_step < total_steps {
+            let feed = Prefetch::start(self.collator(), &self.train, &plan, first_step)?;
+            interrupted = self.run_epochs(&plan, &schedule, &mut optimizer, &mut history, feed)?;
+        }
+        let rows_per_step = plan.rows_per_step();
+        let metrics = self.finish(&history, rows_per_step, started, interrupted.is_some())?;
+        Ok(TrainOutput {
+            global_step: self.state.global_step,
+            training_loss: history.mean_loss(),
+            metrics,
+            interrupted,
+        })
+    }
+
+    fn run_epochs(
+        &mut self,
+        plan: &Plan,
+        schedule: &LearningRateSchedule,
+        optimizer: &mut Optimizer,
+        history: &mut History,
+        mut feed: Prefetch,
+    ) -> Result<Option<PathBuf>> {
+        let total_steps = plan.total_steps();
+        while self.state.global_step < total_steps && !self.control.should_training_stop {
+            let (epoch, within) = plan.position(self.state.global_step);
+            self.control.should_epoch_stop = false;
+            self.notify(|callback, context, control| callback.on_epoch_begin(context, control));
+            let EpochPlan { updates, batches } = plan.epoch_length(epoch);
+            for update in within..updates {
+                if self.state.global_step >= total_steps {
+                    break;
+                }
+                let micro_batches = plan.micro_batches(epoch, update);
+                self.control.should_log = false;
+                self.control.should_evaluate = false;
+                self.control.should_save = false;
+                self.notify(|callback, context, control| callback.on_step_begin(context, control));
+                self.update(schedule, optimizer, total_steps, micro_batches.len(), &mut feed)?;
+                history.record(&self.report);
+                self.state.global_step += 1;
+                self.state.epoch = epoch as f64 + micro_batches.end as f64 / batches as f64;
+                history.pace(&mut self.report, total_steps - self.state.global_step);
+                self.notify(|callback, context, control| callback.on_step_end(context, control));
+                self.request_by_step(total_steps);
+                self.log_evaluate_save(optimizer, schedule, history)?;
+                if self.interrupt.is_requested() {
+                    return self.save_checkpoint(optimizer, schedule).map(Some);
+                }
+                if self.control.should_training_stop || self.control.should_epoch_stop {
+                    break;
+                }
+            }
+            self.control.should_log = self.arguments.logging_strategy == IntervalStrategy::Epoch;
+            self.control.should_evaluate = self.arguments.eval_strategy == IntervalStrategy::Epoch
+                && self.state.epoch >= self.arguments.eval_delay;
+            self.control.should_save = self.arguments.save_strategy == SaveStrategy::Epoch;
+            self.notify(|callback, context, control| callback.on_epoch_end(context, control));
+            self.log_evaluate_save(optimizer, schedule, history)?;
+            if self.control.should_epoch_stop && self.state.global_step < total_steps {
+                feed = Prefetch::start(
+                    self.collator(),
+                    &self.train,
+                    plan,
+                    plan.first_step_of(epoch + 1),
+                )?;
+                self.state.global_step = plan.first_step_of(epoch + 1);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Requests what the strategies ask for after a step.
+    fn request_by_step(&mut self, total_steps: usize) {
+        let step = self.state.global_step;
+        let last = step >= total_steps;
+        let arguments = &self.arguments;
+        let every = |strategy: IntervalStrategy, interval: usize| {
+            strategy == IntervalStrategy::Steps && step.is_multiple_of(interval)
+        };
+        self.control.should_log |= every(arguments.logging_strategy, self.state.logging_steps)
+            || (step == 1 && arguments.logging_first_step);
+        let evaluates = every(arguments.eval_strategy, self.state.eval_steps)
+            || (last && arguments.eval_strategy == IntervalStrategy::Steps);
+        self.control.should_evaluate |= evaluates && step as f64 >= arguments.eval_delay;
+        self.control.should_save |= arguments.save_strategy == SaveStrategy::Steps
+            && (step.is_multiple_of(self.state.save_steps) || last);
+    }
+
+    fn log_evaluate_save(
+        &mut self,
+        optimizer: &Optimizer,
+        schedule: &LearningRateSchedule,
+        history: &mut History,
+    ) -> Result<()> {
+        if std::mem::take(&mut self.control.should_log)
+            && let Some(logs) = history.take_logs(&self.report)
+        {
+            self.log(logs);
+        }
+        if std::mem::take(&mut self.control.should_evaluate) {
+            let metrics = self.evaluate_and_log("eval")?;
+            history.restart_clock();
+            let improved = self.track_best(&metrics)?;
+            self.control.should_save |= improved && self.arguments.save_strategy == SaveStrategy::Best;
+        }
+        if std::mem::take(&mut self.control.should_save) {
+            self.save_checkpoint(optimizer, schedule)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn model(&self) -> &SparseEncoder {
+        self.encoder.as_ref().expect("the model is absent only within a step")
+    }
+
+    /// Calls a hook of every callback.
+    pub(crate) fn notify(
+        &mut self,
+        mut hook: impl FnMut(&mut dyn Callback, &CallbackContext<'_>, &mut TrainerControl),
+    ) {
+        let context = CallbackContext {
+            arguments: &self.arguments,
+            state: &self.state,
+            step: &self.report,
+        };
+        for callback in &mut self.callbacks {
+            hook(callback.as_mut(), &context, &mut self.control);
+        }
+    }
+
+    pub(crate) fn warn(&mut self, message: &str) {
+        tracing::warn!("{message}");
+        for callback in &mut self.callbacks {
+            callback.on_warning(message);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The start and the end of a run, and everything written to disk between.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use burn::module::Module;
+use sparse_model::SparseEncoder;
+
+use super::history::History;
+use super::{Trainer, TrainerControl};
+use crate::callback::StepReport;
+use crate::checkpoint;
+use crate::error::{Error, Result};
+use crate::optimizer::Optimizer;
+use crate::plan::Plan;
+use crate::schedule::LearningRateSchedule;
+use crate::state::TrainerState;
+
+impl Trainer {
+    pub(super) fn reset_state(&mut self, plan: &Plan) {
+        let total = plan.total_steps();
+        self.state = TrainerState {
+            max_steps: total,
+            num_train_epochs: plan.n_epochs(),
+            logging_steps: self.arguments.logging_interval(total),
+            eval_steps: self.arguments.eval_interval(total),
+            save_steps: self.arguments.save_interval(total),
+            train_batch_size: self.arguments.per_device_train_batch_size,
+            ..TrainerState::new()
+        };
+        self.control = TrainerControl::default();
+        self.report = StepReport::default();
+    }
+
+    /// Says before the first step what decides a run: its length, its rate, its weights.
+    pub(super) fn announce(&mut self, plan: &Plan, schedule: &LearningRateSchedule) {
+        let total = plan.total_steps();
+        let warmup = self.arguments.warmup(total);
+        tracing::info!(
+            "{total} steps in {} epochs, learning rate {:e} after {warmup} warm-up steps, {:e} at the end",
+            plan.n_epochs(),
+            self.arguments.learning_rate,
+            schedule.rate(total.saturating_sub(1)),
+        );
+        let maxima: Vec<_> = self.train.iter().filter_map(|dataset| dataset.loss.regularizer_weights()).collect();
+        let ramp = self.regularizer_schedule.ramp_length(total as u64) as usize;
+        for weights in &maxima {
+            let query = weights.query.map_or("none".to_owned(), |weight| format!("{weight:e}"));
+            tracing::info!(
+                "regulariser weights rise for {ramp} steps to {:e} (documents) and {query} (queries)",
+                weights.document,
+            );
+        }
+        if !maxima.is_empty() && total < ramp {
+            self.warn(&format!(
+                "the run of {total} steps ends before the regulariser weights have risen ({ramp} steps): embeddings will stay \
+                 denser than the weights promise; shorten `regularizer_schedule.warmup_steps`"
+            ));
+        }
+        if warmup >= total {
+            self.warn(&format!(
+                "the learning rate rises for {warmup} steps, but the run ends after {total}: lower `warmup_steps`"
+            ));
+        }
+    }
+
+    /// Puts the model of a checkpoint in the place of the one at hand.
+    pub(super) fn load_model(&mut self, directory: &Path) -> Result<()> {
+        let loaded = SparseEncoder::from_pretrained(directory.display().to_string(), &self.model().device())?;
+        let shapes = |encoder: &SparseEncoder| -> Vec<_> {
+            let parameters = encoder.named_parameters().into_iter();
+            parameters.map(|parameter| (parameter.name, parameter.shape)).collect()
+        };
+        let (ours, theirs) = (shapes(self.model()), shapes(&loaded));
+        if let Some((name, shape)) = theirs.iter().find(|parameter| !ours.contains(parameter)) {
+            return Err(Error::Checkpoint {
+                path: directory.to_path_buf(),
+                message: format!(
+                    "is of another model than `{}`: `{name}` of shape {shape:?} isn't there",
+                    self.model().name()
+                ),
+            });
+        }
+        self.encoder = Some(loaded.train());
+        Ok(())
+    }
+
+    /// Goes on from the state of a checkpoint whose model is loaded.
+    pub(super) fn resume_from(
+        &mut self,
+        directory: &Path,
+        optimizer: &mut Optimizer,
+        total_steps: usize,
+    ) -> Result<()> {
+        let state = checkpoint::restore(directory, optimizer, &self.encoder().device())?;
+        if state.global_step > total_steps {
+            return Err(Error::Checkpoint {
+                path: directory.to_path_buf(),
+                message: format!(
+                    "is at step {}, but this run has only {total_steps}; raise `num_train_epochs` or `max_steps`",
+                    state.global_step
+                ),
+            });
+        }
+        let fresh = std::mem::replace(&mut self.state, state);
+        self.state.max_steps = fresh.max_steps;
+        self.state.num_train_epochs = fresh.num_train_epochs;
+        self.state.logging_steps = fresh.logging_steps;
+        self.state.eval_steps = fresh.eval_steps;
+        self.state.save_steps = fresh.save_steps;
+        if self.state.train_batch_size != fresh.train_batch_size {
+            return Err(Error::Checkpoint {
+                path: directory.to_path_buf(),
+                message: format!(
+                    "was written with `per_device_train_batch_size` = {}, now it is {}: the position in the data would be another",
+                    self.state.train_batch_size, fresh.train_batch_size
+                ),
+            });
+        }
+        tracing::info!("resumed from `{}` at step {}", directory.display(), self.state.global_step);
+        Ok(())
+    }
+
+    /// Writes `checkpoint-STEP`: complete under its name, or not there at all.
+    pub(super) fn save_checkpoint(
+        &mut self,
+        optimizer: &Optimizer,
+        schedule: &LearningRateSchedule,
+    ) -> Result<PathBuf> {
+        let directory = checkpoint::directory(&self.arguments.output_dir, self.state.global_step);
+        if self.state.best_global_step == Some(self.state.global_step) {
+            self.state.best_model_checkpoint = Some(directory.display().to_string());
+        }
+        checkpoint::save(
+            &directory,
+            &self.encoder(),
+            optimizer,
+            &self.state,
+            &self.arguments,
+            schedule.rate(self.state.global_step),
+        )?;
+        checkpoint::rotate(&self.arguments, &self.state)?;
+        self.notify(|callback, context, control| callback.on_save(context, control, &directory));
+        Ok(directory)
+    }
+
+    /// Remembers the best metric; true if it just improved.
+    pub(super) fn track_best(&mut self, metrics: &[(String, f64)]) -> Result<bool> {
+        let Some(name) = self.arguments.best_metric() else {
+            return Ok(false);
+        };
+        let Some((_, value)) = metrics.iter().find(|(key, _)| *key == name) else {
+            let known: Vec<&str> = metrics.iter().map(|(key, _)| key.as_str()).collect();
+            return Err(Error::argument(
+                "arguments.metric_for_best_model",
+                format!("= \"{name}\" isn't among the metrics: {}", known.join(", ")),
+            ));
+        };
+        let improved = match self.state.best_metric {
+            None => !value.is_nan(),
+            Some(best) if self.arguments.larger_is_better() => *value > best,
+            Some(best) => *value < best,
+        };
+        if improved {
+            self.state.best_metric = Some(*value);
+            self.state.best_global_step = Some(self.state.global_step);
+        }
+        Ok(improved)
+    }
+
+    /// Logs the metrics of the call and returns to the best model where that was asked for.
+    pub(super) fn finish(
+        &mut self,
+        history: &History,
+        rows_per_step: f64,
+        started: Instant,
+        interrupted: bool,
+    ) -> Result<Vec<(String, f64)>> {
+        let seconds = started.elapsed().as_secs_f64().max(1e-9);
+        let updates = history.updates() as f64;
+        let metrics = vec![
+            ("train_runtime".to_owned(), seconds),
+            ("train_samples_per_second".to_owned(), updates * rows_per_step / seconds),
+            ("train_steps_per_second".to_owned(), updates / seconds),
+            ("total_flos".to_owned(), 0.0),
+            ("train_loss".to_owned(), history.mean_loss()),
+        ];
+        self.log(metrics.clone());
+        if self.arguments.load_best_model_at_end && !interrupted {
+            self.load_best()?;
+        }
+        self.notify(|callback, context, control| callback.on_train_end(context, control));
+        Ok(metrics.into_iter().chain([("epoch".to_owned(), self.state.epoch)]).collect())
+    }
+
+    fn load_best(&mut self) -> Result<()> {
+        let Some(best) = self.state.best_model_checkpoint.clone() else {
+            self.warn("no checkpoint of the best model was saved: the last model stays");
+            return Ok(());
+        };
+        self.load_model(Path::new(&best))
+    }
+}
