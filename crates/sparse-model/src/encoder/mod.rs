@@ -10,11 +10,11 @@ pub(crate) use save::python_literal;
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 use sparse_index::{SimilarityFunction, SparseMatrix, SparseRow, Sparsity};
 
-use crate::module::{Flow, PipelineModule, check_flow};
+use crate::module::{Features, Flow, PipelineModule, TokenFeatures, check_flow};
 use crate::tokenizer::TextTokenizer;
 use crate::{Embeddings, Error, ForwardContext, ModuleKind, PackedTokens, PreprocessOptions, Result};
 
@@ -56,6 +56,15 @@ impl SparseEncoder {
         self.modules[0].preprocess(texts, options.prompt.as_deref(), options.task.as_deref())
     }
 
+    /// Tokenizes pairs of texts, each pair as one input.
+    ///
+    /// # Errors
+    ///
+    /// As [`preprocess`](Self::preprocess), or if the model takes no pairs.
+    pub fn preprocess_pairs(&self, pairs: &[(&str, &str)], options: &PreprocessOptions) -> Result<PackedTokens> {
+        self.modules[0].preprocess_pairs(pairs, options.prompt.as_deref(), options.task.as_deref())
+    }
+
     /// Embeddings of tokenized texts, `[n_texts, embedding_dimension]`, dense, on the model's device.
     ///
     /// # Panics
@@ -63,6 +72,28 @@ impl SparseEncoder {
     /// If a token id is outside the vocabulary, or the task of the tokens is none of the model's.
     pub fn forward(&self, tokens: &PackedTokens, context: &ForwardContext) -> Embeddings {
         crate::module::run(&self.modules, tokens, context).into_embeddings()
+    }
+
+    /// The backbone's hidden states, `[n_tokens, hidden_size]`; for a look inside. `None` if the tokens take a way without a
+    /// backbone.
+    pub fn hidden_states(&self, tokens: &PackedTokens) -> Option<Tensor<2>> {
+        let transformer = self.route(tokens).iter().find_map(PipelineModule::transformer)?;
+        Some(transformer.hidden_states(tokens, &ForwardContext::inference()))
+    }
+
+    /// Logits over the vocabulary, `[n_tokens, vocab_size]`; for a look inside, since `encode` never builds them. `None` if
+    /// the tokens take a way without a masked-language-model head.
+    pub fn logits(&self, tokens: &PackedTokens) -> Option<Tensor<2>> {
+        let transformer = self.route(tokens).iter().find_map(PipelineModule::transformer)?;
+        match transformer.forward(Features::default(), tokens, &ForwardContext::inference()).tokens? {
+            TokenFeatures::Logits { hidden, weight, bias } => Some(sparse_kernels::linear(hidden, weight, bias)),
+            TokenFeatures::Hidden(_) => None,
+        }
+    }
+
+    /// The modules that tokens run through.
+    fn route(&self, _tokens: &PackedTokens) -> &[PipelineModule] {
+        &self.modules
     }
 
     /// How two embeddings are compared; `dot` unless the model says otherwise.

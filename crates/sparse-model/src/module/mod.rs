@@ -6,7 +6,7 @@ mod transformer;
 use std::fmt;
 use std::path::Path;
 
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 
@@ -117,6 +117,13 @@ impl PipelineModule {
             "MLMTransformer" => Transformer::load(Task::FillMask, true, place).map(Self::Transformer),
             "SpladePooling" => SpladePooling::load(place).map(Self::SpladePooling),
             other => Err(Error::config(place.listing, "type", format!("names the unknown module class `{other}`"))),
+        }
+    }
+
+    pub(crate) fn transformer(&self) -> Option<&Transformer> {
+        match self {
+            Self::Transformer(module) => Some(module),
+            Self::SpladePooling(_) => None,
         }
     }
 
@@ -320,17 +327,4 @@ fn little_endian(values: &[f32]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(values.len() * 4);
     values.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
     bytes
-}
-
-/// The identities of a module's parameters, in the order of the traversal.
-pub(crate) fn parameter_ids<M: Module>(module: &M) -> Vec<ParamId> {
-    struct Ids(Vec<ParamId>);
-    impl ModuleVisitor for Ids {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.push(param.id);
-        }
-    }
-    let mut ids = Ids(Vec::new());
-    module.visit(&mut ids);
-    ids.0
 }

@@ -76,8 +76,6 @@ pub(crate) struct StoredTensor {
     pub(crate) start: u64,
     /// Elements to skip per step of each dimension; `None` for row-major.
     pub(crate) strides: Option<Vec<usize>>,
-    /// Bytes that may be read from `start` on.
-    pub(crate) available: u64,
 }
 
 /// The tensors of a model, read one by one when asked for.
@@ -298,7 +296,7 @@ fn read_header(path: &Path, file: &mut File, index: usize) -> Result<BTreeMap<St
             }
         }
         let start = data_start + start;
-        let stored = StoredTensor { file: index, dtype, shape: entry.shape, start, strides: None, available: end - start + data_start };
+        let stored = StoredTensor { file: index, dtype, shape: entry.shape, start, strides: None };
         tensors.insert(key, stored);
     }
     Ok(tensors)

@@ -1,0 +1,266 @@
+//! Files: what is written, and what is refused.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use sparse_model::{EncodeOptions, Error, LoadOptions, PreprocessOptions, SparseEncoder};
+
+use crate::support::{copy_of, golden, load};
+
+fn open(directory: &Path) -> Result<SparseEncoder, Error> {
+    SparseEncoder::from_pretrained(directory.to_str().unwrap(), &Default::default())
+}
+
+#[track_caller]
+fn refused(directory: &Path, parts: &[&str]) {
+    let error = open(directory).expect_err("the directory is broken");
+    let mut message = error.to_string();
+    if let Some(source) = std::error::Error::source(&error) {
+        message = format!("{message}: {source}");
+    }
+    for part in parts {
+        assert!(message.contains(part), "`{part}` is not in `{message}`");
+    }
+    assert!(error.is_user_error());
+}
+
+fn edit_json(path: &Path, edit: impl FnOnce(&mut Value)) {
+    let mut value: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    edit(&mut value);
+    std::fs::write(path, serde_json::to_vec(&value).unwrap()).unwrap();
+}
+
+/// Rewrites a header of equal length or shorter.
+fn edit_header(path: &Path, from: &str, to: &str) {
+    let bytes = std::fs::read(path).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header = String::from_utf8(bytes[8..8 + length].to_vec()).unwrap();
+    assert!(header.contains(from));
+    let header = header.replacen(from, to, 1);
+    let mut out = (header.len() as u64).to_le_bytes().to_vec();
+    out.extend(header.bytes());
+    out.extend(&bytes[8 + length..]);
+    std::fs::write(path, out).unwrap();
+}
+
+/// Every file that the reference wrote, but for those that say who wrote them.
+fn assert_same_files(name: &str, differing: &[&str]) {
+    let saved = tempfile::tempdir().unwrap();
+    let target = saved.path().join("model");
+    load(&format!("encoders/{name}")).save_pretrained(&target).unwrap();
+    let source = golden(&format!("encoders/{name}"));
+    let files: Value = serde_json::from_slice(&std::fs::read(source.join("expected.json")).unwrap()).unwrap();
+    for file in files["files"].as_array().unwrap() {
+        let file = file.as_str().unwrap();
+        let written = std::fs::read(target.join(file)).unwrap_or_else(|_| panic!("{name}: {file} was not written"));
+        if file != "README.md" && !differing.contains(&file) {
+            let expected = std::fs::read(source.join(file)).unwrap();
+            assert!(written == expected, "{name}: {file} differs:\n{}", String::from_utf8_lossy(&written));
+        }
+    }
+    let mut written = Vec::new();
+    list(&target, &target, &mut written);
+    written.sort();
+    let mut expected: Vec<&str> = files["files"].as_array().unwrap().iter().map(|file| file.as_str().unwrap()).collect();
+    if !expected.contains(&"README.md") {
+        expected.push("README.md");
+    }
+    expected.sort_unstable();
+    assert_eq!(written, expected);
+    assert_eq!(std::fs::read_dir(saved.path()).unwrap().count(), 1, "nothing is left beside the directory");
+}
+
+fn list(root: &Path, directory: &Path, files: &mut Vec<String>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { list(root, &path, files) } else { files.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_string()) }
+    }
+}
+
+#[test]
+fn saving_writes_the_bytes_of_the_reference() {
+    // The reference writes no dimension for a model that never ran.
+    assert_same_files("splade-max", &["1_SpladePooling/config.json"]);
+    assert_same_files("splade-sum", &[]);
+}
+
+#[test]
+fn an_old_directory_is_saved_in_the_new_layout() {
+    let saved = tempfile::tempdir().unwrap();
+    let target = saved.path().join("model");
+    load("encoders/splade-old-layout").save_pretrained(&target).unwrap();
+    let modules: Value = serde_json::from_slice(&std::fs::read(target.join("modules.json")).unwrap()).unwrap();
+    assert_eq!(modules[0]["type"], "sentence_transformers.sparse_encoder.modules.mlm_transformer.MLMTransformer");
+    assert_eq!(modules[1]["type"], "sentence_transformers.sparse_encoder.modules.splade_pooling.SpladePooling");
+    let tokenizer: Value = serde_json::from_slice(&std::fs::read(target.join("tokenizer_config.json")).unwrap()).unwrap();
+    assert_eq!(tokenizer["model_max_length"], 48);
+    assert_eq!(open(&target).unwrap().max_seq_length(), Some(48));
+    let weights = |path: &Path| std::fs::read(path.join("model.safetensors")).unwrap();
+    assert!(weights(&target) == weights(&golden("encoders/splade-old-layout")));
+}
+
+#[test]
+fn a_directory_is_replaced_and_settings_survive() {
+    let saved = tempfile::tempdir().unwrap();
+    let target = saved.path().join("deep/model");
+    let mut encoder = load("models/distilbert");
+    encoder.save_pretrained(&target).unwrap();
+    std::fs::write(target.join("stale"), "").unwrap();
+    encoder.set_max_seq_length(20).unwrap();
+    encoder.set_max_active_dims(Some(7)).unwrap();
+    encoder.set_similarity_fn(sparse_index::SimilarityFunction::Cosine);
+    encoder.set_prompts([("query".to_string(), "find: ".to_string())].into());
+    encoder.set_model_card("# A card\n".to_string());
+    encoder.save_pretrained(&target).unwrap();
+    assert!(!target.join("stale").exists());
+    assert_eq!(std::fs::read_dir(saved.path().join("deep")).unwrap().count(), 1);
+
+    let copy = open(&target).unwrap();
+    assert_eq!(copy.max_seq_length(), Some(20));
+    assert_eq!(copy.max_active_dims(), Some(7));
+    assert_eq!(copy.similarity_fn(), sparse_index::SimilarityFunction::Cosine);
+    assert_eq!(copy.prompts()["query"], "find: ");
+    assert_eq!(copy.model_card(), Some("# A card\n"));
+    let text = ["one text that is a little longer than twenty word pieces, for it goes on and on and on and on and on"];
+    let options = EncodeOptions::default();
+    assert_eq!(copy.preprocess(&text, &PreprocessOptions::default()).unwrap().n_tokens(), 20);
+    assert_eq!(copy.encode_query(&text, &options).unwrap().to_dense(), encoder.encode_query(&text, &options).unwrap().to_dense());
+    assert_eq!(copy.encode(&text, &options).unwrap().nnz(), 7);
+}
+
+#[test]
+fn a_file_is_never_replaced_by_a_directory() {
+    let saved = tempfile::tempdir().unwrap();
+    let file = saved.path().join("model");
+    std::fs::write(&file, "precious").unwrap();
+    let error = load("models/bert").save_pretrained(&file).unwrap_err();
+    assert!(error.to_string().contains("is a file") && error.is_user_error(), "{error}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+    assert_eq!(std::fs::read_dir(saved.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn saved_prompts_yield_to_those_of_the_caller() {
+    let path = golden("encoders/splade-sum");
+    let options = LoadOptions { prompts: vec![("query".to_string(), String::new())], ..LoadOptions::default() };
+    let encoder = SparseEncoder::from_pretrained_with(path.to_str().unwrap(), &options, &Default::default()).unwrap();
+    assert_eq!(encoder.prompts()["query"], "");
+    assert_eq!(encoder.prompts()["document"], "Passage: ");
+    let named = EncodeOptions::default().with_prompt_name("titel");
+    let error = encoder.encode(&["text"], &named).unwrap_err().to_string();
+    assert!(error.contains("unknown prompt `titel`") && error.contains("did you mean `title`?"), "{error}");
+    let titled = encoder.encode(&["text"], &EncodeOptions::default().with_prompt_name("title")).unwrap();
+    let by_hand = encoder.encode(&["Title | text"], &EncodeOptions::default()).unwrap();
+    assert_eq!(titled.to_dense(), by_hand.to_dense());
+}
+
+#[test]
+fn options_out_of_range_are_refused() {
+    let mut encoder = load("models/bert");
+    fn message<T>(result: Result<T, Error>) -> String {
+        result.err().unwrap().to_string()
+    }
+    assert_eq!(message(encoder.encode(&["a"], &EncodeOptions::default().with_batch_size(0))), "`batch_size` must be at least 1; got 0");
+    assert_eq!(
+        message(encoder.encode(&["a"], &EncodeOptions::default().with_max_active_dims(0))),
+        "`max_active_dims` must be at least 1; got 0"
+    );
+    assert!(message(encoder.set_max_seq_length(129)).contains("positions for 128 tokens"));
+    assert!(message(encoder.set_max_seq_length(2)).contains("no room"));
+    let none: [&str; 0] = [];
+    let empty = encoder.encode(&none, &EncodeOptions::default()).unwrap();
+    assert_eq!((empty.n_rows(), empty.n_cols()), (0, 1200));
+}
+
+#[test]
+fn missing_files_are_named() {
+    refused(Path::new("no-such-directory"), &["no-such-directory", "there is no such directory"]);
+    for (file, part) in [("config.json", "architecture"), ("tokenizer.json", "tokenizer"), ("model.safetensors", "weights")] {
+        let directory = copy_of("encoders/splade-max");
+        std::fs::remove_file(directory.path().join(file)).unwrap();
+        refused(directory.path(), &[file, part]);
+    }
+}
+
+#[test]
+fn invalid_json_is_named_with_its_line() {
+    for file in ["config.json", "modules.json", "tokenizer.json", "tokenizer_config.json", "sentence_bert_config.json",
+        "config_sentence_transformers.json", "1_SpladePooling/config.json"]
+    {
+        let directory = copy_of("encoders/splade-max");
+        let text = if file == "modules.json" { "[\n{},,\n]" } else { "{\n\"a\": 1,,\n}" };
+        std::fs::write(directory.path().join(file), text).unwrap();
+        refused(directory.path(), &[file, "line 2"]);
+    }
+}
+
+#[test]
+fn broken_weights_are_named() {
+    let weights = "model.safetensors";
+    let cut = copy_of("encoders/splade-max");
+    let bytes = std::fs::read(cut.path().join(weights)).unwrap();
+    std::fs::write(cut.path().join(weights), &bytes[..bytes.len() / 2]).unwrap();
+    refused(cut.path(), &[weights, "cut off", "`"]);
+    std::fs::write(cut.path().join(weights), &bytes[..100]).unwrap();
+    refused(cut.path(), &[weights, "header"]);
+    std::fs::write(cut.path().join(weights), &bytes[..3]).unwrap();
+    refused(cut.path(), &[weights, "too short"]);
+
+    let renamed = copy_of("encoders/splade-max");
+    edit_header(&renamed.path().join(weights), "layer.1.output.dense.bias", "layer.1.output.dense.bios");
+    refused(renamed.path(), &[weights, "lacks `bert.encoder.layer.1.output.dense.bias`", "did you mean `bert.encoder.layer.1.output.dense.bios`"]);
+
+    let unexpected = copy_of("encoders/splade-max");
+    edit_json(&unexpected.path().join("config.json"), |config| config["num_hidden_layers"] = json!(1));
+    refused(unexpected.path(), &[weights, "bert.encoder.layer.1.attention.output.LayerNorm.bias", "unknown to a bert model"]);
+
+    let shape = copy_of("encoders/splade-max");
+    edit_json(&shape.path().join("config.json"), |config| config["intermediate_size"] = json!(65));
+    refused(shape.path(), &[weights, "bert.encoder.layer.0.intermediate.dense.weight", "[64, 32]", "[65, 32]"]);
+
+    let dtype = copy_of("encoders/splade-max");
+    edit_header(&dtype.path().join(weights), "\"dtype\":\"F32\",\"shape\":[1200]", "\"dtype\":\"I32\",\"shape\":[1200]");
+    refused(dtype.path(), &[weights, "cls.predictions.bias", "int32", "floating-point"]);
+}
+
+#[test]
+fn configurations_that_do_not_fit_are_named() {
+    let small = copy_of("encoders/splade-max");
+    edit_json(&small.path().join("config.json"), |config| config["vocab_size"] = json!(1100));
+    refused(small.path(), &["tokenizer.json", "1199", "1100"]);
+
+    let unknown = copy_of("encoders/splade-max");
+    edit_json(&unknown.path().join("config.json"), |config| config["model_type"] = json!("brt"));
+    refused(unknown.path(), &["config.json", "`model_type` is `brt`", "did you mean `bert`"]);
+
+    let heads = copy_of("encoders/splade-max");
+    edit_json(&heads.path().join("config.json"), |config| config["num_attention_heads"] = json!(5));
+    refused(heads.path(), &["config.json", "`num_attention_heads` is 5", "32"]);
+
+    let class = copy_of("encoders/splade-max");
+    edit_json(&class.path().join("modules.json"), |modules| modules[1]["type"] = json!("my_module.Evil"));
+    refused(class.path(), &["modules.json", "my_module.Evil"]);
+
+    let outside = copy_of("encoders/splade-max");
+    edit_json(&outside.path().join("modules.json"), |modules| modules[1]["path"] = json!("../elsewhere"));
+    refused(outside.path(), &["modules.json", "../elsewhere", "outside"]);
+
+    let strategy = copy_of("encoders/splade-max");
+    edit_json(&strategy.path().join("1_SpladePooling/config.json"), |config| config["pooling_strategy"] = json!("mean"));
+    refused(strategy.path(), &["1_SpladePooling/config.json", "mean", "max"]);
+
+    let alone = copy_of("encoders/splade-max");
+    edit_json(&alone.path().join("modules.json"), |modules| modules.as_array_mut().unwrap().truncate(1));
+    refused(alone.path(), &["modules.json", "pooling"]);
+}
+
+#[test]
+fn values_that_are_not_finite_only_warn() {
+    let directory = copy_of("encoders/splade-max");
+    let path = directory.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    open(directory.path()).unwrap();
+}
