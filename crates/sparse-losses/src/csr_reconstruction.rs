@@ -1,0 +1,192 @@
+//! How well a sparse autoencoder reproduces its input.
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::overview::Role;
+use crate::{
+    AutoencoderFeatures, DataFormat, DataSummary, Description, EmbeddedBatch, Error, Loss, LossOutput, Result, citation,
+};
+
+const NAME: &str = "csr_reconstruction";
+
+/// Configuration of [`CsrReconstructionLoss`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CsrReconstructionLossConfig {
+    /// Factor on the auxiliary term (at least 0). `csr` uses 0.1 unless told otherwise.
+    pub beta: f64,
+}
+
+impl Default for CsrReconstructionLossConfig {
+    fn default() -> Self {
+        Self { beta: 1.0 }
+    }
+}
+
+impl CsrReconstructionLossConfig {
+    pub(crate) const ROLE: Role = Role::Wrapper;
+    pub(crate) const SUMMARY: &'static str = "a sparse autoencoder's reconstruction alone, for texts without pairs";
+    pub(crate) const FORMATS: &'static [DataFormat] = &[DataFormat::new("(input_1 … input_n)", "none")];
+
+    /// Builds the loss.
+    ///
+    /// # Errors
+    ///
+    /// If `beta` is negative or not finite.
+    pub fn init(&self) -> Result<CsrReconstructionLoss> {
+        require_weight(NAME, "beta", self.beta)?;
+        Ok(CsrReconstructionLoss { beta: self.beta })
+    }
+}
+
+/// Refuses a weight that is negative or not finite.
+pub(crate) fn require_weight(loss: &'static str, option: &'static str, weight: f64) -> Result<()> {
+    if weight >= 0.0 && weight.is_finite() {
+        return Ok(());
+    }
+    Err(Error::Option {
+        loss,
+        option,
+        expected: "at least 0 and finite".to_owned(),
+        found: weight.to_string(),
+    })
+}
+
+/// The reconstruction terms of contrastive sparse representation
+/// ([Wen et al., 2025](https://arxiv.org/abs/2503.01776)), means over the columns.
+///
+/// ```text
+/// L_k   = MSE( x̂_k , x )                      reconstruction_loss_k
+/// L_4k  = MSE( x̂_4k , x ) / 8                 reconstruction_loss_4k
+/// L_aux = β · NMSE( x̂_aux , x − sg(x̂_k without bias) )     reconstruction_loss_aux
+///
+/// NMSE(r, y) = MSE(r, y) / MSE( mean of y over the batch , y )
+/// ```
+///
+/// `sg` stops the gradient; x itself is not stopped, so a backbone that is trained gets gradients from all terms. The
+/// auxiliary term lets dead latents explain what the live ones left over; without an auxiliary reconstruction it is 0.
+/// For a batch of one or of equal rows NMSE's denominator is 0, and plain MSE is used (in the reference before 6.2:
+/// infinity).
+#[doc(alias = "CSRReconstructionLoss")]
+#[derive(Debug, Clone)]
+pub struct CsrReconstructionLoss {
+    beta: f64,
+}
+
+impl Loss for CsrReconstructionLoss {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn forward(&self, batch: &EmbeddedBatch) -> LossOutput {
+        let n_columns = batch.columns.len();
+        assert_eq!(batch.autoencoder.len(), n_columns, "`{NAME}` needs the autoencoder's features of every column");
+        let mean = |term: fn(&AutoencoderFeatures) -> Tensor<1>, weight: f64| {
+            let terms = batch.autoencoder.iter().map(term).reduce(|sum, term| sum + term);
+            terms.expect("a batch has at least one column") * (weight / n_columns as f64)
+        };
+        LossOutput::new(vec![
+            ("reconstruction_loss_k".to_owned(), mean(small_reconstruction, 1.0)),
+            ("reconstruction_loss_4k".to_owned(), mean(large_reconstruction, 1.0 / 8.0)),
+            ("reconstruction_loss_aux".to_owned(), mean(auxiliary_reconstruction, self.beta)),
+        ])
+    }
+
+    fn check(&self, data: &DataSummary) -> Result<()> {
+        data.require_columns(NAME, 1, None, "at least 1 input column")
+    }
+
+    fn describe(&self) -> Description {
+        Description::new("CSRReconstructionLoss").option("beta", json!(self.beta)).citation(citation::CSR)
+    }
+
+    fn needs_autoencoder(&self) -> bool {
+        true
+    }
+}
+
+/// Error of the reconstruction from `k` latents.
+fn small_reconstruction(features: &AutoencoderFeatures) -> Tensor<1> {
+    squared_error(features.sentence_embedding_backbone.clone(), features.decoded_embedding_k.clone())
+}
+
+/// Error of the reconstruction from `4k` latents.
+fn large_reconstruction(features: &AutoencoderFeatures) -> Tensor<1> {
+    squared_error(features.sentence_embedding_backbone.clone(), features.decoded_embedding_4k.clone())
+}
+
+/// Normalised error of the dead latents' reconstruction of what is left over.
+fn auxiliary_reconstruction(features: &AutoencoderFeatures) -> Tensor<1> {
+    let input = features.sentence_embedding_backbone.clone();
+    let Some(reconstruction) = features.decoded_embedding_aux.clone() else {
+        return Tensor::zeros([1], &input.device());
+    };
+    let residual = input - features.decoded_embedding_k_pre_bias.clone().detach();
+    let error = squared_error(reconstruction, residual.clone());
+    let variance = (residual.clone().mean_dim(0) - residual).square().mean();
+    // Both branches stay finite, so that the one not taken adds no NaN: its gradient is masked to 0.
+    let degenerate = variance.clone().detach().lower_equal_elem(0.0);
+    error / variance.mask_fill(degenerate, 1.0)
+}
+
+/// Mean squared difference of all entries.
+fn squared_error(a: Tensor<2>, b: Tensor<2>) -> Tensor<1> {
+    (a - b).square().mean()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{batch, device, scalar, values};
+
+    fn features(input: [[f32; 2]; 2], k: [[f32; 2]; 2], aux: Option<[[f32; 2]; 2]>) -> AutoencoderFeatures {
+        let device = device();
+        let tensor = |rows| Tensor::<2>::from_floats(rows, &device);
+        AutoencoderFeatures {
+            sentence_embedding_backbone: tensor(input).require_grad(),
+            decoded_embedding_k: tensor(k),
+            decoded_embedding_4k: tensor(input) * 0.0,
+            decoded_embedding_k_pre_bias: tensor(k),
+            decoded_embedding_aux: aux.map(tensor),
+        }
+    }
+
+    fn terms(features: AutoencoderFeatures, beta: f64) -> [f32; 3] {
+        let batch = batch(&[[[0.0, 0.0], [0.0, 0.0]]]).with_autoencoder(vec![features]);
+        let output = CsrReconstructionLossConfig { beta }.init().unwrap().forward(&batch);
+        ["k", "4k", "aux"].map(|part| {
+            scalar(output.component(&format!("reconstruction_loss_{part}")).unwrap().clone())
+        })
+    }
+
+    #[test]
+    fn terms_by_hand() {
+        let features = features([[1.0, 0.0], [0.0, 3.0]], [[1.0, 0.0], [0.0, 1.0]], Some([[0.0, 0.0], [0.0, 1.0]]));
+        // k: 2² / 4 = 1; 4k: (1 + 9) / 4 / 8; the residual is [[0, 0], [0, 2]], its error 1 / 4, its mean (0, 1),
+        // its variance (1 + 1) / 4, so NMSE = ½, times β
+        assert_eq!(terms(features, 0.1), [1.0, 0.3125, 0.05]);
+    }
+
+    #[test]
+    fn equal_rows_fall_back_to_the_plain_error() {
+        let features = features([[1.0, 2.0]; 2], [[0.0, 0.0]; 2], Some([[0.0, 0.0]; 2]));
+        let input = features.sentence_embedding_backbone.clone();
+        let loss = auxiliary_reconstruction(&features);
+        assert_eq!(scalar(loss.clone()), 2.5); // (1 + 4) · 2 / 4
+        let gradients = loss.backward();
+        assert_eq!(values(input.grad(&gradients).unwrap()), [0.5, 1.0, 0.5, 1.0]); // 2x / 4
+    }
+
+    #[test]
+    fn without_auxiliary_reconstruction_its_term_is_zero() {
+        assert_eq!(terms(features([[1.0, 0.0]; 2], [[1.0, 0.0]; 2], None), 1.0)[2], 0.0);
+    }
+
+    #[test]
+    fn a_negative_beta_is_refused() {
+        let error = CsrReconstructionLossConfig { beta: -0.1 }.init().unwrap_err();
+        assert!(error.to_string().contains("`beta` of `csr_reconstruction`"), "{error}");
+    }
+}

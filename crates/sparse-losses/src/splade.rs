@@ -1,0 +1,405 @@
+//! The SPLADE wrapper: a base loss and what keeps the vectors sparse.
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::overview::Role;
+use crate::{
+    DataFormat, DataSummary, Description, EmbeddedBatch, Error, FlopsConfig, Loss, LossConfig, LossOutput,
+    MultipleNegativesRankingLossConfig, Regularizer, RegularizerConfig, RegularizerInput, RegularizerWeights, Result,
+    citation,
+};
+
+/// Name of the weighted document term.
+pub const DOCUMENT_REGULARIZER_LOSS: &str = "document_regularizer_loss";
+/// Name of the weighted query term.
+pub const QUERY_REGULARIZER_LOSS: &str = "query_regularizer_loss";
+
+const NAME: &str = "splade";
+
+/// Configuration of [`SpladeLoss`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpladeLossConfig {
+    /// The base loss.
+    pub loss: Box<LossConfig>,
+    /// Factor on the document regulariser (at least 0). Typical: 3e-5 with `multiple_negatives_ranking`, 0.08 with
+    /// `margin_mse`.
+    pub document_regularizer_weight: f64,
+    /// Factor on the query regulariser (at least 0); `None`: queries are not regularised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query_regularizer_weight: Option<f64>,
+    /// What is applied to documents; `None`: FLOPS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document_regularizer: Option<RegularizerConfig>,
+    /// What is applied to queries; `None`: FLOPS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query_regularizer: Option<RegularizerConfig>,
+    /// Threshold of the default document regulariser, see [`FlopsConfig`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document_regularizer_threshold: Option<usize>,
+    /// Threshold of the default query regulariser.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query_regularizer_threshold: Option<usize>,
+    /// Treats every column as documents: for symmetric data, such as pairs of similar sentences.
+    #[serde(default)]
+    pub use_document_regularizer_only: bool,
+}
+
+impl Default for SpladeLossConfig {
+    /// What the reference trains with when no loss is given.
+    fn default() -> Self {
+        Self {
+            query_regularizer_weight: Some(5e-5),
+            ..Self::new(MultipleNegativesRankingLossConfig::default(), 3e-5)
+        }
+    }
+}
+
+impl SpladeLossConfig {
+    pub(crate) const ROLE: Role = Role::Wrapper;
+    pub(crate) const SUMMARY: &'static str =
+        "a base loss plus weighted regularisers of documents and queries (FLOPS unless told otherwise)";
+    pub(crate) const FORMATS: &'static [DataFormat] = &[];
+
+    /// `loss` with FLOPS on the documents and nothing on the queries.
+    pub fn new(loss: impl Into<LossConfig>, document_regularizer_weight: f64) -> Self {
+        Self {
+            loss: Box::new(loss.into()),
+            document_regularizer_weight,
+            query_regularizer_weight: None,
+            document_regularizer: None,
+            query_regularizer: None,
+            document_regularizer_threshold: None,
+            query_regularizer_threshold: None,
+            use_document_regularizer_only: false,
+        }
+    }
+
+    /// Builds the loss.
+    ///
+    /// # Errors
+    ///
+    /// If the inner loss is a wrapper, a weight is negative or not finite, a threshold stands beside a regulariser of
+    /// its own, or `df_flops` is asked for on queries.
+    pub fn init(&self) -> Result<SpladeLoss> {
+        let weights = [
+            ("document_regularizer_weight", Some(self.document_regularizer_weight)),
+            ("query_regularizer_weight", self.query_regularizer_weight),
+        ];
+        for (option, weight) in weights {
+            if let Some(weight) = weight
+                && !(weight >= 0.0 && weight.is_finite())
+            {
+                return Err(Error::Option {
+                    loss: NAME,
+                    option,
+                    expected: "at least 0 and finite".to_owned(),
+                    found: weight.to_string(),
+                });
+            }
+        }
+        if matches!(self.query_regularizer, Some(RegularizerConfig::DfFlops(_))) {
+            return Err(Error::Conflict {
+                loss: NAME,
+                problem: "`df_flops` counts documents, so it can't regularise queries".to_owned(),
+                fix: "use it as `document_regularizer`, and `flops`, `l1` or `l0_mask` for queries".to_owned(),
+            });
+        }
+        Ok(SpladeLoss {
+            loss: self.loss.init_inside(NAME)?,
+            document_regularizer: regularizer(
+                "document_regularizer",
+                self.document_regularizer.as_ref(),
+                self.document_regularizer_threshold,
+            )?,
+            query_regularizer: regularizer(
+                "query_regularizer",
+                self.query_regularizer.as_ref(),
+                self.query_regularizer_threshold,
+            )?,
+            weights: RegularizerWeights {
+                document: self.document_regularizer_weight,
+                query: self.query_regularizer_weight.filter(|_| !self.use_document_regularizer_only),
+            },
+            use_document_regularizer_only: self.use_document_regularizer_only,
+            ignored_query_weight: self.query_regularizer_weight.filter(|_| self.use_document_regularizer_only),
+        })
+    }
+}
+
+/// The regulariser of one side.
+fn regularizer(
+    option: &'static str,
+    config: Option<&RegularizerConfig>,
+    threshold: Option<usize>,
+) -> Result<Box<dyn Regularizer>> {
+    match (config, threshold) {
+        (Some(_), Some(_)) => Err(Error::Conflict {
+            loss: NAME,
+            problem: format!("`{option}_threshold` belongs to the default regulariser, but `{option}` is given"),
+            fix: format!("write the threshold inside `{option}`, as in {{ type = \"l0_mask\", threshold = 200 }}"),
+        }),
+        (Some(config), None) => config.init(),
+        (None, threshold) => Ok(Box::new(FlopsConfig { threshold }.init()?)),
+    }
+}
+
+/// A base loss plus regularisers, the loss of SPLADE and of inference-free models
+/// ([Formal et al., 2022](https://arxiv.org/abs/2205.04733)).
+///
+/// ```text
+/// L = base(E₀, …, E_m) + λ_d · R_d(E₁, …, E_m) + λ_q · R_q(E₀)
+/// ```
+///
+/// The first column holds the queries; all others, positives and negatives together, are documents. With
+/// `use_document_regularizer_only` all columns are documents and there is no query term. The weights come from
+/// [`EmbeddedBatch::regularizer_weights`], where a schedule puts them, or else from the configuration.
+///
+/// # Components
+///
+/// Those of the base loss (`base_loss`), [`DOCUMENT_REGULARIZER_LOSS`] and, with a query weight,
+/// [`QUERY_REGULARIZER_LOSS`], both already weighted. A weight of 0 gives exactly 0 and no gradient.
+#[derive(Debug)]
+pub struct SpladeLoss {
+    loss: Box<dyn Loss>,
+    document_regularizer: Box<dyn Regularizer>,
+    query_regularizer: Box<dyn Regularizer>,
+    weights: RegularizerWeights,
+    use_document_regularizer_only: bool,
+    ignored_query_weight: Option<f64>,
+}
+
+impl SpladeLoss {
+    /// A loss from parts of your own, for a base loss or regularisers that no configuration names.
+    pub fn from_parts(
+        loss: Box<dyn Loss>,
+        document_regularizer: Box<dyn Regularizer>,
+        query_regularizer: Box<dyn Regularizer>,
+        weights: RegularizerWeights,
+    ) -> Self {
+        Self {
+            loss,
+            document_regularizer,
+            query_regularizer,
+            weights,
+            use_document_regularizer_only: false,
+            ignored_query_weight: None,
+        }
+    }
+
+    /// Treats every column as documents.
+    pub fn with_document_regularizer_only(mut self) -> Self {
+        self.use_document_regularizer_only = true;
+        self.ignored_query_weight = self.weights.query.take();
+        self
+    }
+
+    fn document_columns<'a>(&self, batch: &'a EmbeddedBatch) -> &'a [Tensor<2>] {
+        if self.use_document_regularizer_only { &batch.columns } else { batch.documents() }
+    }
+}
+
+impl Loss for SpladeLoss {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn forward(&self, batch: &EmbeddedBatch) -> LossOutput {
+        let mut output = self.loss.forward(batch);
+        let weights = batch.regularizer_weights.unwrap_or(self.weights);
+        let weighted = |regularizer: &dyn Regularizer, columns: &[Tensor<2>], weight: f64| {
+            if weight == 0.0 {
+                // Not a product with 0: the term stays out of the graph, and nothing non-finite can enter.
+                return Tensor::zeros([1], &batch.device());
+            }
+            let input = RegularizerInput {
+                columns,
+                document_frequencies: batch.document_frequencies.as_ref(),
+            };
+            regularizer.forward(&input) * weight
+        };
+        let documents = self.document_columns(batch);
+        assert!(!documents.is_empty(), "`splade` needs a document column");
+        let document_term = weighted(&*self.document_regularizer, documents, weights.document);
+        output.push(DOCUMENT_REGULARIZER_LOSS, document_term);
+        if let Some(weight) = weights.query.filter(|_| !self.use_document_regularizer_only) {
+            let query_term = weighted(&*self.query_regularizer, &batch.columns[..1], weight);
+            output.push(QUERY_REGULARIZER_LOSS, query_term);
+        }
+        output
+    }
+
+    fn check(&self, data: &DataSummary) -> Result<()> {
+        self.loss.check(data)?;
+        if self.use_document_regularizer_only {
+            return Ok(());
+        }
+        let needed = "a query column and at least one document column (or use_document_regularizer_only = true)";
+        data.require_columns(NAME, 2, None, needed)
+    }
+
+    fn describe(&self) -> Description {
+        let base = self.loss.describe();
+        let mut description = Description::new("SpladeLoss")
+            .option("loss", json!(base.to_call()))
+            .option("document_regularizer_weight", json!(self.weights.document))
+            .optional("query_regularizer_weight", self.weights.query.map(|weight| json!(weight)))
+            .citation(citation::SPLADE)
+            .part(base);
+        let sides = [
+            ("document_regularizer", Some(&self.document_regularizer)),
+            ("query_regularizer", self.weights.query.map(|_| &self.query_regularizer)),
+        ];
+        for (option, regularizer) in sides {
+            let Some(regularizer) = regularizer else { continue };
+            let part = regularizer.describe();
+            if part.class_name != "FlopsLoss" {
+                description = description.option(option, json!(part.to_call()));
+            } else if let Some(threshold) = part.options.get("threshold").filter(|value| !value.is_null()) {
+                description = description.option(&format!("{option}_threshold"), threshold.clone());
+            }
+            description = description.part(part);
+        }
+        description
+    }
+
+    fn regularizer_weights(&self) -> Option<RegularizerWeights> {
+        Some(self.weights)
+    }
+
+    fn needs_document_frequencies(&self) -> bool {
+        self.document_regularizer.needs_document_frequencies()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.loss.warnings();
+        if let Some(weight) = self.ignored_query_weight {
+            warnings.push(format!(
+                "`query_regularizer_weight` = {weight} is ignored, since use_document_regularizer_only = true treats \
+                 every column as documents"
+            ));
+        } else if self.weights.query.is_none() && !self.use_document_regularizer_only {
+            warnings.push(
+                "`query_regularizer_weight` is not set, so queries are not regularised: right for inference-free \
+                 models, otherwise queries may stay dense"
+                    .to_owned(),
+            );
+        }
+        warnings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::BASE_LOSS;
+    use crate::testing::{N1, P, Q, batch, device, scalar, values};
+
+    fn config() -> SpladeLossConfig {
+        SpladeLossConfig {
+            query_regularizer_weight: Some(0.1),
+            ..SpladeLossConfig::new(MultipleNegativesRankingLossConfig::default(), 0.2)
+        }
+    }
+
+    #[test]
+    fn terms_by_hand() {
+        let output = config().init().unwrap().forward(&batch(&[Q, P, N1]));
+        let term = |name| scalar(output.component(name).unwrap().clone());
+        assert!((term(BASE_LOSS) - 1.575_570).abs() < 1e-5);
+        // mean of the six document rows: 3/6, 3/6, 3/6, 3/6 -> Σ squares = 1
+        assert!((term(DOCUMENT_REGULARIZER_LOSS) - 0.2 * 1.0).abs() < 1e-6);
+        // FLOPS(Q) = 25/9
+        assert!((term(QUERY_REGULARIZER_LOSS) - 0.1 * 25.0 / 9.0).abs() < 1e-6);
+        let sum = term(BASE_LOSS) + term(DOCUMENT_REGULARIZER_LOSS) + term(QUERY_REGULARIZER_LOSS);
+        assert!((scalar(output.total()) - sum).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_batch_s_weights_take_precedence() {
+        let weights = RegularizerWeights { document: 0.4, query: None };
+        let output = config().init().unwrap().forward(&batch(&[Q, P, N1]).with_regularizer_weights(weights));
+        assert!((scalar(output.component(DOCUMENT_REGULARIZER_LOSS).unwrap().clone()) - 0.4).abs() < 1e-6);
+        assert!(output.component(QUERY_REGULARIZER_LOSS).is_none());
+    }
+
+    #[test]
+    fn a_query_weight_of_zero_gives_exactly_no_gradient() {
+        // the base loss sees the two columns' sum, so that the query's gradient comes from the regulariser alone
+        #[derive(Debug)]
+        struct Documents;
+        impl Loss for Documents {
+            fn name(&self) -> &str {
+                "documents"
+            }
+            fn forward(&self, batch: &EmbeddedBatch) -> LossOutput {
+                batch.columns[1].clone().sum().into()
+            }
+            fn check(&self, _: &DataSummary) -> Result<()> {
+                Ok(())
+            }
+            fn describe(&self) -> Description {
+                Description::new("Documents")
+            }
+        }
+        let gradient = |weight| {
+            let flops = || Box::new(FlopsConfig::default().init().unwrap());
+            let weights = RegularizerWeights { document: 0.1, query: Some(weight) };
+            let loss = SpladeLoss::from_parts(Box::new(Documents), flops(), flops(), weights);
+            let query = Tensor::<2>::from_floats(Q, &device()).require_grad();
+            let document = Tensor::<2>::from_floats(P, &device()).require_grad();
+            let output = loss.forward(&EmbeddedBatch::new(vec![query.clone(), document]));
+            assert_eq!(output.components().len(), 3);
+            let gradients = output.total().backward();
+            query.grad(&gradients).map(values)
+        };
+        assert_eq!(gradient(0.0), None);
+        assert!(gradient(0.5).unwrap().iter().any(|value| *value != 0.0));
+    }
+
+    #[test]
+    fn document_only_mode_regularises_every_column_and_ignores_the_query_weight() {
+        let loss = SpladeLossConfig { use_document_regularizer_only: true, ..config() }.init().unwrap();
+        let output = loss.forward(&batch(&[Q, P]));
+        // column sums of Q and P: 6, 4, 3, 3 over 6 rows -> (36 + 16 + 9 + 9) / 36
+        let expected = 0.2 * 70.0 / 36.0;
+        assert!((scalar(output.component(DOCUMENT_REGULARIZER_LOSS).unwrap().clone()) - expected).abs() < 1e-6);
+        assert_eq!(output.components().len(), 2);
+        assert_eq!(loss.regularizer_weights().unwrap().query, None);
+        assert!(loss.warnings()[0].contains("is ignored"));
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let both = SpladeLossConfig {
+            document_regularizer: Some(RegularizerConfig::L1(crate::L1Config {})),
+            document_regularizer_threshold: Some(3),
+            ..config()
+        };
+        assert!(both.init().unwrap_err().to_string().contains("`document_regularizer_threshold` belongs to"));
+        let negative = SpladeLossConfig { query_regularizer_weight: Some(-1.0), ..config() };
+        assert!(negative.init().unwrap_err().to_string().contains("`query_regularizer_weight` of `splade`"));
+        let df = RegularizerConfig::DfFlops(crate::DfFlopsConfig::default());
+        let query = SpladeLossConfig { query_regularizer: Some(df), ..config() };
+        assert!(query.init().unwrap_err().to_string().contains("counts documents"));
+    }
+
+    #[test]
+    fn a_single_column_needs_document_only_mode() {
+        let loss = SpladeLossConfig::new(crate::MseLossConfig::default(), 0.1);
+        let data = DataSummary::new(["text"]).with_labels("label", crate::LabelShape::List(4), vec![0.0; 4]);
+        let error = loss.init().unwrap().check(&data).unwrap_err();
+        assert!(error.to_string().contains("use_document_regularizer_only = true"), "{error}");
+        let loss = SpladeLossConfig { use_document_regularizer_only: true, ..loss };
+        loss.init().unwrap().check(&data).unwrap();
+    }
+
+    #[test]
+    fn missing_query_regularisation_is_mentioned() {
+        let loss = SpladeLossConfig::new(MultipleNegativesRankingLossConfig::default(), 3e-5).init().unwrap();
+        assert!(loss.warnings()[0].contains("queries are not regularised"));
+        assert!(config().init().unwrap().warnings().is_empty());
+    }
+}
