@@ -12,12 +12,19 @@ mod evaluator;
 pub mod metric;
 mod metrics;
 mod retrieval;
+mod table;
 
 pub use config::EvaluatorConfig;
 pub use error::{Error, Result};
 pub use evaluator::{
-    EvaluationProgress, EvaluationRun, Evaluator, InformationRetrievalConfig,
-    InformationRetrievalEvaluator, RetrievalReport, SearchCost,
+    BinaryClassificationConfig, BinaryClassificationEvaluator, EmbeddingSimilarityConfig,
+    EmbeddingSimilarityEvaluator, EvaluationProgress, EvaluationRun, Evaluator,
+    InformationRetrievalConfig, InformationRetrievalEvaluator, Margin, MarginPerFunction,
+    MseConfig, MseEvaluator, NANO_BEIR_DATASETS, NanoBeirConfig, NanoBeirEvaluator,
+    NanoBeirPrompts, RankedSample, ReciprocalRankFusionConfig, ReciprocalRankFusionEvaluator,
+    RerankingConfig, RerankingEvaluator, RerankingSample, RetrievalReport, SearchCost,
+    SequentialEvaluator, SequentialScore, TranslationConfig, TranslationEvaluator, TripletConfig,
+    TripletEvaluator, fuse,
 };
 pub use metrics::Metrics;
 pub use retrieval::{Bm25, Collection, Cutoffs, Ranker, RetrievalFiles, RetrievalRun};

@@ -112,12 +112,17 @@ impl Default for InformationRetrievalConfig {
 }
 
 impl InformationRetrievalConfig {
-    /// Checks everything but the files' content.
+    /// Checks the settings and which files are named, without reading them.
     ///
     /// # Errors
     ///
     /// Naming the setting at fault.
     pub fn validate(&self) -> Result<()> {
+        self.files()?;
+        self.validate_settings()
+    }
+
+    pub(crate) fn validate_settings(&self) -> Result<()> {
         self.cutoffs().validate()?;
         let sizes = [
             ("corpus_chunk_size", Some(self.corpus_chunk_size)),
@@ -258,7 +263,7 @@ impl InformationRetrievalEvaluator {
         collection: impl Into<Arc<Collection>>,
         config: InformationRetrievalConfig,
     ) -> Result<Self> {
-        config.validate()?;
+        config.validate_settings()?;
         let cutoffs = config.cutoffs();
         let primary = config
             .main_score_function

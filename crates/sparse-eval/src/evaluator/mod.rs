@@ -1,16 +1,37 @@
 //! Evaluators: one kind of judgement per file.
 
+mod binary_classification;
+mod common;
+mod embedding_similarity;
 mod information_retrieval;
+mod mse;
+mod nano_beir;
+mod reciprocal_rank_fusion;
+mod reranking;
 mod run;
+mod sequential;
+mod translation;
+mod triplet;
 
 use std::fmt;
 
 use sparse_model::SparseEncoder;
 
+pub use binary_classification::{BinaryClassificationConfig, BinaryClassificationEvaluator};
+pub use embedding_similarity::{EmbeddingSimilarityConfig, EmbeddingSimilarityEvaluator};
 pub use information_retrieval::{
     InformationRetrievalConfig, InformationRetrievalEvaluator, RetrievalReport, SearchCost,
 };
+pub use mse::{MseConfig, MseEvaluator};
+pub use nano_beir::{NANO_BEIR_DATASETS, NanoBeirConfig, NanoBeirEvaluator, NanoBeirPrompts};
+pub use reciprocal_rank_fusion::{
+    RankedSample, ReciprocalRankFusionConfig, ReciprocalRankFusionEvaluator, fuse,
+};
+pub use reranking::{RerankingConfig, RerankingEvaluator, RerankingSample};
 pub use run::{EvaluationProgress, EvaluationRun};
+pub use sequential::{SequentialEvaluator, SequentialScore};
+pub use translation::{TranslationConfig, TranslationEvaluator};
+pub use triplet::{Margin, MarginPerFunction, TripletConfig, TripletEvaluator};
 
 use crate::{Metrics, Result};
 

@@ -1,4 +1,6 @@
 //! Figures as pure functions.
 
+pub mod classification;
+pub mod correlation;
 pub mod ranking;
 pub mod reranking;

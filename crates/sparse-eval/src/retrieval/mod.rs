@@ -7,6 +7,7 @@ mod cutoffs;
 mod ranker;
 mod ranking;
 
+pub(crate) use beir::for_each_line;
 pub use bm25::Bm25;
 pub use collection::{Collection, RetrievalFiles};
 pub use cutoffs::Cutoffs;

@@ -1,0 +1,311 @@
+//! Anchors that should be closer to a positive than to a negative.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sparse_index::{SimilarityFunction, SparseMatrix, Sparsity};
+use sparse_model::SparseEncoder;
+
+use super::common::{self, Primary};
+use super::information_retrieval::with_progress;
+use super::{EvaluationRun, Evaluator};
+use crate::error::check_lengths;
+use crate::table::{self, Table};
+use crate::{Error, Metrics, Result, csv};
+
+/// By how much a positive must beat a negative: one number for all similarities, or one for each.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Margin {
+    /// The same for all.
+    All(f64),
+    /// By similarity; 0 for those left out.
+    PerFunction(MarginPerFunction),
+}
+
+/// Margins by similarity, in its own units.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MarginPerFunction {
+    /// For cosine similarity.
+    pub cosine: f64,
+    /// For the dot product.
+    pub dot: f64,
+    /// For the Manhattan distance.
+    pub manhattan: f64,
+    /// For the Euclidean distance.
+    pub euclidean: f64,
+}
+
+impl Margin {
+    fn of(self, function: SimilarityFunction) -> f64 {
+        match (self, function) {
+            (Self::All(margin), _) => margin,
+            (Self::PerFunction(margins), SimilarityFunction::Cosine) => margins.cosine,
+            (Self::PerFunction(margins), SimilarityFunction::Dot) => margins.dot,
+            (Self::PerFunction(margins), SimilarityFunction::Manhattan) => margins.manhattan,
+            (Self::PerFunction(margins), SimilarityFunction::Euclidean) => margins.euclidean,
+        }
+    }
+}
+
+/// Settings of a [`TripletEvaluator`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TripletConfig {
+    /// Prefix of the figures' names and part of file names.
+    pub name: String,
+    /// A `.tsv`, `.csv` or `.jsonl` file with the triplets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// Its columns: anchor, positive, negative.
+    pub columns: [String; 3],
+    /// Texts per forward pass.
+    pub batch_size: usize,
+    /// Similarity whose figure is the primary one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub main_similarity_function: Option<SimilarityFunction>,
+    /// Similarities to evaluate; the main one, else the model's own, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub similarity_fn_names: Option<Vec<SimilarityFunction>>,
+    /// By how much a positive must beat a negative.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub margin: Option<Margin>,
+    /// Largest number of active dimensions per vector; the model's own limit if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_active_dims: Option<usize>,
+    /// Whether figures are appended to a CSV file in the output folder.
+    pub write_csv: bool,
+}
+
+impl Default for TripletConfig {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            path: None,
+            columns: ["anchor", "positive", "negative"].map(str::to_owned),
+            batch_size: 16,
+            main_similarity_function: None,
+            similarity_fn_names: None,
+            margin: None,
+            max_active_dims: None,
+            write_csv: true,
+        }
+    }
+}
+
+impl TripletConfig {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// Naming the setting at fault.
+    pub fn validate(&self) -> Result<()> {
+        common::check_settings(
+            self.batch_size,
+            self.max_active_dims,
+            self.similarity_fn_names.as_ref(),
+        )?;
+        let margin = self.margin.unwrap_or(Margin::All(0.0));
+        match SimilarityFunction::ALL
+            .into_iter()
+            .find(|&function| !margin.of(function).is_finite())
+        {
+            Some(function) => Err(Error::option(
+                "margin",
+                format!("for {function} must be a finite number"),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads the file and builds the evaluator.
+    ///
+    /// # Errors
+    ///
+    /// If a setting or the file is wrong.
+    pub fn init(&self) -> Result<TripletEvaluator> {
+        self.validate()?;
+        let mut table = Table::read(table::required(&self.path)?, &self.columns)?;
+        TripletEvaluator::new(table.take(0), table.take(1), table.take(2), self.clone())
+    }
+}
+
+/// Counts the triplets whose anchor is more similar to the positive than to the negative, by more than a margin.
+///
+/// Figures: `fn_accuracy` per similarity, `max_accuracy` where there are several; then `active_dims` and `sparsity_ratio`
+/// of anchors, positives and negatives. Equal similarities count as wrong.
+#[doc(alias = "SparseTripletEvaluator")]
+#[derive(Debug)]
+pub struct TripletEvaluator {
+    anchors: Vec<String>,
+    positives: Vec<String>,
+    negatives: Vec<String>,
+    config: TripletConfig,
+    primary: Primary,
+}
+
+impl TripletEvaluator {
+    /// Builds an evaluator over triplets.
+    ///
+    /// # Errors
+    ///
+    /// If the columns differ in length or are empty, or a setting is wrong.
+    pub fn new(
+        anchors: Vec<String>,
+        positives: Vec<String>,
+        negatives: Vec<String>,
+        config: TripletConfig,
+    ) -> Result<Self> {
+        config.validate()?;
+        check_lengths(
+            &["anchors", "positives", "negatives"],
+            &[anchors.len(), positives.len(), negatives.len()],
+        )?;
+        if anchors.is_empty() {
+            return Err(Error::Data(
+                "a triplet evaluation needs at least one triplet".to_owned(),
+            ));
+        }
+        let primary = config
+            .main_similarity_function
+            .map(|main| format!("{main}_accuracy"));
+        Ok(Self {
+            anchors,
+            positives,
+            negatives,
+            config,
+            primary: Primary::new(primary),
+        })
+    }
+
+    /// The accuracies of given similarities, positives and negatives per function, without the evaluator's name.
+    pub fn accuracies(&self, similarities: &[(SimilarityFunction, [Vec<f32>; 2])]) -> Metrics {
+        let margin = self.config.margin.unwrap_or(Margin::All(0.0));
+        let mut metrics = Metrics::new();
+        for (function, [positive, negative]) in similarities {
+            // In f32, as the reference adds them.
+            let margin = margin.of(*function) as f32;
+            let right = positive
+                .iter()
+                .zip(negative)
+                .filter(|&(&positive, &negative)| positive > negative + margin);
+            metrics.insert(
+                format!("{function}_accuracy"),
+                right.count() as f64 / positive.len().max(1) as f64,
+            );
+        }
+        if similarities.len() > 1 {
+            let best = metrics.iter().map(|(_, value)| value).fold(0.0, f64::max);
+            metrics.insert("max_accuracy", best);
+        }
+        let primary = match (self.config.main_similarity_function, similarities) {
+            (Some(main), _) => format!("{main}_accuracy"),
+            (None, [(function, _)]) => format!("{function}_accuracy"),
+            _ => "max_accuracy".to_owned(),
+        };
+        metrics.with_primary(primary)
+    }
+}
+
+impl Evaluator for TripletEvaluator {
+    fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    fn class_name(&self) -> &'static str {
+        "SparseTripletEvaluator"
+    }
+
+    fn description(&self) -> &'static str {
+        "Sparse Triplet"
+    }
+
+    fn evaluate(&self, encoder: &SparseEncoder, run: &EvaluationRun) -> Result<Metrics> {
+        let options = common::options(self.config.batch_size, self.config.max_active_dims);
+        let n = self.anchors.len();
+        let at = |start| with_progress(&options, run, "triplets", start, 3 * n);
+        let anchors = encoder.encode_query(&self.anchors, &at(0))?;
+        let positives = encoder.encode_document(&self.positives, &at(n))?;
+        let negatives = encoder.encode_document(&self.negatives, &at(2 * n))?;
+
+        let main = self.config.main_similarity_function;
+        let functions = common::functions(
+            self.config.similarity_fn_names.as_ref(),
+            main,
+            encoder.similarity_fn(),
+        );
+        let compare = |function: &SimilarityFunction, other: &SparseMatrix| {
+            function.pairwise(&anchors, other)
+        };
+        let similarities = functions.iter().map(|function| {
+            Ok((
+                *function,
+                [
+                    compare(function, &positives)?,
+                    compare(function, &negatives)?,
+                ],
+            ))
+        });
+        let mut metrics = self.accuracies(&similarities.collect::<Result<Vec<_>>>()?);
+        self.primary.set(metrics.primary().unwrap_or_default());
+        let sides = [
+            ("anchor_", &anchors),
+            ("positive_", &positives),
+            ("negative_", &negatives),
+        ];
+        metrics.extend(
+            sides
+                .into_iter()
+                .flat_map(|(prefix, matrix)| common::sparsity(prefix, Sparsity::of(matrix))),
+        );
+
+        tracing::info!(
+            "triplet evaluation{run} on the {} dataset",
+            self.config.name
+        );
+        tracing::info!("{metrics}");
+        if let Some(folder) = run.output_path.as_ref().filter(|_| self.config.write_csv) {
+            // `dot_accuracy` is called `accuracy_dot` here, and the maximum is left out.
+            let columns = metrics
+                .iter()
+                .filter(|(key, _)| *key != "max_accuracy")
+                .map(|(key, value)| {
+                    let column = key
+                        .strip_suffix("_accuracy")
+                        .map(|function| format!("accuracy_{function}"));
+                    (column.unwrap_or_else(|| key.to_owned()), value)
+                });
+            let file = format!(
+                "triplet_evaluation{}_results.csv",
+                csv::suffix(&self.config.name)
+            );
+            csv::append(folder, &file, run, &columns.collect::<Vec<_>>())?;
+        }
+        Ok(metrics.prefixed(&self.config.name))
+    }
+
+    fn primary_metric(&self) -> Option<String> {
+        self.primary
+            .get()
+            .map(|primary| common::named(&self.config.name, &primary))
+    }
+
+    fn config(&self) -> Map<String, Value> {
+        let mut config = Map::new();
+        if let Some(margin) = self.config.margin {
+            use SimilarityFunction::{Cosine, Dot, Euclidean, Manhattan};
+            let margins =
+                [Cosine, Dot, Manhattan, Euclidean].map(|function| (function, margin.of(function)));
+            if margins.iter().any(|entry| entry.1 != 0.0) {
+                let margins = margins
+                    .into_iter()
+                    .map(|(function, margin)| (function.to_string(), Value::from(margin)));
+                config.insert("margin".to_owned(), Value::Object(margins.collect()));
+            }
+        }
+        config.extend(common::limit_config(self.config.max_active_dims));
+        config
+    }
+}
