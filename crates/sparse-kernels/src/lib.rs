@@ -28,6 +28,7 @@
 
 mod activation;
 mod attention;
+mod autodiff;
 mod cpu;
 mod dropout;
 mod embedding;
@@ -38,6 +39,8 @@ pub mod optimizer;
 mod plain;
 mod random;
 mod rows;
+#[cfg(test)]
+mod testing;
 
 pub use activation::HiddenActivation;
 pub use attention::{AttentionOptions, packed_attention};

@@ -1,8 +1,16 @@
 //! Attention over packed texts.
 
-use burn::tensor::{Int, Tensor, TensorData, activation::softmax};
+mod autodiff;
+mod flex;
+mod plain;
+#[cfg(test)]
+mod tests;
 
-use crate::{Dropout, RowOffsets, dropout};
+use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension, tensor::FloatTensor};
+use burn::tensor::Tensor;
+
+use crate::plain::{OptionalTensor, optional};
+use crate::{Dropout, RowOffsets};
 
 /// Settings of [`packed_attention`].
 #[derive(Debug, Clone)]
@@ -33,8 +41,10 @@ impl AttentionOptions {
 /// Softmax attention in which every token looks at the tokens of its own text.
 ///
 /// ```text
-/// y_i = Σ_j softmax_j(scale · q_i · k_j + bias[j − i]) v_j,   i and j in one text, per head
+/// y_i = Σ_j p_ij v_j,   p_i = softmax_j(scale · q_i · k_j + bias[j − i]),   i and j in one text, per head
 /// ```
+///
+/// Nothing is padded, and no more scores than those of a few queries with the keys of their text exist at a time.
 ///
 /// # Shapes
 ///
@@ -51,68 +61,126 @@ pub fn packed_attention(
     rows: &RowOffsets,
     options: &AttentionOptions,
 ) -> Tensor<2> {
-    let device = query.device();
-    let [_, width] = query.dims();
-    let d_head = width / n_heads;
-    let mut outputs = Vec::new();
-    for (row, range) in rows
-        .ranges()
-        .enumerate()
-        .filter(|(_, range)| !range.is_empty())
-    {
-        let length = range.len();
-        let heads = |x: &Tensor<2>| {
-            x.clone()
-                .narrow(0, range.start, length)
-                .reshape([length, n_heads, d_head])
-                .swap_dims(0, 1)
-        };
-        let mut scores = heads(&query).matmul(heads(&key).swap_dims(1, 2)) * options.scale;
-        if let Some(bias) = &options.relative_bias {
-            let reach = bias.dims()[1].div_ceil(2);
-            let distances: Vec<i32> = (0..length)
-                .flat_map(|i| (0..length).map(move |j| (j + reach - 1 - i) as i32))
-                .collect();
-            let distances =
-                Tensor::<1, Int>::from_data(TensorData::new(distances, [length * length]), &device);
-            scores = scores
-                + bias
-                    .clone()
-                    .select(1, distances)
-                    .reshape([n_heads, length, length]);
-        }
-        if let Some(window) = options.local_window {
-            let blocked: Vec<f32> = (0..length)
-                .flat_map(|i| {
-                    (0..length).map(move |j| {
-                        if i.abs_diff(j) <= window {
-                            0.0
-                        } else {
-                            f32::NEG_INFINITY
-                        }
-                    })
-                })
-                .collect();
-            scores = scores
-                + Tensor::<3>::from_data(TensorData::new(blocked, [1, length, length]), &device);
-        }
-        let probabilities = softmax(scores, 2);
-        let mask = options.dropout.map(|dropout| Dropout {
-            stream: dropout.stream.derive_index(row as u64),
-            ..dropout
-        });
-        let probabilities = dropout(
-            probabilities.reshape([n_heads * length, length]),
-            mask.as_ref(),
+    let dims = query.dims();
+    assert_eq!(dims[0], rows.total(), "one query per packed token");
+    assert_eq!(
+        (key.dims(), value.dims()),
+        (dims, dims),
+        "queries, keys and values of one shape"
+    );
+    assert!(
+        n_heads > 0 && dims[1].is_multiple_of(n_heads),
+        "{} columns in {n_heads} heads",
+        dims[1]
+    );
+    if let Some(bias) = &options.relative_bias {
+        let [n_rows, n_distances] = bias.dims();
+        assert_eq!(n_rows, n_heads, "one row of relative bias per head");
+        let longest = rows.max_length();
+        assert!(
+            n_distances % 2 == 1 && n_distances.div_ceil(2) >= longest,
+            "relative bias reaches {longest} tokens"
         );
-        let y = probabilities
-            .reshape([n_heads, length, length])
-            .matmul(heads(&value));
-        outputs.push(y.swap_dims(0, 1).reshape([length, width]));
     }
-    if outputs.is_empty() {
-        query
-    } else {
-        Tensor::cat(outputs, 0)
+    let attended = <Dispatch as PackedAttention>::packed_attention(
+        query.into_dispatch(),
+        key.into_dispatch(),
+        value.into_dispatch(),
+        optional(options.relative_bias.clone()),
+        rows.clone(),
+        AttentionSettings {
+            n_heads,
+            scale: options.scale,
+            dropout: options.dropout.filter(|dropout| dropout.rate > 0.0),
+            local_window: options.local_window,
+        },
+    );
+    Tensor::from_dispatch(attended.output)
+}
+
+/// The part of the options that is no tensor.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AttentionSettings {
+    pub(crate) n_heads: usize,
+    pub(crate) scale: f32,
+    pub(crate) dropout: Option<Dropout>,
+    pub(crate) local_window: Option<usize>,
+}
+
+impl AttentionSettings {
+    /// The dropout of one head of one text: element `i · length + j` is the probability of key `j` for query `i`.
+    fn dropout_of(&self, row: usize, head: usize) -> Option<Dropout> {
+        self.dropout.map(|dropout| Dropout {
+            stream: dropout
+                .stream
+                .derive_index((row * self.n_heads + head) as u64),
+            ..dropout
+        })
     }
 }
+
+/// What the forward pass gives.
+#[derive(ExtensionType, Debug, Clone)]
+pub(crate) struct Attended<B: Backend> {
+    /// `[ΣT, n_heads · d_head]`
+    pub(crate) output: FloatTensor<B>,
+    /// What the backend's backward pass needs beside the arguments: on the CPU `ln Σ_j e^score`, `[n_heads, ΣT]`.
+    pub(crate) saved: FloatTensor<B>,
+}
+
+/// Gradients of the arguments, in their shapes.
+#[derive(ExtensionType, Debug, Clone)]
+pub(crate) struct AttentionGradients<B: Backend> {
+    pub(crate) query: FloatTensor<B>,
+    pub(crate) key: FloatTensor<B>,
+    pub(crate) value: FloatTensor<B>,
+    #[extension_type]
+    pub(crate) relative_bias: OptionalTensor<B>,
+}
+
+/// The operation, per backend.
+#[backend_extension(
+    Flex,
+    Cube: cfg(feature = "cube"),
+    LibTorch: cfg(feature = "tch"),
+    Autodiff
+)]
+pub(crate) trait PackedAttention: Backend {
+    /// Forward pass; shapes as in [`packed_attention`].
+    fn packed_attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        #[extension_type] relative_bias: OptionalTensor<Self>,
+        rows: RowOffsets,
+        settings: AttentionSettings,
+    ) -> Attended<Self> {
+        plain::forward::<Self>(query, key, value, relative_bias, &rows, settings)
+    }
+
+    /// Gradients of the arguments, given what the forward pass gave and the gradient of its output.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the arguments of the forward pass, its result and a gradient"
+    )]
+    fn packed_attention_backward(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        #[extension_type] relative_bias: OptionalTensor<Self>,
+        rows: RowOffsets,
+        settings: AttentionSettings,
+        saved: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> AttentionGradients<Self> {
+        let _ = saved;
+        plain::backward::<Self>(query, key, value, relative_bias, &rows, settings, gradient)
+    }
+}
+
+#[cfg(feature = "cube")]
+impl PackedAttention for burn::backend::Cube {}
+
+#[cfg(feature = "tch")]
+#[allow(deprecated, reason = "deprecated by Burn, offered for comparison runs")]
+impl PackedAttention for burn::backend::LibTorch {}

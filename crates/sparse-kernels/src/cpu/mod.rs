@@ -48,6 +48,13 @@ impl std::ops::Deref for Floats {
     }
 }
 
+/// The tensor itself if it is contiguous and nobody else holds it, a copy otherwise: to be changed in place.
+pub(crate) fn owned(tensor: FlexTensor) -> FlexTensor {
+    let contiguous = tensor.to_contiguous();
+    drop(tensor);
+    contiguous
+}
+
 /// A tensor that takes the vector over without copying.
 pub(crate) fn tensor<E: burn::tensor::Element>(values: Vec<E>, shape: &[usize]) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape.to_vec()))

@@ -86,3 +86,21 @@ pub(crate) fn sum(n: usize, term: impl Fn(usize) -> f32) -> f32 {
     }
     sum_lanes(lanes)
 }
+
+vectorized! {
+    /// `sums += values`
+    pub(crate) fn add<FMA>(sums: &mut [f32], values: &[f32]) {
+        for (sum, value) in sums.iter_mut().zip(values) {
+            *sum += value;
+        }
+    }
+}
+
+vectorized! {
+    /// `values *= factor`
+    pub(crate) fn scale<FMA>(values: &mut [f32], factor: f32) {
+        for value in values {
+            *value *= factor;
+        }
+    }
+}

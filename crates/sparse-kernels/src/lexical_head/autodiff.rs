@@ -3,15 +3,16 @@
 use burn::backend::autodiff::{
     checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
     grads::Gradients,
-    ops::{Backward, Ops, OpsKind},
+    ops::{Backward, Ops},
 };
 use burn::backend::{Autodiff, Backend, tensor::FloatTensor};
 
 use super::{HeadOptions, LexicalHead, Pooled};
 use crate::RowOffsets;
+use crate::autodiff::track;
 use crate::plain::OptionalTensor;
 
-/// Registers the gradients; `WITH_BIAS` says whether a third parent is the bias.
+/// The backward pass; the arguments are hidden states, weight and, with `N = 3`, bias.
 #[derive(Debug)]
 struct Step;
 
@@ -25,8 +26,10 @@ struct State<B: Backend> {
     pooled: Pooled<B>,
 }
 
-impl Step {
-    fn gradients<B: LexicalHead, const N: usize>(ops: Ops<State<B>, N>, gradients: &mut Gradients) {
+impl<B: LexicalHead, const N: usize> Backward<B, N> for Step {
+    type State = State<B>;
+
+    fn backward(self, ops: Ops<State<B>, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let State {
             hidden,
             weight,
@@ -37,31 +40,12 @@ impl Step {
         } = ops.state;
         let gradient = gradients.consume::<B>(&ops.node);
         let found = B::lexical_head_backward(hidden, weight, bias, rows, options, pooled, gradient);
-        for (parent, gradient) in
-            ops.parents
-                .into_iter()
-                .zip([found.hidden, found.weight, found.bias])
-        {
-            if let Some(parent) = parent {
-                gradients.register::<B>(parent.id, gradient);
+        let found = [found.hidden, found.weight, found.bias];
+        for (argument, gradient) in ops.parents.into_iter().zip(found) {
+            if let Some(argument) = argument {
+                gradients.register::<B>(argument.id, gradient);
             }
         }
-    }
-}
-
-impl<B: LexicalHead> Backward<B, 2> for Step {
-    type State = State<B>;
-
-    fn backward(self, ops: Ops<State<B>, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        Self::gradients(ops, gradients);
-    }
-}
-
-impl<B: LexicalHead> Backward<B, 3> for Step {
-    type State = State<B>;
-
-    fn backward(self, ops: Ops<State<B>, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        Self::gradients(ops, gradients);
     }
 }
 
@@ -73,19 +57,13 @@ impl<B: LexicalHead, C: CheckpointStrategy> LexicalHead for Autodiff<B, C> {
         rows: RowOffsets,
         options: HeadOptions,
     ) -> Pooled<Self> {
-        let (hidden, hidden_node) = hidden.into_parts();
-        let (weight, weight_node) = weight.into_parts();
-        let (bias, bias_node) = bias.into_option().map(|bias| bias.into_parts()).unzip();
+        let (hidden, of_hidden) = hidden.into_parts();
+        let (weight, of_weight) = weight.into_parts();
+        let (bias, of_bias) = bias.into_option().map(|bias| bias.into_parts()).unzip();
         let bias = OptionalTensor::from(bias);
-        let pooled = B::lexical_head(
-            hidden.clone(),
-            weight.clone(),
-            bias.clone(),
-            rows.clone(),
-            options,
-        );
-        let positions = pooled.positions.clone();
-        let output = pooled.scores.clone();
+        let (h, w, b) = (hidden.clone(), weight.clone(), bias.clone());
+        let pooled = B::lexical_head(h, w, b, rows.clone(), options);
+        let (output, positions) = (pooled.scores.clone(), pooled.positions.clone());
         let state = State {
             hidden,
             weight,
@@ -94,27 +72,11 @@ impl<B: LexicalHead, C: CheckpointStrategy> LexicalHead for Autodiff<B, C> {
             options,
             pooled,
         };
-        let scores = match bias_node {
-            Some(bias_node) => {
-                let nodes = [hidden_node, weight_node, bias_node];
-                match Backward::<B, 3>::prepare::<C>(Step, nodes)
-                    .compute_bound()
-                    .stateful()
-                {
-                    OpsKind::Tracked(step) => step.finish(state, output),
-                    OpsKind::UnTracked(step) => step.finish(output),
-                }
+        let scores = match of_bias {
+            Some(of_bias) => {
+                track::<B, C, _, 3>(Step, [of_hidden, of_weight, of_bias], state, output)
             }
-            None => {
-                let nodes = [hidden_node, weight_node];
-                match Backward::<B, 2>::prepare::<C>(Step, nodes)
-                    .compute_bound()
-                    .stateful()
-                {
-                    OpsKind::Tracked(step) => step.finish(state, output),
-                    OpsKind::UnTracked(step) => step.finish(output),
-                }
-            }
+            None => track::<B, C, _, 2>(Step, [of_hidden, of_weight], state, output),
         };
         Pooled { scores, positions }
     }

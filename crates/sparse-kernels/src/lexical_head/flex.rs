@@ -5,10 +5,7 @@
 //! owner, and the work is that of the active entries; both are gathered so that the rows that are added up stay in
 //! the cache.
 
-use burn::backend::{
-    Flex,
-    tensor::{FloatTensor, IntTensor},
-};
+use burn::backend::{Flex, tensor::FloatTensor};
 use rayon::prelude::*;
 
 use super::{Activation, HeadGradients, HeadOptions, LexicalHead, Pooled, PoolingStrategy, plain};
@@ -16,7 +13,7 @@ use crate::RowOffsets;
 use crate::cpu::math::{exp, ln_1p};
 use crate::cpu::matrix::Threads;
 use crate::cpu::rowsum::{COLUMNS, Term, add_rows};
-use crate::cpu::simd::vectorized;
+use crate::cpu::simd::{add, vectorized};
 use crate::cpu::{self, Floats, Matrix, MatrixMut, Shared, gemm};
 use crate::plain::OptionalTensor;
 
@@ -498,14 +495,6 @@ vectorized! {
 }
 
 vectorized! {
-    fn add<FMA>(sums: &mut [f32], values: &[f32]) {
-        for (sum, value) in sums.iter_mut().zip(values) {
-            *sum += value;
-        }
-    }
-}
-
-vectorized! {
     fn activate_relu<FMA>(values: &mut [f32]) {
         for value in values {
             *value = ln_1p::<FMA>(positive(*value));
@@ -567,9 +556,4 @@ vectorized! {
 #[inline(always)]
 fn positive(x: f32) -> f32 {
     if x < 0.0 { 0.0 } else { x }
-}
-
-#[cfg(test)]
-pub(super) fn positions(tensor: &IntTensor<Flex>) -> Vec<i32> {
-    tensor.to_contiguous().storage::<i32>().to_vec()
 }

@@ -7,7 +7,7 @@ mod plain;
 mod tests;
 
 use burn::backend::{
-    Backend, Dispatch, ExtensionType, Flex, backend_extension,
+    Backend, Dispatch, ExtensionType, backend_extension,
     tensor::{FloatTensor, IntTensor},
 };
 use burn::tensor::Tensor;

@@ -1,0 +1,94 @@
+//! The fast body against tensor operations, differentiated by Burn.
+
+use burn::tensor::{Device, Tensor};
+use proptest::prelude::{any, proptest};
+use proptest::test_runner::Config;
+
+use super::{linear, linear_activation};
+use crate::HiddenActivation;
+use crate::testing::{assert_close, assert_independent_of_threads, matrix, values, vector};
+
+type Layer = fn(Tensor<2>, Tensor<2>, Option<Tensor<1>>) -> Tensor<2>;
+
+fn written_out(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+    let y = x.matmul(weight.transpose());
+    match bias {
+        Some(bias) => y + bias.unsqueeze(),
+        None => y,
+    }
+}
+
+fn written_out_gelu(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+    burn::tensor::activation::gelu(written_out(x, weight, bias))
+}
+
+fn linear_gelu(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+    linear_activation(x, weight, bias, HiddenActivation::Gelu)
+}
+
+/// Output and the gradients of input, weight and bias, of `Σ r ∘ y` with random r.
+fn run(layer: Layer, [n, d_in, d_out]: [usize; 3], with_bias: bool, seed: u64) -> Vec<Vec<f32>> {
+    let device = Device::flex().autodiff();
+    let x = matrix(seed, [n, d_in], &device).require_grad();
+    let weight = matrix(seed ^ 1, [d_out, d_in], &device).require_grad();
+    let bias = with_bias.then(|| vector(seed ^ 2, d_out, &device).require_grad());
+    let y = layer(x.clone(), weight.clone(), bias.clone());
+    let gradients = (y.clone() * matrix(seed ^ 3, [n, d_out], &device))
+        .sum()
+        .backward();
+    let mut results = vec![values(&y)];
+    results.extend([&x, &weight].map(|x| values(&x.grad(&gradients).expect("tracked"))));
+    results.extend(bias.map(|bias| values(&bias.grad(&gradients).expect("tracked"))));
+    results
+}
+
+proptest! {
+    #![proptest_config(Config::with_cases(30))]
+
+    #[test]
+    fn outputs_and_gradients_are_those_of_the_written_out_layer(
+        n in 1_usize..90, d_in in 1_usize..90, d_out in 1_usize..90, with_bias in any::<bool>(), seed in any::<u64>(),
+    ) {
+        let names = ["output", "input gradient", "weight gradient", "bias gradient"];
+        let layers: [(Layer, Layer); 2] = [(linear, written_out), (linear_gelu, written_out_gelu)];
+        for (fused, plain) in layers {
+            let sizes = [n, d_in, d_out];
+            let (found, expected) = (run(fused, sizes, with_bias, seed), run(plain, sizes, with_bias, seed));
+            for ((found, expected), name) in found.iter().zip(&expected).zip(names) {
+                assert_close(found, expected, 1e-5, name);
+            }
+        }
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    assert_independent_of_threads(|| run(linear_gelu, [333, 130, 517], true, 3));
+    assert_independent_of_threads(|| run(linear, [5, 700, 33], true, 4));
+    assert_independent_of_threads(|| run(linear, [1, 300, 600], false, 5));
+}
+
+#[test]
+fn the_gradient_of_an_untracked_input_is_not_computed() {
+    let device = Device::flex().autodiff();
+    let weight = matrix(1, [3, 4], &device).require_grad();
+    let x = matrix(2, [5, 4], &device);
+    let gradients = linear(x.clone(), weight.clone(), None).sum().backward();
+    assert!(x.grad(&gradients).is_none());
+    // dW = 1ᵀ · x: every row is the column sums of x.
+    let sums = values(&x.inner().sum_dim(0));
+    let expected = [sums.clone(), sums.clone(), sums].concat();
+    assert_close(
+        &values(&weight.grad(&gradients).expect("tracked")),
+        &expected,
+        1e-6,
+        "weight gradient",
+    );
+}
+
+#[test]
+#[should_panic(expected = "inputs as wide as the weight's rows")]
+fn shapes_that_do_not_fit_are_refused() {
+    let device = Device::flex();
+    linear(matrix(1, [2, 3], &device), matrix(2, [4, 5], &device), None);
+}

@@ -1,0 +1,63 @@
+//! What the tests share.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::RandomStream;
+
+/// Normally distributed numbers.
+pub(crate) fn random(seed: u64, n: usize) -> Vec<f32> {
+    let stream = RandomStream::new(seed).derive("test");
+    (0..n as u64).map(|i| stream.normal(i) as f32).collect()
+}
+
+/// A random matrix.
+pub(crate) fn matrix(seed: u64, [n_rows, n_cols]: [usize; 2], device: &Device) -> Tensor<2> {
+    Tensor::from_data(
+        TensorData::new(random(seed, n_rows * n_cols), [n_rows, n_cols]),
+        device,
+    )
+}
+
+/// A random vector.
+pub(crate) fn vector(seed: u64, n: usize, device: &Device) -> Tensor<1> {
+    Tensor::from_data(TensorData::new(random(seed, n), [n]), device)
+}
+
+/// The content of a tensor.
+pub(crate) fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+    tensor.to_data().try_to_vec::<f32>().expect("f32")
+}
+
+/// Checks that each element is within `tolerance` of the largest magnitude expected.
+#[track_caller]
+pub(crate) fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}: number of elements");
+    let magnitude = expected
+        .iter()
+        .fold(1e-3_f32, |largest, x| largest.max(x.abs()));
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let error = (found - expected).abs();
+        assert!(
+            error <= tolerance * magnitude,
+            "{what}[{i}] = {found}, expected {expected}"
+        );
+    }
+}
+
+/// Checks that a computation gives the same bytes with 1, 2 and 3 threads.
+#[track_caller]
+pub(crate) fn assert_independent_of_threads(compute: impl Fn() -> Vec<Vec<f32>> + Sync) {
+    let results = [1, 2, 3].map(|n_threads| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(n_threads)
+            .build()
+            .expect("a pool");
+        let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+        pool.install(&compute)
+            .into_iter()
+            .map(bits)
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(results[0], results[1], "1 and 2 threads");
+    assert_eq!(results[0], results[2], "1 and 3 threads");
+}
