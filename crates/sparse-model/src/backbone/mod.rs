@@ -1,9 +1,15 @@
 //! Architectures. A new one is a file here and a line in the registry below.
 
+mod albert;
 mod bert;
+mod deberta;
 mod distilbert;
+mod electra;
 mod head;
 mod layers;
+mod modernbert;
+mod mpnet;
+mod roberta;
 
 use std::path::Path;
 
@@ -110,6 +116,12 @@ macro_rules! architectures {
 architectures! {
     Bert(bert::Bert): "bert";
     DistilBert(distilbert::DistilBert): "distilbert";
+    Roberta(roberta::Roberta): "roberta", "xlm-roberta", "camembert";
+    MpNet(mpnet::MpNet): "mpnet";
+    ModernBert(modernbert::ModernBert): "modernbert";
+    Electra(electra::Electra): "electra";
+    Albert(albert::Albert): "albert";
+    Deberta(deberta::Deberta): "deberta-v2";
 }
 
 fn model_type<'a>(config: &'a Map<String, Value>, path: &Path) -> Result<&'a str> {
@@ -133,15 +145,20 @@ fn unknown(model_type: &str, path: &Path) -> Error {
 /// More layers than any model has: a limit against damaged configurations.
 const MOST_LAYERS: usize = 1000;
 
+fn check_layers(key: &'static str, n_layers: usize) -> Result<(), (&'static str, String)> {
+    if n_layers > MOST_LAYERS {
+        return Err((key, format!("is {n_layers}; expected at most {MOST_LAYERS}")));
+    }
+    Ok(())
+}
+
 /// Checks the sizes that all architectures have.
 fn check_sizes(
     (layers_key, n_layers): (&'static str, usize),
     (heads_key, n_heads): (&'static str, usize),
     hidden_size: usize,
 ) -> Result<(), (&'static str, String)> {
-    if n_layers > MOST_LAYERS {
-        return Err((layers_key, format!("is {n_layers}; expected at most {MOST_LAYERS}")));
-    }
+    check_layers(layers_key, n_layers)?;
     if n_heads == 0 || hidden_size == 0 || !hidden_size.is_multiple_of(n_heads) {
         return Err((heads_key, format!("is {n_heads}, which does not divide the hidden size {hidden_size}")));
     }
@@ -161,4 +178,29 @@ fn layers<T>(
 /// Position of each token within its text.
 fn positions(tokens: &PackedTokens) -> Vec<i32> {
     tokens.rows.lengths().flat_map(|length| 0..length as i32).collect()
+}
+
+/// Position of each token within its text, counted from after the padding token's id; padding tokens do not count.
+fn positions_after_padding(tokens: &PackedTokens, padding: i32) -> Vec<i32> {
+    let mut positions = Vec::with_capacity(tokens.n_tokens());
+    for range in tokens.rows.ranges() {
+        let mut next = padding;
+        positions.extend(tokens.input_ids[range].iter().map(|&id| {
+            if id == padding {
+                return padding;
+            }
+            next += 1;
+            next
+        }));
+    }
+    positions
+}
+
+/// How many positions are left for tokens where the first ones belong to padding.
+fn positions_beside_padding(n_positions: usize, padding: i32) -> Result<Option<usize>, (&'static str, String)> {
+    let reserved = usize::try_from(padding).map_err(|_| ("pad_token_id", format!("is {padding}; expected an id")))? + 1;
+    match n_positions.checked_sub(reserved) {
+        Some(left) if left > 0 => Ok(Some(left)),
+        _ => Err(("max_position_embeddings", format!("is {n_positions}, of which padding takes {reserved}"))),
+    }
 }

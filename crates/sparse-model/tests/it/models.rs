@@ -90,6 +90,46 @@ fn a_head_without_a_decoder_uses_the_embeddings() {
     check("bert-no-decoder");
 }
 
+#[test]
+fn roberta_equals_the_reference() {
+    check("roberta");
+}
+
+#[test]
+fn xlm_roberta_equals_the_reference() {
+    check("xlm-roberta");
+}
+
+#[test]
+fn mpnet_equals_the_reference() {
+    check("mpnet");
+}
+
+#[test]
+fn modernbert_equals_the_reference() {
+    check("modernbert");
+}
+
+#[test]
+fn electra_equals_the_reference() {
+    check("electra");
+}
+
+#[test]
+fn albert_equals_the_reference() {
+    check("albert");
+}
+
+#[test]
+fn deberta_equals_the_reference() {
+    check("deberta-v2");
+}
+
+#[test]
+fn pickled_weights_and_oldest_names_equal_the_reference() {
+    check("bert-legacy");
+}
+
 /// Runs every pooling over the short texts by way of the configuration of a saved encoder.
 #[test]
 fn poolings_equal_the_reference() {
