@@ -71,7 +71,7 @@ proptest! {
 /// More documents than a block holds.
 fn large() -> SparseMatrix {
     let mut documents = SparseMatrix::new(N_COLS);
-    for document in 0..40_000u32 {
+    for document in 0..150_000u32 {
         let first = document.wrapping_mul(2_654_435_761) >> 16;
         let mut indices = [first % 40, (first / 40) % 40, (first / 1600) % 40].to_vec();
         indices.sort_unstable();
@@ -90,7 +90,7 @@ fn large() -> SparseMatrix {
 #[test]
 fn many_blocks_on_any_number_of_threads_equal_brute_force() {
     let documents = large();
-    let queries = documents.select(&(0..150).map(|row| row * 251).collect::<Vec<_>>());
+    let queries = documents.select(&(0..150).map(|row| row * 991).collect::<Vec<_>>());
     let index = InvertedIndex::from_matrix(&documents);
     let expected =
         hits(brute_force(SimilarityFunction::Dot, &queries, &documents, 0, 100).unwrap());
@@ -125,11 +125,11 @@ fn a_saved_index_answers_as_before() {
     read.verify().unwrap();
     assert_eq!(read.metadata, metadata);
     assert_eq!(
-        (read.ids.len(), read.ids.get(39_999), read.ids.get(40_000)),
-        (40_000, Some("dök-39999"), None)
+        (read.ids.len(), read.ids.get(149_999), read.ids.get(150_000)),
+        (150_000, Some("dök-149999"), None)
     );
     assert_eq!(read.index.cost(), written.index.cost());
-    let queries = documents.select(&[5, 77, 39_999]);
+    let queries = documents.select(&[5, 77, 149_999]);
     assert_eq!(
         read.index.search(&queries, 20).unwrap(),
         written.index.search(&queries, 20).unwrap()

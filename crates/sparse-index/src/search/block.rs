@@ -5,7 +5,8 @@ use crate::{SparseMatrix, SparseRow};
 
 /// Posting lists of consecutive documents: for every dimension the documents in which it is active, with the values.
 ///
-/// A block is small enough for its scores to stay in the processor's nearest caches while lists are added up.
+/// A block is small enough for its scores to stay in a cache while lists are added up, and large enough for the lists to be
+/// read in long runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
     /// Position of the first document in the index.
@@ -18,9 +19,24 @@ pub(crate) struct Block {
     pub(crate) values: Buffer<f32>,
 }
 
+/// Room for the scores of a block.
+#[derive(Debug)]
+pub(crate) struct Scores(Box<[f32; Block::MAX_DOCUMENTS]>);
+
+impl Scores {
+    pub(crate) fn new() -> Self {
+        let zeros = vec![0.0; Block::MAX_DOCUMENTS].into_boxed_slice();
+        Self(
+            zeros
+                .try_into()
+                .expect("the slice has the length of the array"),
+        )
+    }
+}
+
 impl Block {
-    /// Most documents of a block: 16,384 scores are 64 KiB.
-    pub(crate) const MAX_DOCUMENTS: usize = 1 << 14;
+    /// Most documents of a block: as many as a `u16` tells apart. Their scores take 256 KiB.
+    pub(crate) const MAX_DOCUMENTS: usize = 1 << 16;
 
     /// Transposes `rows`, the documents from position `first` on.
     pub(crate) fn new(first: u32, rows: &SparseMatrix) -> Self {
@@ -51,19 +67,20 @@ impl Block {
         }
     }
 
-    /// Dot products of `query` with all documents of the block, in `scores[..n_documents]`.
-    pub(crate) fn score<'a>(&self, query: SparseRow<'_>, scores: &'a mut Vec<f32>) -> &'a [f32] {
-        scores.clear();
-        scores.resize(self.n_documents, 0.0);
+    /// Dot products of `query` with all documents of the block.
+    pub(crate) fn score<'a>(&self, query: SparseRow<'_>, scores: &'a mut Scores) -> &'a [f32] {
+        let scores = &mut *scores.0;
+        scores[..self.n_documents].fill(0.0);
         let (offsets, documents, values) = (&*self.offsets, &*self.documents, &*self.values);
         for (dimension, weight) in query.iter() {
-            let list =
-                offsets[dimension as usize] as usize..offsets[dimension as usize + 1] as usize;
+            let dimension = dimension as usize;
+            let list = offsets[dimension] as usize..offsets[dimension + 1] as usize;
             for (&document, &value) in documents[list.clone()].iter().zip(&values[list]) {
+                // Every `u16` is an index of the array: no bounds check.
                 scores[usize::from(document)] += weight * value;
             }
         }
-        scores
+        &scores[..self.n_documents]
     }
 
     /// Bytes of the posting lists and their offsets.

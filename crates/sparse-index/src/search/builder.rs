@@ -14,7 +14,7 @@ pub struct IndexBuilder {
 
 impl IndexBuilder {
     /// Most entries of a block, so that a corpus of dense vectors is cut into small ones.
-    const MAX_POSTINGS: usize = 1 << 23;
+    const MAX_POSTINGS: usize = 1 << 24;
 
     /// An empty index over vectors of `n_cols` dimensions.
     pub fn new(n_cols: usize) -> Self {

@@ -2,12 +2,12 @@
 
 use rayon::prelude::*;
 
-use crate::search::{Block, Hit, IndexBuilder, TopK};
+use crate::search::{Block, Hit, IndexBuilder, Scores, TopK};
 use crate::{Error, Result, SparseMatrix};
 
 /// Posting lists of a corpus, for exact search by dot product.
 ///
-/// Documents lie in blocks of at most 16,384. A query adds up the lists of its active dimensions block by block and keeps
+/// Documents lie in blocks of at most 65,536. A query adds up the lists of its active dimensions block by block and keeps
 /// the best scores in a heap; batches of queries are spread over threads. Scores are those of
 /// [`SparseRow::dot`](crate::SparseRow::dot) to the bit, whatever the blocks, batches and threads.
 ///
@@ -82,7 +82,7 @@ impl InvertedIndex {
         let batch_size = (queries.n_rows() / (4 * rayon::current_num_threads())).clamp(1, 32);
         let mut best = vec![TopK::new(k.min(self.n_documents)); queries.n_rows()];
         best.par_chunks_mut(batch_size).enumerate().for_each_init(
-            Vec::new,
+            Scores::new,
             |scores, (batch, best)| {
                 for block in &self.blocks {
                     for (offset, best) in best.iter_mut().enumerate() {

@@ -7,7 +7,7 @@ mod cost;
 mod index;
 mod top_k;
 
-pub(crate) use block::Block;
+pub(crate) use block::{Block, Scores};
 pub use brute::brute_force;
 pub use builder::IndexBuilder;
 pub use cost::IndexCost;
