@@ -2,6 +2,7 @@
 //!
 //! An [`Evaluator`] takes an encoder and returns [`Metrics`] under the reference's names: [`InformationRetrievalEvaluator`]
 //! searches a corpus. The figures themselves are pure functions in [`metric`]; [`Bm25`] is the lexical baseline on the same data.
+//! [`mining`] finds hard negatives.
 //!
 //! This crate never updates a weight, and reads only its own small formats of evaluation data.
 
@@ -11,6 +12,7 @@ mod error;
 mod evaluator;
 pub mod metric;
 mod metrics;
+pub mod mining;
 mod retrieval;
 mod table;
 

@@ -8,37 +8,45 @@ use serde_json::Value;
 use sparse_eval::{Collection, Cutoffs, Metrics};
 
 /// `tests/golden/evaluation/<name>.json`.
-pub fn read(name: &str) -> Value {
-    let text = std::fs::read_to_string(folder().join(format!("evaluation/{name}.json"))).unwrap();
+pub(crate) fn read(name: &str) -> Value {
+    read_from(&format!("evaluation/{name}.json"))
+}
+
+/// A JSON file of `tests/golden`.
+pub(crate) fn read_from(file: &str) -> Value {
+    let text = std::fs::read_to_string(folder().join(file)).unwrap();
     serde_json::from_str(&text).unwrap()
 }
 
 /// A tensor of `scores.safetensors`: shape and values.
-pub fn scores(name: &str) -> (Vec<usize>, Vec<f32>) {
-    let bytes = std::fs::read(folder().join("evaluation/scores.safetensors")).unwrap();
+pub(crate) fn scores(name: &str) -> (Vec<usize>, Vec<f32>) {
+    tensor("evaluation/scores.safetensors", name)
+}
+
+/// A tensor of a file of `tests/golden`: shape and values.
+pub(crate) fn tensor(file: &str, name: &str) -> (Vec<usize>, Vec<f32>) {
+    let bytes = std::fs::read(folder().join(file)).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let tensor = file.tensor(name).unwrap();
-    let values = tensor
-        .data()
-        .chunks_exact(4)
-        .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
+    let values = tensor.data().chunks_exact(4);
+    let values = values.map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
     (tensor.shape().to_vec(), values.collect())
 }
 
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
-pub fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-pub fn texts(value: &Value) -> Vec<String> {
+pub(crate) fn texts(value: &Value) -> Vec<String> {
     value.as_array().unwrap().iter().map(text).collect()
 }
 
 /// A figure; those that are not finite are written as words.
-pub fn number(value: &Value) -> f64 {
+pub(crate) fn number(value: &Value) -> f64 {
     match value.as_str() {
         Some("NaN") => f64::NAN,
         Some(other) => panic!("{other} is no number"),
@@ -47,13 +55,13 @@ pub fn number(value: &Value) -> f64 {
 }
 
 /// Whether two figures agree to `relative`, and to that absolutely below 1.
-pub fn close(actual: f64, expected: f64, relative: f64) -> bool {
+pub(crate) fn close(actual: f64, expected: f64, relative: f64) -> bool {
     (actual.is_nan() && expected.is_nan())
         || (actual - expected).abs() <= relative * expected.abs().max(1.0)
 }
 
 /// The test collection of a case.
-pub fn collection(data: &Value) -> Collection {
+pub(crate) fn collection(data: &Value) -> Collection {
     let pairs = |name: &str| {
         let pairs = data[name].as_object().unwrap().iter();
         pairs
@@ -68,7 +76,7 @@ pub fn collection(data: &Value) -> Collection {
 }
 
 /// The ranks that a case asks for.
-pub fn cutoffs(params: &Value) -> Cutoffs {
+pub(crate) fn cutoffs(params: &Value) -> Cutoffs {
     let mut cutoffs = Cutoffs::default();
     let lists = [
         ("mrr_at_k", &mut cutoffs.mrr_at_k),
@@ -86,7 +94,7 @@ pub fn cutoffs(params: &Value) -> Cutoffs {
 }
 
 /// Compares all figures of a case, names and order included; those that hang on rounding are skipped.
-pub fn compare_metrics(case: &Value, metrics: &Metrics, relative: f64) {
+pub(crate) fn compare_metrics(case: &Value, metrics: &Metrics, relative: f64) {
     let name = &case["name"];
     let expected = case["metrics"].as_object().unwrap();
     let names = metrics.iter().map(|entry| entry.0).collect::<Vec<_>>();
@@ -102,7 +110,7 @@ pub fn compare_metrics(case: &Value, metrics: &Metrics, relative: f64) {
 }
 
 /// Compares the files that two calls left in `folder`: CSV headers exactly, figures to `relative`, predictions as JSON.
-pub fn compare_files(case: &Value, folder: &Path, relative: f64) {
+pub(crate) fn compare_files(case: &Value, folder: &Path, relative: f64) {
     let empty = serde_json::Map::new();
     let expected = case["files"].as_object().unwrap_or(&empty);
     let mut found = std::fs::read_dir(folder)
@@ -151,7 +159,8 @@ fn compare_row(case: &Value, file: &str, actual: &str, expected: &str, relative:
     }
 }
 
-fn compare_json(actual: &Value, expected: &Value, relative: f64, file: &str) {
+/// Compares JSON, figures to `relative`.
+pub(crate) fn compare_json(actual: &Value, expected: &Value, relative: f64, file: &str) {
     match (actual, expected) {
         (Value::Object(actual), Value::Object(expected)) => {
             assert_eq!(
