@@ -88,6 +88,22 @@ pub struct DatasetConfig {
 }
 
 impl DatasetConfig {
+    /// The rows of a file, a pattern or a directory.
+    pub fn from_path(path: impl AsRef<std::path::Path>) -> Self {
+        Self {
+            path: Some(Paths::One(path.as_ref().to_string_lossy().into_owned())),
+            ..Self::default()
+        }
+    }
+
+    /// The training pairs of a retrieval folder: split `train`, unless `split` is set.
+    pub fn from_retrieval(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            retrieval: Some(folder.into()),
+            ..Self::default()
+        }
+    }
+
     /// Checks what can be checked without a file.
     ///
     /// # Errors

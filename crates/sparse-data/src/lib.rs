@@ -15,6 +15,7 @@ mod sampler;
 mod source;
 mod split;
 mod table;
+mod vector_file;
 
 pub use batch::{Batch, TableReport, TextColumn};
 pub use columns::{ColumnRoles, LABEL_COLUMNS};
@@ -32,3 +33,4 @@ pub use sampler::{
 pub use source::Format;
 pub use split::SplitExpression;
 pub use table::Table;
+pub use vector_file::VectorFile;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast_with_options;
 use datafusion::arrow::compute::CastOptions;
@@ -168,6 +169,20 @@ impl Table {
         self.check_row(row)?;
         self.check_text(index)?;
         Ok(self.text_at(index, row))
+    }
+
+    /// The value at `row` of `column` as text, numbers as they are printed: an id. Null is an empty text.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such column or row.
+    pub fn value_as_text(&self, column: &str, row: usize) -> Result<String> {
+        let index = self.column_index(column)?;
+        self.check_row(row)?;
+        let (array, offset) = self.cell(index, row);
+        array_value_to_string(array, offset).map_err(|error| {
+            Error::value(self.place(), row as u64 + 1, column, format!("can't be printed: {error}"))
+        })
     }
 
     /// What the table is called in messages: its name, or the first file.

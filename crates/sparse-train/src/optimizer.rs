@@ -31,13 +31,13 @@ impl GradientSet {
 
     /// Global L2 norm.
     pub(crate) fn norm(&self) -> f64 {
-        self.gradients.values().map(squared_norm).sum::<f64>().sqrt()
+        self.gradients.values().cloned().map(squared_norm).sum::<f64>().sqrt()
     }
 
     /// Names of parameters whose gradient holds a value that is no number.
     pub(crate) fn not_finite(&self, encoder: &SparseEncoder) -> Vec<String> {
         let broken = |id: &ParamId| {
-            self.gradients.get(id).is_some_and(|gradient| !squared_norm(gradient).is_finite())
+            self.gradients.get(id).is_some_and(|gradient| !squared_norm(gradient.clone()).is_finite())
         };
         encoder
             .named_parameters()

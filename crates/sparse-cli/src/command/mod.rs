@@ -3,7 +3,6 @@
 mod decode;
 mod encode;
 mod evaluate;
-mod inspect;
 mod similarity;
 mod train;
 
@@ -28,8 +27,6 @@ pub(crate) enum Command {
     Similarity(similarity::Similarity),
     /// Shows the tokens that a text activates.
     Decode(decode::Decode),
-    /// Says what a model is: modules, sizes, formula, warnings.
-    Inspect(inspect::Inspect),
 }
 
 impl Command {
@@ -40,7 +37,6 @@ impl Command {
             Self::Evaluate(command) => command.run(global)?,
             Self::Similarity(command) => command.run(global)?,
             Self::Decode(command) => command.run(global)?,
-            Self::Inspect(command) => command.run(global)?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use sparse_encoder::eval::{EvaluationRun, Evaluator};
-use sparse_encoder::model::EncodeOptions;
+use sparse_encoder::model::{EncodeOptions, ModuleKind};
 use sparse_encoder::train::{Interrupt, Resume, Trainer, TrainingFile};
 use sparse_encoder::{Device, SparseEncoder};
 
@@ -61,7 +61,7 @@ impl Train {
             ));
             return Ok(ExitCode::from(INTERRUPTED));
         }
-        let encoder = trainer.finished_model();
+        let encoder = trainer.encoder();
         encoder.save_pretrained(&file.final_dir())?;
         tracing::info!("saved the model to `{}`", file.final_dir().display());
 
@@ -71,6 +71,7 @@ impl Train {
             output_path: Some(file.arguments.output_dir.join("eval")),
             epoch: Some(trainer.state().epoch),
             steps: Some(trainer.state().global_step as u64),
+            progress: None,
         };
         for evaluator in trainer.evaluators() {
             tracing::info!("evaluating the final model on `{}`", evaluator.name());
@@ -134,7 +135,7 @@ fn compare(trainer: &Trainer, evaluator: &dyn Evaluator, after: &sparse_encoder:
         row
     };
     let mut rows = Vec::new();
-    if let Some(baseline) = evaluator.baseline()? {
+    if let Some(baseline) = evaluator.bm25()? {
         let get = |name: &str| {
             let figure = name.rsplit_once('_').map_or(name, |(_, figure)| figure);
             baseline.iter().find(|(key, _)| key.ends_with(&format!("_{figure}"))).map(|(_, value)| value)
@@ -162,7 +163,7 @@ fn show_samples(trainer: &Trainer, encoder: &SparseEncoder) -> Result<()> {
     const TEXTS: usize = 3;
     const TOKENS: usize = 12;
     let texts = trainer.sample_texts(TEXTS)?;
-    if texts.is_empty() || !encoder.is_splade() {
+    if texts.is_empty() || !encoder.module_types().contains(&ModuleKind::SpladePooling) {
         return Ok(());
     }
     let embeddings = encoder.encode_query(&texts, &EncodeOptions::default())?;

@@ -1,5 +1,6 @@
 //! One update: forward, loss, backward, clipping, optimizer.
 
+use burn::module::Module;
 use burn::tensor::Tensor;
 use sparse_kernels::RandomStream;
 use sparse_losses::{AutoencoderFeatures, EmbeddedBatch, Labels, RegularizerWeights};

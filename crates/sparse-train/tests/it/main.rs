@@ -1,0 +1,5 @@
+//! The trainer from outside.
+
+mod resume;
+mod support;
+mod trajectories;
