@@ -6,6 +6,7 @@
 //!
 //! This crate never updates a weight, and reads only its own small formats of evaluation data.
 
+mod compare;
 mod config;
 mod csv;
 mod error;
@@ -13,9 +14,11 @@ mod evaluator;
 pub mod metric;
 mod metrics;
 pub mod mining;
+mod pruning;
 mod retrieval;
 mod table;
 
+pub use compare::{Bootstrap, Comparison};
 pub use config::EvaluatorConfig;
 pub use error::{Error, Result};
 pub use evaluator::{
@@ -29,4 +32,5 @@ pub use evaluator::{
     TripletEvaluator, fuse,
 };
 pub use metrics::Metrics;
+pub use pruning::{PruningEntry, PruningTable};
 pub use retrieval::{Bm25, Collection, Cutoffs, Ranker, RetrievalFiles, RetrievalRun};

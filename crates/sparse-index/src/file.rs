@@ -240,10 +240,8 @@ impl IndexFile {
         if map.get(..8) != Some(MAGIC) || map.len() < ALIGNMENT {
             return Err(corrupt("it does not begin as one".to_owned()));
         }
-        let number = |at: usize| {
-            let bytes = map[at..at + 8].try_into().expect("eight bytes");
-            u64::from_le_bytes(bytes)
-        };
+        let number =
+            |at: usize| u64::from_le(bytemuck::pod_read_unaligned::<u64>(&map[at..at + 8]));
         let version = number(8);
         if version != u64::from(VERSION) {
             return Err(corrupt(format!(

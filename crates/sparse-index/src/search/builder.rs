@@ -32,11 +32,8 @@ impl IndexBuilder {
     ///
     /// If it has another dimension than the index.
     pub fn push_row(&mut self, row: SparseRow<'_>) -> Result<()> {
-        self.pending.push_row(row)?;
-        if self.pending.n_rows() == Block::MAX_DOCUMENTS || self.pending.nnz() >= Self::MAX_POSTINGS
-        {
-            self.flush();
-        }
+        self.pending.check_dim(row.dim())?;
+        self.add(row);
         Ok(())
     }
 
@@ -46,7 +43,18 @@ impl IndexBuilder {
     ///
     /// If they have another dimension than the index.
     pub fn push(&mut self, rows: &SparseMatrix) -> Result<()> {
-        rows.rows().try_for_each(|row| self.push_row(row))
+        self.pending.check_dim(rows.n_cols())?;
+        rows.rows().for_each(|row| self.add(row));
+        Ok(())
+    }
+
+    /// Adds a document that is known to have the right dimension.
+    pub(crate) fn add(&mut self, row: SparseRow<'_>) {
+        self.pending.push_entries(row);
+        let full = self.pending.n_rows() == Block::MAX_DOCUMENTS;
+        if full || self.pending.nnz() >= Self::MAX_POSTINGS {
+            self.flush();
+        }
     }
 
     /// Number of documents added.

@@ -23,11 +23,7 @@ impl InvertedIndex {
     /// Indexes the rows of `documents`.
     pub fn from_matrix(documents: &SparseMatrix) -> Self {
         let mut builder = IndexBuilder::new(documents.n_cols());
-        for row in documents.rows() {
-            builder
-                .push_row(row)
-                .expect("rows of a matrix have its dimension");
-        }
+        documents.rows().for_each(|row| builder.add(row));
         builder.finish()
     }
 
