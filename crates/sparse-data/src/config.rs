@@ -23,7 +23,7 @@ pub enum Paths {
 }
 
 impl Paths {
-    fn as_slice(&self) -> &[String] {
+    pub(crate) fn as_slice(&self) -> &[String] {
         match self {
             Self::One(path) => std::slice::from_ref(path),
             Self::Many(paths) => paths,
@@ -128,6 +128,15 @@ impl DatasetConfig {
         self.split.as_deref().map(str::parse).transpose()
     }
 
+    /// What the source is called in messages.
+    pub(crate) fn place(&self) -> String {
+        match (&self.path, &self.retrieval) {
+            (Some(paths), _) => paths.as_slice().join(", "),
+            (None, Some(folder)) => folder.display().to_string(),
+            (None, None) => self.name.clone().unwrap_or_default(),
+        }
+    }
+
     /// Reads the rows of the splits that are asked for.
     fn read(&self) -> Result<Table> {
         let split = self.split_expression()?;
@@ -141,7 +150,7 @@ impl DatasetConfig {
         }
         let paths = self.path.as_ref().map_or(&[][..], Paths::as_slice);
         let splits = resolve(paths)?;
-        let place = paths.join(", ");
+        let place = self.place();
         // The columns can be left in the file only if nothing else looks at them.
         let untouched = self.sql.is_none() && self.lookups.is_empty();
         let options = ReadOptions {
@@ -241,7 +250,7 @@ impl Table {
                 None => "it has no rows".to_owned(),
             };
             return Err(Error::Empty {
-                place: table.place().to_owned(),
+                place: config.place(),
                 problem,
             });
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, StringArray};
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 
 use crate::error::{Error, Result};
@@ -125,10 +125,7 @@ impl Table {
         check_names(self.place(), &schema)?;
         let renamed = Arc::new(schema.clone());
         self.with_chunks(schema, |chunk| {
-            chunk
-                .batch
-                .clone()
-                .with_schema(Arc::clone(&renamed))
+            RecordBatch::try_new(Arc::clone(&renamed), chunk.batch.columns().to_vec())
                 .map_err(|source| self.arrow_error(source))
         })
     }
@@ -181,7 +178,7 @@ impl Table {
                 Some(index) => columns[index] = array,
                 None => columns.push(array),
             }
-            let batch = datafusion::arrow::array::RecordBatch::try_new(Arc::clone(&schema), columns)
+            let batch = RecordBatch::try_new(Arc::clone(&schema), columns)
                 .map_err(|source| self.arrow_error(source))?;
             chunks.push(Chunk {
                 batch,
@@ -277,7 +274,7 @@ impl Table {
     fn with_chunks(
         &self,
         schema: Schema,
-        mut change: impl FnMut(&Chunk) -> Result<datafusion::arrow::array::RecordBatch>,
+        mut change: impl FnMut(&Chunk) -> Result<RecordBatch>,
     ) -> Result<Self> {
         let chunks = self
             .chunks()

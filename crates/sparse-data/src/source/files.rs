@@ -72,19 +72,28 @@ pub(crate) fn resolve(paths: &[String]) -> Result<Vec<SplitFiles>> {
 fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
     let path = Path::new(pattern);
     if path.is_dir() {
-        return Ok(directory_files(path)?);
+        return directory_files(path);
     }
     if path.exists() || !pattern.contains(['*', '?', '[']) {
         require(path)?;
         return Ok(vec![path.to_owned()]);
     }
-    let matches = glob::glob(pattern).map_err(|error| Error::Setting {
+    let options = glob::MatchOptions {
+        // As in a shell, `*` stands neither for a `/` nor for the dot of a hidden file.
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+        ..glob::MatchOptions::default()
+    };
+    let matches = glob::glob_with(pattern, options).map_err(|error| Error::Setting {
         key: "path",
         problem: format!("`{pattern}` is not a pattern: {error}"),
     })?;
     let mut files = Vec::new();
     for path in matches {
-        let path = path.map_err(|error| io_error(&error.path().to_owned(), error.into()))?;
+        let path = path.map_err(|error| Error::Io {
+            path: error.path().to_owned(),
+            source: error.into(),
+        })?;
         if path.is_file() {
             files.push(path);
         }

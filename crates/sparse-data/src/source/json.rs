@@ -1,6 +1,6 @@
 //! JSON lines and JSON arrays: typed and checked in one pass, then read by DataFusion.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::Path;
 
 use datafusion::arrow::datatypes::{Field, Schema};
@@ -18,7 +18,21 @@ use crate::table::{Table, check_names};
 pub(super) fn read(path: &Path) -> Result<Table> {
     let mut reader = open(path)?;
     let is_array = begins_array(path, &mut reader)?;
-    let columns = if is_array { scan_array(path, reader)? } else { scan_lines(path, reader)? };
+    let columns = if is_array { scan_array(path, reader)? } else { scan_lines(path, reader, |_, _| {})? };
+    let schema = schema(path, &columns)?;
+    let url = file_url(path)?;
+    let ending = ending(path);
+    let options = JsonReadOptions::default()
+        .schema(&schema)
+        .newline_delimited(!is_array)
+        .file_extension(&ending)
+        .file_compression_type(compression(path));
+    let context = session(if is_array { 1 } else { parallelism() });
+    collect(path, context.read_json(url, options))
+}
+
+/// The schema of a file that has been gone through.
+fn schema(path: &Path, columns: &Columns) -> Result<Schema> {
     if columns.num_rows == 0 {
         return Err(Error::Empty {
             place: path.display().to_string(),
@@ -32,15 +46,51 @@ pub(super) fn read(path: &Path) -> Result<Table> {
         .collect();
     let schema = Schema::new(fields);
     check_names(&path.display().to_string(), &schema)?;
-    let url = file_url(path)?;
-    let ending = ending(path);
-    let options = JsonReadOptions::default()
-        .schema(&schema)
-        .newline_delimited(!is_array)
-        .file_extension(&ending)
-        .file_compression_type(compression(path));
-    let context = session(if is_array { 1 } else { parallelism() });
-    collect(path, context.read_json(url, options))
+    Ok(schema)
+}
+
+/// A part of a file of lines: where it begins, how long it is, and which row (from 1) comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LineRange {
+    pub(crate) start: u64,
+    pub(crate) length: u64,
+    pub(crate) first_row: u64,
+}
+
+/// Goes through a file of lines once; returns its schema, its number of rows, and ranges of about `range_bytes` that can
+/// be read apart. A compressed file can't be cut and is one range.
+pub(crate) fn line_ranges(path: &Path, range_bytes: u64) -> Result<(Schema, u64, Vec<LineRange>)> {
+    let mut reader = open(path)?;
+    if begins_array(path, &mut reader)? {
+        return Err(super::malformed(path, "is one JSON array, and only a file of one object a line can be streamed".to_owned()));
+    }
+    let mut ranges = vec![LineRange { start: 0, length: 0, first_row: 1 }];
+    let mut offset = 0;
+    let columns = scan_lines(path, reader, |bytes, rows| {
+        offset += bytes;
+        if let Some(range) = ranges.last_mut() {
+            range.length = offset - range.start;
+            if range.length >= range_bytes {
+                ranges.push(LineRange { start: offset, length: 0, first_row: rows + 1 });
+            }
+        }
+    })?;
+    ranges.retain(|range| range.length > 0);
+    let schema = schema(path, &columns)?;
+    if compression(path).is_compressed() {
+        ranges = vec![LineRange { start: 0, length: offset, first_row: 1 }];
+    }
+    Ok((schema, columns.num_rows, ranges))
+}
+
+/// Opens a range that [`line_ranges`] found.
+pub(crate) fn open_range(path: &Path, range: LineRange) -> Result<Box<dyn BufRead + Send>> {
+    if compression(path).is_compressed() {
+        return Ok(Box::new(open(path)?));
+    }
+    let mut file = std::fs::File::open(path).map_err(|source| io_error(path, source))?;
+    file.seek(std::io::SeekFrom::Start(range.start)).map_err(|source| io_error(path, source))?;
+    Ok(Box::new(BufReader::new(file.take(range.length))))
 }
 
 fn begins_array(path: &Path, reader: &mut BufReader<Box<dyn Read + Send>>) -> Result<bool> {
@@ -48,7 +98,8 @@ fn begins_array(path: &Path, reader: &mut BufReader<Box<dyn Read + Send>>) -> Re
     Ok(start.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['))
 }
 
-fn scan_lines(path: &Path, mut reader: impl BufRead) -> Result<Columns> {
+/// Goes through lines; `visit` learns the bytes of each and the number of rows so far.
+fn scan_lines(path: &Path, mut reader: impl BufRead, mut visit: impl FnMut(u64, u64)) -> Result<Columns> {
     let mut columns = Columns::default();
     let mut buffer = Vec::new();
     let mut line = 0;
@@ -65,6 +116,7 @@ fn scan_lines(path: &Path, mut reader: impl BufRead) -> Result<Columns> {
                 return Err(fault(path, &mut columns, Some(line), &error));
             }
         }
+        visit(buffer.len() as u64, columns.num_rows);
         buffer.clear();
     }
     Ok(columns)

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::table::Table;
 
 pub(crate) use engine::query;
+pub(crate) use json::{LineRange, line_ranges, open_range};
 pub(crate) use files::{SplitFiles, canonical_split, require, resolve};
 
 /// Format of a data file.
@@ -143,7 +144,7 @@ fn open(path: &Path) -> Result<BufReader<Box<dyn Read + Send>>> {
     Ok(BufReader::with_capacity(BUFFER_BYTES, reader))
 }
 
-fn io_error(path: &Path, source: std::io::Error) -> Error {
+pub(crate) fn io_error(path: &Path, source: std::io::Error) -> Error {
     Error::Io {
         path: path.to_owned(),
         source,
@@ -151,7 +152,7 @@ fn io_error(path: &Path, source: std::io::Error) -> Error {
 }
 
 /// A file at fault as a whole.
-fn malformed(path: &Path, problem: String) -> Error {
+pub(crate) fn malformed(path: &Path, problem: String) -> Error {
     Error::Malformed {
         file: path.display().to_string(),
         row: None,

@@ -1,10 +1,14 @@
 //! The public interface, from files to batches.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
 mod bad_input;
 mod formats;
+mod large;
 mod retrieval;
 mod samplers;
 mod sources;
+mod streaming;
 
 use std::path::Path;
 
