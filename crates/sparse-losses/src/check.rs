@@ -58,12 +58,25 @@ impl LabelShape {
 impl DataSummary {
     /// Data without labels.
     pub fn new<S: Into<String>>(columns: impl IntoIterator<Item = S>) -> Self {
-        Self { columns: columns.into_iter().map(Into::into).collect(), labels: None }
+        Self {
+            columns: columns.into_iter().map(Into::into).collect(),
+            labels: None,
+        }
     }
 
     /// Adds the label column.
-    pub fn with_labels(mut self, column: impl Into<String>, shape: LabelShape, values: Vec<f32>) -> Self {
-        self.labels = Some(LabelSummary { column: column.into(), shape, integer: false, values });
+    pub fn with_labels(
+        mut self,
+        column: impl Into<String>,
+        shape: LabelShape,
+        values: Vec<f32>,
+    ) -> Self {
+        self.labels = Some(LabelSummary {
+            column: column.into(),
+            shape,
+            integer: false,
+            values,
+        });
         self
     }
 
@@ -169,7 +182,9 @@ pub fn column_order_warning(columns: &[String]) -> Vec<String> {
         let (place, fits) = match name.as_str() {
             "anchor" | "query" | "question" => ("first", position == 0),
             "positive" | "answer" => ("second", position == 1),
-            _ if name == "negative" || name.starts_with("negative_") => ("third or later", position >= 2),
+            _ if name == "negative" || name.starts_with("negative_") => {
+                ("third or later", position >= 2)
+            }
             _ => ("", true),
         };
         if !fits {
@@ -180,7 +195,11 @@ pub fn column_order_warning(columns: &[String]) -> Vec<String> {
                 columns.len(),
             ));
         }
-        if name == "id" || ["_id", "_ids", "_idx"].iter().any(|ending| name.ends_with(ending)) {
+        if name == "id"
+            || ["_id", "_ids", "_idx"]
+                .iter()
+                .any(|ending| name.ends_with(ending))
+        {
             warnings.push(format!(
                 "column `{column}` looks like an identifier, but every column is embedded as text; leave it out with \
                  `columns = [...]`"
@@ -196,33 +215,61 @@ mod tests {
 
     #[test]
     fn a_missing_column_is_counted_and_named() {
-        let error = DataSummary::new(["query", "answer"]).require_columns("triplet", 3, Some(3), "three").unwrap_err();
+        let error = DataSummary::new(["query", "answer"])
+            .require_columns("triplet", 3, Some(3), "three")
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             "`triplet` needs three; the data has 2 input columns: `query`, `answer`. Add 1 column, or choose a loss \
              that needs fewer"
         );
-        let error = DataSummary::new(["a", "b", "c", "d"]).require_columns("triplet", 3, Some(3), "three");
-        assert!(error.unwrap_err().to_string().ends_with("Keep 3 of them with `columns = [...]`, or choose a loss that takes more"));
+        let error =
+            DataSummary::new(["a", "b", "c", "d"]).require_columns("triplet", 3, Some(3), "three");
+        assert!(
+            error.unwrap_err().to_string().ends_with(
+                "Keep 3 of them with `columns = [...]`, or choose a loss that takes more"
+            )
+        );
     }
 
     #[test]
     fn a_label_that_is_not_finite_is_found_by_row() {
-        let data = DataSummary::new(["a", "b"]).with_labels("score", LabelShape::List(2), vec![1., 2., 3., f32::NAN]);
-        let error = data.labels.unwrap().require_finite("margin_mse").unwrap_err();
-        assert!(error.to_string().contains("in column `score`; row 1 holds NaN"), "{error}");
+        let data = DataSummary::new(["a", "b"]).with_labels(
+            "score",
+            LabelShape::List(2),
+            vec![1., 2., 3., f32::NAN],
+        );
+        let error = data
+            .labels
+            .unwrap()
+            .require_finite("margin_mse")
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("in column `score`; row 1 holds NaN"),
+            "{error}"
+        );
     }
 
     #[test]
     fn names_in_the_wrong_place_are_noticed() {
         let warn = |columns: &[&str]| {
-            column_order_warning(&columns.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+            column_order_warning(
+                &columns
+                    .iter()
+                    .map(|name| (*name).to_owned())
+                    .collect::<Vec<_>>(),
+            )
         };
         assert!(warn(&["anchor", "positive", "negative_1", "negative_2"]).is_empty());
         assert!(warn(&["sentence1", "sentence2"]).is_empty());
         let swapped = warn(&["positive", "anchor"]);
         assert_eq!(swapped.len(), 2);
-        assert!(swapped[0].starts_with("column `positive` is input 1 of 2"), "{swapped:?}");
+        assert!(
+            swapped[0].starts_with("column `positive` is input 1 of 2"),
+            "{swapped:?}"
+        );
         assert!(warn(&["query", "negative"])[0].contains("third or later"));
         assert!(warn(&["query_id", "answer"])[0].contains("looks like an identifier"));
     }

@@ -126,7 +126,11 @@ fn list(names: &[String]) -> String {
     if names.is_empty() {
         return "none".to_owned();
     }
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]
@@ -151,7 +155,13 @@ mod tests {
 
     #[test]
     fn a_lone_base_loss_is_told_what_to_write() {
-        let message = Error::Unregularized { loss: "margin_mse".to_owned() }.to_string();
-        assert!(message.contains(r#"loss = { type = "margin_mse" }"#), "{message}");
+        let message = Error::Unregularized {
+            loss: "margin_mse".to_owned(),
+        }
+        .to_string();
+        assert!(
+            message.contains(r#"loss = { type = "margin_mse" }"#),
+            "{message}"
+        );
     }
 }

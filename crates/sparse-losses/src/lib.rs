@@ -74,13 +74,14 @@ pub use loss::{BASE_LOSS, Loss, LossOutput};
 pub use margin_mse::{MarginMseLoss, MarginMseLossConfig};
 pub use mse::{MseLoss, MseLossConfig};
 pub use multiple_negatives_ranking::{
-    Direction, HardnessMode, MultipleNegativesRankingLoss, MultipleNegativesRankingLossConfig, PartitionMode,
+    Direction, HardnessMode, MultipleNegativesRankingLoss, MultipleNegativesRankingLossConfig,
+    PartitionMode,
 };
 pub use overview::{DataFormat, overview_markdown};
 pub use registry::LossConfig;
 pub use regularizer::{
-    DfFlopsConfig, DfFlopsRegularizer, FlopsConfig, FlopsRegularizer, L0MaskConfig, L0MaskRegularizer, L1Config,
-    L1Regularizer, Regularizer, RegularizerConfig, RegularizerInput,
+    DfFlopsConfig, DfFlopsRegularizer, FlopsConfig, FlopsRegularizer, L0MaskConfig,
+    L0MaskRegularizer, L1Config, L1Regularizer, Regularizer, RegularizerConfig, RegularizerInput,
 };
 pub use schedule::{RegularizerScheduleConfig, SchedulerType, weight_factor};
 pub use sigmoid::{SigmoidLoss, SigmoidLossConfig};
