@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use sparse_eval::mining::{Cell, MiningConfig, MiningData, mine_hard_negatives, rescore_with};
 use sparse_eval::{
     BinaryClassificationEvaluator, EmbeddingSimilarityEvaluator, EvaluationRun, Evaluator,
-    InformationRetrievalEvaluator, MseConfig, MseEvaluator, NanoBeirEvaluator, RerankingEvaluator,
-    SequentialEvaluator, SequentialScore, TranslationEvaluator, TripletEvaluator,
+    EvaluatorConfig, InformationRetrievalEvaluator, MseConfig, MseEvaluator, NanoBeirEvaluator,
+    RerankingEvaluator, SequentialEvaluator, SequentialScore, TranslationEvaluator,
+    TripletEvaluator,
 };
 use sparse_model::SparseEncoder;
 
@@ -17,9 +18,16 @@ use sparse_model::SparseEncoder;
 const TOLERANCE: f64 = 1e-4;
 
 fn encoder(name: &Value) -> SparseEncoder {
+    SparseEncoder::from_pretrained(model_path(name), &Device::default()).unwrap()
+}
+
+fn model_path(name: &Value) -> String {
     let models = golden::folder().join("../../../sparse-model/tests/golden");
-    let path = models.join(name.as_str().unwrap());
-    SparseEncoder::from_pretrained(path.to_str().unwrap(), &Device::default()).unwrap()
+    models
+        .join(name.as_str().unwrap())
+        .to_str()
+        .unwrap()
+        .to_owned()
 }
 
 /// The parameters of a case as settings: names of the reference are ours.
@@ -193,6 +201,25 @@ fn mse() {
             &MseEvaluator::new(&teacher, &sources, targets, config).unwrap(),
         );
     }
+}
+
+#[test]
+fn a_teacher_known_by_name_gives_the_same_figures() {
+    let golden = golden::read("mse");
+    let (case, data) = cases(&golden).next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let [sources, targets] =
+        ["source_sentences", "target_sentences"].map(|name| golden::texts(&data[name]));
+    let rows = sources.iter().zip(&targets);
+    let rows = rows.map(|(source, target)| format!("{}\n", json!({ "s": source, "t": target })));
+    let path = folder.path().join("texts.jsonl");
+    std::fs::write(&path, rows.collect::<String>()).unwrap();
+    let teacher = model_path(&data["teacher"]);
+    let config: EvaluatorConfig = serde_json::from_value(json!({
+        "type": "mse", "path": path, "columns": ["s", "t"], "teacher_model": teacher,
+    }))
+    .unwrap();
+    check(case, config.init().unwrap().as_ref());
 }
 
 #[test]
