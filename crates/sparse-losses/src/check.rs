@@ -83,7 +83,7 @@ impl DataSummary {
     /// Requires at least `least` input columns and, with `most`, no more than that.
     pub(crate) fn require_columns(
         &self,
-        loss: &str,
+        loss: &'static str,
         least: usize,
         most: Option<usize>,
         needed: &str,
@@ -100,7 +100,7 @@ impl DataSummary {
             return Ok(());
         };
         Err(Error::Columns {
-            loss: loss.to_owned(),
+            loss,
             needed: needed.to_owned(),
             found: self.columns.clone(),
             fix,
@@ -108,9 +108,9 @@ impl DataSummary {
     }
 
     /// Requires a label column.
-    pub(crate) fn require_labels(&self, loss: &str, needed: &str) -> Result<&LabelSummary> {
+    pub(crate) fn require_labels(&self, loss: &'static str, needed: &str) -> Result<&LabelSummary> {
         self.labels.as_ref().ok_or_else(|| Error::MissingLabels {
-            loss: loss.to_owned(),
+            loss,
             needed: needed.to_owned(),
             columns: self.columns.clone(),
             fix: "Name the column that holds them `label` or `score`, or choose a loss that needs none".to_owned(),
@@ -118,7 +118,11 @@ impl DataSummary {
     }
 
     /// Requires one finite number per row.
-    pub(crate) fn require_scalar_labels(&self, loss: &str, needed: &str) -> Result<&LabelSummary> {
+    pub(crate) fn require_scalar_labels(
+        &self,
+        loss: &'static str,
+        needed: &str,
+    ) -> Result<&LabelSummary> {
         let labels = self.require_labels(loss, needed)?;
         if !matches!(labels.shape, LabelShape::Scalar | LabelShape::List(1)) {
             return Err(labels.wrong_shape(loss, needed, "Give one number per row".to_owned()));
@@ -130,9 +134,9 @@ impl DataSummary {
 
 impl LabelSummary {
     /// The error for a shape that the loss can't read.
-    pub(crate) fn wrong_shape(&self, loss: &str, needed: &str, fix: String) -> Error {
+    pub(crate) fn wrong_shape(&self, loss: &'static str, needed: &str, fix: String) -> Error {
         Error::LabelShape {
-            loss: loss.to_owned(),
+            loss,
             column: self.column.clone(),
             needed: needed.to_owned(),
             found: self.shape.describe(),
@@ -143,26 +147,26 @@ impl LabelSummary {
     /// Requires every label of the sample to fulfil `accepts`.
     pub(crate) fn require_values(
         &self,
-        loss: &str,
+        loss: &'static str,
         needed: &str,
-        fix: &str,
+        fix: &'static str,
         accepts: impl Fn(f32) -> bool,
     ) -> Result<()> {
         let Some(position) = self.values.iter().position(|value| !accepts(*value)) else {
             return Ok(());
         };
         Err(Error::LabelValue {
-            loss: loss.to_owned(),
+            loss,
             column: self.column.clone(),
             row: position / self.shape.width().max(1),
             needed: needed.to_owned(),
             found: self.values[position].to_string(),
-            fix: fix.to_owned(),
+            fix,
         })
     }
 
     /// Requires every label of the sample to be finite.
-    pub(crate) fn require_finite(&self, loss: &str) -> Result<()> {
+    pub(crate) fn require_finite(&self, loss: &'static str) -> Result<()> {
         let fix = "Remove or repair the rows whose label is missing or not a number";
         self.require_values(loss, "finite labels", fix, f32::is_finite)
     }

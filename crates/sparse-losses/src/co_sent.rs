@@ -117,7 +117,7 @@ impl Loss for CoSentLoss {
 }
 
 /// Requires two columns and one finite number per row.
-pub(crate) fn check_labelled_pairs(loss: &str, data: &DataSummary) -> Result<()> {
+pub(crate) fn check_labelled_pairs(loss: &'static str, data: &DataSummary) -> Result<()> {
     data.require_columns(loss, 2, None, "2 input columns (sentence_A, sentence_B)")?;
     data.require_scalar_labels(
         loss,

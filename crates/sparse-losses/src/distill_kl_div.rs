@@ -164,12 +164,12 @@ impl Loss for DistillKlDivLoss {
             .position(|row| row.iter().all(|score| *score == f32::NEG_INFINITY))
         {
             Some(row) => Err(Error::LabelValue {
-                loss: NAME.to_owned(),
+                loss: NAME,
                 column: labels.column.clone(),
                 row,
                 needed: "at least one finite teacher score per row".to_owned(),
                 found: "only −inf".to_owned(),
-                fix: "Remove the row, or keep one of its documents".to_owned(),
+                fix: "Remove the row, or keep one of its documents",
             }),
             None => Ok(()),
         }

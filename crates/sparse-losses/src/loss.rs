@@ -96,9 +96,10 @@ impl LossOutput {
 
     /// The sum of all terms, shape `[1]`.
     pub fn total(&self) -> Tensor<1> {
-        let mut values = self.components.iter().map(|(_, value)| value.clone());
-        let first = values.next().expect("a loss has at least one term");
-        values.fold(first, |sum, value| sum + value)
+        // `new` refuses an empty list.
+        let (_, first) = &self.components[0];
+        let rest = self.components[1..].iter();
+        rest.fold(first.clone(), |sum, (_, value)| sum + value.clone())
     }
 
     /// The terms, taken out.

@@ -73,8 +73,9 @@ pub fn overview_markdown() -> String {
          Generated from the registry of `sparse-losses`; edit the losses, not this page.\n\n\
          ## Which data fits which loss\n\n\
          Columns go by position, not by name; the label column is the one named `label`, `labels`, `score` or \
-         `scores`. ★ = the usual first choice. Everything but `mse` goes inside `splade`, or inside `csr` for models \
-         with a sparse autoencoder.\n\n\
+         `scores`. ★ = the usual first choice. Base losses go inside the wrapper `splade`, or inside `csr` for models \
+         with a sparse autoencoder; only wrappers and `mse` may stand alone. `weighted_sum` takes what every loss \
+         inside it takes.\n\n\
          | inputs | labels | losses |\n| --- | --- | --- |\n",
     );
     let mut layouts: Vec<(&str, &str)> = Vec::new();

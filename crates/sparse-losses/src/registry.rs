@@ -113,9 +113,7 @@ impl LossConfig {
     /// If it is a base loss that must stand inside a wrapper.
     pub fn check_stands_alone(&self) -> Result<()> {
         match self.role() {
-            Role::Base => Err(Error::Unregularized {
-                loss: self.name().to_owned(),
-            }),
+            Role::Base => Err(Error::Unregularized { loss: self.name() }),
             Role::Standalone | Role::Wrapper => Ok(()),
         }
     }
@@ -130,7 +128,7 @@ impl LossConfig {
                 .collect();
             return Err(Error::Nested {
                 outer,
-                inner: self.name().to_owned(),
+                inner: self.name(),
                 accepted: accepted.join(", "),
             });
         }

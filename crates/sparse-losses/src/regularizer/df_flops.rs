@@ -156,7 +156,7 @@ mod tests {
         let rows = Tensor::<2>::from_floats([[2.0, 4.0], [0.0, 4.0]], &device).require_grad();
         let frequencies = Tensor::<1>::from_floats([0.1, 1.0], &device);
         let input = RegularizerInput {
-            columns: &[rows.clone()],
+            columns: std::slice::from_ref(&rows),
             document_frequencies: Some(&frequencies),
         };
         let loss = DfFlopsConfig::default().init().unwrap().forward(&input);

@@ -113,7 +113,7 @@ mod tests {
         let loss = config
             .init()
             .unwrap()
-            .forward(&RegularizerInput::new(&[rows.clone()]));
+            .forward(&RegularizerInput::new(std::slice::from_ref(&rows)));
         let gradients = loss.backward();
         // the mean is (1/2, 1/2): d/dE₁ⱼ = 2 · 1/2 · 1/2
         assert_eq!(values(rows.grad(&gradients).unwrap()), [0.5, 0.5, 0.0, 0.0]);

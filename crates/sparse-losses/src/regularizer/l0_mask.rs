@@ -98,7 +98,7 @@ mod tests {
         let loss = L0MaskConfig { threshold: 1 }
             .init()
             .unwrap()
-            .forward(&RegularizerInput::new(&[rows.clone()]));
+            .forward(&RegularizerInput::new(std::slice::from_ref(&rows)));
         let gradients = loss.backward();
         assert_eq!(
             values(rows.grad(&gradients).unwrap()),

@@ -62,7 +62,7 @@ mod tests {
         let loss = L1Config {}
             .init()
             .unwrap()
-            .forward(&RegularizerInput::new(&[rows.clone()]));
+            .forward(&RegularizerInput::new(std::slice::from_ref(&rows)));
         assert_eq!(scalar(loss.clone()), 3.5); // (1 + 2 + 4) / 2
         let gradients = loss.backward();
         assert_eq!(

@@ -194,8 +194,11 @@ fn labels_get_no_gradient_in_any_loss() {
     }
 }
 
-/// What the reference raises, and what is said here instead: the case, who says it, a part of the message.
-const ERRORS: &[(&str, fn() -> String, &str)] = &[
+/// A case's name, what provokes our error, and a part of its message.
+type ErrorCase = (&'static str, fn() -> String, &'static str);
+
+/// What the reference raises, and what is said here instead.
+const ERRORS: &[ErrorCase] = &[
     (
         "error.mnrl.one_column",
         || unfit("multiple_negatives_ranking", json!({}), 1, None),

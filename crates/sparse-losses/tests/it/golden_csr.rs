@@ -265,7 +265,7 @@ fn degenerate_batches_agree_with_the_reference() {
             .idle
             .fill(case["stats_before"].as_i64().unwrap());
         let x: Tensor<2> = tensors.tensor(&format!("{name}.x"), &device).require_grad();
-        let batch = autoencoder.batch(&[x.clone()], true);
+        let batch = autoencoder.batch(std::slice::from_ref(&x), true);
         let total = assert_components(name, &*loss, &batch, &case["components"]);
         let gradients = total.backward();
         let found = values(x.grad(&gradients).unwrap());

@@ -1,5 +1,10 @@
 //! Tests of the public API: reference values, gradients, degenerate batches, the overview page.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that can't read its data has failed"
+)]
+
 mod catalogue;
 mod golden_cases;
 mod golden_csr;
