@@ -54,6 +54,7 @@ mod similarity;
 mod splade;
 #[cfg(test)]
 mod testing;
+mod top_k;
 mod triplet;
 mod weighted_sum;
 
@@ -87,5 +88,6 @@ pub use schedule::{RegularizerScheduleConfig, SchedulerType, weight_factor};
 pub use sigmoid::{SigmoidLoss, SigmoidLossConfig};
 pub use similarity::Similarity;
 pub use splade::{DOCUMENT_REGULARIZER_LOSS, QUERY_REGULARIZER_LOSS, SpladeLoss, SpladeLossConfig};
+pub use top_k::{TopKScheduleConfig, keep_largest};
 pub use triplet::{DistanceMetric, TripletLoss, TripletLossConfig};
 pub use weighted_sum::{WeightedLossConfig, WeightedSumLoss, WeightedSumLossConfig};
