@@ -24,7 +24,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::buffer::Buffer;
 use crate::search::Block;
-use crate::{Error, InvertedIndex, Result};
+use crate::{Error, Hit, InvertedIndex, Result, SparseMatrix};
 
 const MAGIC: &[u8; 8] = b"sparsidx";
 const VERSION: u32 = 1;
@@ -299,6 +299,24 @@ impl IndexFile {
             map: Some(mapped),
             ..opened
         })
+    }
+
+    /// The `k` best documents of every row of `queries` by dot product, with their ids, best first; documents without a common
+    /// dimension (score 0) are left out.
+    ///
+    /// # Errors
+    ///
+    /// If `queries` has another number of columns than the index.
+    pub fn search(&self, queries: &SparseMatrix, k: usize) -> Result<Vec<Vec<(&str, f32)>>> {
+        let hits = self.index.search(queries, k)?;
+        let named = |hit: Hit| Some((self.ids.get(hit.document as usize)?, hit.score));
+        let found = |hits: Vec<Hit>| {
+            hits.into_iter()
+                .filter(|hit| hit.score != 0.0)
+                .filter_map(named)
+                .collect()
+        };
+        Ok(hits.into_iter().map(found).collect())
     }
 
     /// Reads the whole file and compares its checksum; does nothing for an index that does not come from a file.

@@ -134,6 +134,19 @@ fn a_saved_index_answers_as_before() {
         read.index.search(&queries, 20).unwrap(),
         written.index.search(&queries, 20).unwrap()
     );
+    let named = read.search(&queries, 20).unwrap();
+    let expected = read.index.search(&queries, 20).unwrap();
+    for (named, expected) in named.iter().flatten().zip(expected.iter().flatten()) {
+        assert_eq!(
+            *named,
+            (
+                format!("dök-{}", expected.document).as_str(),
+                expected.score
+            )
+        );
+    }
+    let unrelated = SparseMatrix::from_dense(&[0.0; N_COLS], 1, N_COLS).unwrap();
+    assert_eq!(read.search(&unrelated, 20).unwrap(), [vec![]]);
     let names = std::fs::read_dir(folder.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name())

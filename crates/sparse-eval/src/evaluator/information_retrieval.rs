@@ -250,9 +250,9 @@ pub struct SearchCost {
 impl InformationRetrievalEvaluator {
     /// Most entries of the part of a corpus that is searched at once: what a dense model would make of a large corpus
     /// does not fit in memory.
-    const MAX_ENTRIES: usize = 1 << 25;
-    /// Documents per `encode` call, which sorts them by length.
-    const ENCODE_SIZE: usize = 2048;
+    const MAX_ENTRIES: usize = 1 << 24;
+    /// Documents per `encode` call.
+    const ENCODE_SIZE: usize = 512;
 
     /// Builds an evaluator over `collection`; the file names of `config` are ignored.
     ///
