@@ -177,42 +177,6 @@ impl LabelSummary {
     }
 }
 
-/// Warnings about columns whose name belongs elsewhere: losses go by position, so `positive, anchor` trains the
-/// wrong way round, and an `id` is embedded as a text like any other.
-pub fn column_order_warning(columns: &[String]) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for (position, column) in columns.iter().enumerate() {
-        let name = column.to_lowercase();
-        let (place, fits) = match name.as_str() {
-            "anchor" | "query" | "question" => ("first", position == 0),
-            "positive" | "answer" => ("second", position == 1),
-            _ if name == "negative" || name.starts_with("negative_") => {
-                ("third or later", position >= 2)
-            }
-            _ => ("", true),
-        };
-        if !fits {
-            warnings.push(format!(
-                "column `{column}` is input {} of {}, but by its name it should be {place}; losses go by position \
-                 (query, positive, negatives), so set `columns = [...]` in that order",
-                position + 1,
-                columns.len(),
-            ));
-        }
-        if name == "id"
-            || ["_id", "_ids", "_idx"]
-                .iter()
-                .any(|ending| name.ends_with(ending))
-        {
-            warnings.push(format!(
-                "column `{column}` looks like an identifier, but every column is embedded as text; leave it out with \
-                 `columns = [...]`"
-            ));
-        }
-    }
-    warnings
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,27 +218,5 @@ mod tests {
                 .contains("in column `score`; row 1 holds NaN"),
             "{error}"
         );
-    }
-
-    #[test]
-    fn names_in_the_wrong_place_are_noticed() {
-        let warn = |columns: &[&str]| {
-            column_order_warning(
-                &columns
-                    .iter()
-                    .map(|name| (*name).to_owned())
-                    .collect::<Vec<_>>(),
-            )
-        };
-        assert!(warn(&["anchor", "positive", "negative_1", "negative_2"]).is_empty());
-        assert!(warn(&["sentence1", "sentence2"]).is_empty());
-        let swapped = warn(&["positive", "anchor"]);
-        assert_eq!(swapped.len(), 2);
-        assert!(
-            swapped[0].starts_with("column `positive` is input 1 of 2"),
-            "{swapped:?}"
-        );
-        assert!(warn(&["query", "negative"])[0].contains("third or later"));
-        assert!(warn(&["query_id", "answer"])[0].contains("looks like an identifier"));
     }
 }

@@ -60,7 +60,7 @@ mod weighted_sum;
 
 pub use angle::{AngleLoss, AngleLossConfig};
 pub use batch::{AutoencoderFeatures, EmbeddedBatch, Labels, RegularizerWeights};
-pub use check::{DataSummary, LabelShape, LabelSummary, column_order_warning};
+pub use check::{DataSummary, LabelShape, LabelSummary};
 pub use co_sent::{CoSentLoss, CoSentLossConfig};
 pub use cosine_similarity::{
     CosineSimilarityLoss, CosineSimilarityLossConfig, RegressionLoss, ScoreTransformation,

@@ -324,8 +324,8 @@ impl Loss for SpladeLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::BASE_LOSS;
     use crate::testing::{N1, P, Q, batch, device, scalar, values};
+    use crate::{BASE_LOSS, TripletLossConfig, WeightedLossConfig, WeightedSumLossConfig};
 
     fn config() -> SpladeLossConfig {
         SpladeLossConfig {
@@ -345,6 +345,31 @@ mod tests {
         assert!((term(QUERY_REGULARIZER_LOSS) - 0.1 * 25.0 / 9.0).abs() < 1e-6);
         let sum = term(BASE_LOSS) + term(DOCUMENT_REGULARIZER_LOSS) + term(QUERY_REGULARIZER_LOSS);
         assert!((scalar(output.total()) - sum).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_base_loss_of_several_terms_keeps_their_names() {
+        let term = |weight, loss| WeightedLossConfig { weight, loss };
+        let ranking = MultipleNegativesRankingLossConfig::default().into();
+        let base = WeightedSumLossConfig {
+            losses: vec![
+                term(1.0, ranking),
+                term(0.5, TripletLossConfig::default().into()),
+            ],
+        };
+        let loss = SpladeLossConfig::new(base, 0.2).init().unwrap();
+        let output = loss.forward(&batch(&[Q, P, N1]));
+        let names: Vec<_> = output
+            .components()
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let expected = [
+            "multiple_negatives_ranking_loss",
+            "triplet_loss",
+            DOCUMENT_REGULARIZER_LOSS,
+        ];
+        assert_eq!(names, expected);
     }
 
     #[test]
