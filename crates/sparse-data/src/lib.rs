@@ -30,6 +30,7 @@
 
 mod batch;
 mod columns;
+mod concatenate;
 mod config;
 mod error;
 mod ids;
@@ -55,8 +56,9 @@ pub use memory::Column;
 pub use operations::{Row, SplitSize};
 pub use retrieval::{Judgement, Retrieval};
 pub use sampler::{
-    BatchSampler, BatchSamplerKind, GroupByLabelSampler, MixedBatch, MultiDatasetKind, MultiDatasetSampler,
-    NoDuplicatesSampler, SampleOrder, SamplerConfig, ShuffledSampler, TokenBudgetSampler,
+    BatchSampler, BatchSamplerKind, GroupByLabelSampler, MixedBatch, MultiDatasetKind,
+    MultiDatasetSampler, NoDuplicatesSampler, SampleOrder, SamplerConfig, ShuffledSampler,
+    TokenBudgetSampler,
 };
 pub use source::Format;
 pub use split::SplitExpression;

@@ -40,9 +40,14 @@ fn a_file_ten_times_the_allowance_streams() {
         buffer_rows: 2048, // about 2 MB of text
         ..StreamConfig::default()
     };
-    let batches = stream.batches(&stream.roles().unwrap(), &settings, 0).unwrap();
+    let batches = stream
+        .batches(&stream.roles().unwrap(), &settings, 0)
+        .unwrap();
     let delivered: usize = batches.map(|batch| batch.unwrap().num_rows()).sum();
     assert_eq!(delivered, rows);
     let grown = peak_bytes().unwrap() - before;
-    assert!(grown < ALLOWANCE, "{grown} bytes more for a file of {bytes} bytes");
+    assert!(
+        grown < ALLOWANCE,
+        "{grown} bytes more for a file of {bytes} bytes"
+    );
 }

@@ -90,13 +90,19 @@ impl StreamingTable {
             });
         }
         let place = config.place();
-        let paths = config.path.as_ref().map_or(&[][..], |paths| paths.as_slice());
+        let paths = config
+            .path
+            .as_ref()
+            .map_or(&[][..], |paths| paths.as_slice());
         let splits = resolve(paths)?;
         let [split] = splits.as_slice() else {
             let names = splits.iter().map(|split| split.name.as_str());
             return Err(Error::Setting {
                 key: "path",
-                problem: format!("`{place}` has the splits {}; name the files of one", list_names(names)),
+                problem: format!(
+                    "`{place}` has the splits {}; name the files of one",
+                    list_names(names)
+                ),
             });
         };
         let (schema, shards) = shards(&split.files, config.format, config.columns.as_deref())?;
@@ -128,7 +134,11 @@ impl StreamingTable {
 
     /// Names of the columns, in order.
     pub fn column_names(&self) -> Vec<&str> {
-        self.schema.fields().iter().map(|field| field.name().as_str()).collect()
+        self.schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect()
     }
 
     /// Which columns are inputs and which is the label.
@@ -157,8 +167,16 @@ impl StreamingTable {
     /// # Errors
     ///
     /// If a setting is 0, or there is no such column.
-    pub fn batches(&self, roles: &ColumnRoles, config: &StreamConfig, epoch: u64) -> Result<StreamBatches> {
-        for (key, value) in [("batch_size", config.batch_size), ("buffer_rows", config.buffer_rows)] {
+    pub fn batches(
+        &self,
+        roles: &ColumnRoles,
+        config: &StreamConfig,
+        epoch: u64,
+    ) -> Result<StreamBatches> {
+        for (key, value) in [
+            ("batch_size", config.batch_size),
+            ("buffer_rows", config.buffer_rows),
+        ] {
             if value == 0 {
                 return Err(Error::Setting {
                     key,
@@ -167,7 +185,12 @@ impl StreamingTable {
             }
         }
         let names = self.column_names();
-        if let Some(column) = roles.inputs.iter().chain(&roles.label).find(|name| !names.contains(&name.as_str())) {
+        if let Some(column) = roles
+            .inputs
+            .iter()
+            .chain(&roles.label)
+            .find(|name| !names.contains(&name.as_str()))
+        {
             return Err(Error::UnknownColumn {
                 place: self.place.clone(),
                 column: column.clone(),
@@ -176,7 +199,8 @@ impl StreamingTable {
             });
         }
         let empty = Table::from_normal(Arc::clone(&self.schema), Vec::new(), None);
-        let mut pending = RandomStream::new(config.seed, "shards", epoch).permutation(self.shards.len());
+        let mut pending =
+            RandomStream::new(config.seed, "shards", epoch).permutation(self.shards.len());
         pending.reverse();
         Ok(StreamBatches {
             table: self.clone(),
@@ -263,7 +287,11 @@ impl StreamBatches {
         }
         let all = Table::concatenate(&parts)?;
         let order = self.random.permutation(num_rows);
-        let (given, kept) = order.split_at(if ended { num_rows } else { num_rows - num_rows / 2 });
+        let (given, kept) = order.split_at(if ended {
+            num_rows
+        } else {
+            num_rows - num_rows / 2
+        });
         self.buffer = self.compact(&all.select(kept)?)?;
         all.select(given).map(Some)
     }
@@ -271,7 +299,11 @@ impl StreamBatches {
     /// Copies rows, or else each would hold the whole part that it was read in.
     fn compact(&self, rows: &Table) -> Result<Table> {
         let chunks = number_chunks(&self.table.place, rows.to_batches()?);
-        Ok(Table::from_normal(Arc::clone(&self.table.schema), chunks, None))
+        Ok(Table::from_normal(
+            Arc::clone(&self.table.schema),
+            chunks,
+            None,
+        ))
     }
 
     /// The next rows of the files, checked.

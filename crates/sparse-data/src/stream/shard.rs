@@ -51,7 +51,12 @@ pub(super) fn shards(
         let (schema, shards) = match format.or_else(|| Format::from_path(file)) {
             Some(Format::Parquet) => row_groups(file)?,
             Some(Format::Json) => ranges_of_lines(file)?,
-            _ => return Err(malformed(file, "can't be streamed: only Parquet and JSON lines can".to_owned())),
+            _ => {
+                return Err(malformed(
+                    file,
+                    "can't be streamed: only Parquet and JSON lines can".to_owned(),
+                ));
+            }
         };
         let schema = choose(file, &schema, columns, shared.as_ref())?;
         shared = Some(match shared {
@@ -64,23 +69,34 @@ pub(super) fn shards(
 }
 
 /// The columns of a file that are read, with the types that they have in a table.
-fn choose(file: &Path, schema: &Schema, columns: Option<&[String]>, first: Option<&Schema>) -> Result<Schema> {
+fn choose(
+    file: &Path,
+    schema: &Schema,
+    columns: Option<&[String]>,
+    first: Option<&Schema>,
+) -> Result<Schema> {
     check_names(&file.display().to_string(), schema)?;
     let known = || schema.fields().iter().map(|field| field.name().as_str());
     let wanted: Vec<&str> = match (columns, first) {
         (Some(columns), _) => columns.iter().map(String::as_str).collect(),
-        (None, Some(first)) => first.fields().iter().map(|field| field.name().as_str()).collect(),
+        (None, Some(first)) => first
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect(),
         (None, None) => known().collect(),
     };
     let fields = wanted
         .into_iter()
         .map(|name| {
-            let field = schema.field_with_name(name).map_err(|_| Error::UnknownColumn {
-                place: file.display().to_string(),
-                column: name.to_owned(),
-                nearest: nearest(name, known()),
-                known: list_names(known()),
-            })?;
+            let field = schema
+                .field_with_name(name)
+                .map_err(|_| Error::UnknownColumn {
+                    place: file.display().to_string(),
+                    column: name.to_owned(),
+                    nearest: nearest(name, known()),
+                    known: list_names(known()),
+                })?;
             Ok(Field::new(name, normal_type(field.data_type()), true))
         })
         .collect::<Result<Vec<_>>>()?;
@@ -91,7 +107,10 @@ fn choose(file: &Path, schema: &Schema, columns: Option<&[String]>, first: Optio
 fn wide(file: &Path, first: Schema, schema: &Schema) -> Result<Schema> {
     let empty = |schema: &Schema| Table::from_normal(Arc::new(schema.clone()), Vec::new(), None);
     let place = file.display().to_string();
-    let both = [empty(&first).with_name("the files before it"), empty(schema).with_name(place)];
+    let both = [
+        empty(&first).with_name("the files before it"),
+        empty(schema).with_name(place),
+    ];
     Ok(Table::concatenate(&both)?.schema().as_ref().clone())
 }
 
@@ -120,12 +139,17 @@ fn row_groups(path: &Path) -> Result<(Schema, Vec<Shard>)> {
 
 fn parquet_builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     let file = File::open(path).map_err(|source| io_error(path, source))?;
-    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| malformed(path, error.to_string()))
+    ParquetRecordBatchReaderBuilder::try_new(file)
+        .map_err(|error| malformed(path, error.to_string()))
 }
 
 fn ranges_of_lines(path: &Path) -> Result<(Schema, Vec<Shard>)> {
     let (schema, num_rows, ranges) = line_ranges(path, RANGE_BYTES)?;
-    let ends = ranges.iter().skip(1).map(|range| range.first_row).chain([num_rows + 1]);
+    let ends = ranges
+        .iter()
+        .skip(1)
+        .map(|range| range.first_row)
+        .chain([num_rows + 1]);
     let shards = ranges
         .iter()
         .zip(ends)
@@ -204,7 +228,11 @@ impl ShardReader {
             first_row,
         };
         let chunk = normalize(chunk, schema)?;
-        Ok(Some(Table::from_normal(Arc::clone(schema), vec![chunk], None)))
+        Ok(Some(Table::from_normal(
+            Arc::clone(schema),
+            vec![chunk],
+            None,
+        )))
     }
 }
 

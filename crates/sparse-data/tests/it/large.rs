@@ -10,9 +10,22 @@ use sparse_data::{BatchSamplerKind, Column, SamplerConfig, Table};
 #[ignore = "takes a minute and 700 MB: a million rows"]
 fn a_million_rows() {
     const ROWS: usize = 1_000_000;
-    let words = ["sparse", "vector", "retrieval", "query", "document", "index", "token", "weight", "model", "loss"];
+    let words = [
+        "sparse",
+        "vector",
+        "retrieval",
+        "query",
+        "document",
+        "index",
+        "token",
+        "weight",
+        "model",
+        "loss",
+    ];
     let text = |row: usize, length: usize| -> String {
-        let word = |i: usize| words[(row.wrapping_mul(2_654_435_761).wrapping_add(i * 40_503) >> 7) % words.len()];
+        let word = |i: usize| {
+            words[(row.wrapping_mul(2_654_435_761).wrapping_add(i * 40_503) >> 7) % words.len()]
+        };
         let mut text = format!("{row} ");
         text.extend((0..length).flat_map(|i| [word(i), " "]));
         text
@@ -23,10 +36,20 @@ fn a_million_rows() {
     let mut text_bytes = 0;
     for start in (0..ROWS).step_by(10_000) {
         // Every twentieth query is asked twice.
-        let queries: Vec<String> = (start..start + 10_000).map(|row| text(row - usize::from(row % 20 == 1), 6)).collect();
-        let documents: Vec<String> = (start..start + 10_000).map(|row| text(row + ROWS, 40)).collect();
-        let labels: Vec<i64> = (start..start + 10_000).map(|row| (row % 1000) as i64).collect();
-        text_bytes += queries.iter().chain(&documents).map(String::len).sum::<usize>();
+        let queries: Vec<String> = (start..start + 10_000)
+            .map(|row| text(row - usize::from(row % 20 == 1), 6))
+            .collect();
+        let documents: Vec<String> = (start..start + 10_000)
+            .map(|row| text(row + ROWS, 40))
+            .collect();
+        let labels: Vec<i64> = (start..start + 10_000)
+            .map(|row| (row % 1000) as i64)
+            .collect();
+        text_bytes += queries
+            .iter()
+            .chain(&documents)
+            .map(String::len)
+            .sum::<usize>();
         let table = Table::from_columns([
             ("query", Column::from(queries)),
             ("document", Column::from(documents)),
@@ -34,7 +57,8 @@ fn a_million_rows() {
         ])
         .unwrap();
         let writer = writer.get_or_insert_with(|| {
-            ArrowWriter::try_new(File::create(&path).unwrap(), table.schema().clone(), None).unwrap()
+            ArrowWriter::try_new(File::create(&path).unwrap(), table.schema().clone(), None)
+                .unwrap()
         });
         for batch in table.to_batches().unwrap() {
             writer.write(&batch).unwrap();
@@ -46,7 +70,10 @@ fn a_million_rows() {
     let table = Table::read(path.to_str().unwrap()).unwrap();
     println!("load: {:?}", clock.elapsed());
     let memory = table.memory_bytes() as f64 / text_bytes as f64;
-    println!("{} MB of text, table {memory:.3} times that", text_bytes / 1_000_000);
+    println!(
+        "{} MB of text, table {memory:.3} times that",
+        text_bytes / 1_000_000
+    );
     assert!(memory < 1.5);
     let roles = table.roles().unwrap();
     let clock = Instant::now();
@@ -65,7 +92,11 @@ fn a_million_rows() {
         let built = clock.elapsed();
         let clock = Instant::now();
         let epoch = sampler.epoch(0).unwrap();
-        println!("{batch_sampler:?}: built in {built:?}, {} batches in {:?}", epoch.len(), clock.elapsed());
+        println!(
+            "{batch_sampler:?}: built in {built:?}, {} batches in {:?}",
+            epoch.len(),
+            clock.elapsed()
+        );
         let clock = Instant::now();
         for rows in &epoch[..1000] {
             table.batch(&roles, rows).unwrap();

@@ -18,11 +18,18 @@ fn open(path: &str) -> sparse_data::Result<StreamingTable> {
 
 fn epoch(stream: &StreamingTable, config: &StreamConfig, epoch: u64) -> Vec<Batch> {
     let roles = stream.roles().unwrap();
-    stream.batches(&roles, config, epoch).unwrap().map(Result::unwrap).collect()
+    stream
+        .batches(&roles, config, epoch)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect()
 }
 
 fn queries(batches: &[Batch]) -> Vec<String> {
-    batches.iter().flat_map(|batch| batch.columns[0].texts.clone()).collect()
+    batches
+        .iter()
+        .flat_map(|batch| batch.columns[0].texts.clone())
+        .collect()
 }
 
 fn check(stream: &StreamingTable, num_rows: usize) {
@@ -35,25 +42,44 @@ fn check(stream: &StreamingTable, num_rows: usize) {
     let first = epoch(stream, &config, 0);
     assert_eq!(first.len() as u64, stream.num_batches(&config));
     let order = queries(&first);
-    let mut sorted: Vec<usize> = order.iter().map(|query| query[1..].parse().unwrap()).collect();
+    let mut sorted: Vec<usize> = order
+        .iter()
+        .map(|query| query[1..].parse().unwrap())
+        .collect();
     sorted.sort_unstable();
     assert_eq!(sorted, (0..num_rows).collect::<Vec<_>>(), "each row once");
     for batch in &first {
         assert_eq!(batch.dataset_name.as_deref(), Some("large"));
         let labels = &batch.labels.as_ref().unwrap().values;
         for (query, label) in batch.columns[0].texts.iter().zip(labels) {
-            assert_eq!(query[1..].parse::<f32>().unwrap() / 2.0, *label, "a row stays together");
+            assert_eq!(
+                query[1..].parse::<f32>().unwrap() / 2.0,
+                *label,
+                "a row stays together"
+            );
         }
     }
     assert_eq!(first, epoch(stream, &config, 0));
     let second = queries(&epoch(stream, &config, 1));
     assert_ne!(order, second);
-    assert!(order[..1000].iter().filter(|&query| second[..1000].contains(query)).count() < 500, "the parts change their order");
+    assert!(
+        order[..1000]
+            .iter()
+            .filter(|&query| second[..1000].contains(query))
+            .count()
+            < 500,
+        "the parts change their order"
+    );
 
     // A run that stopped after 100 batches goes on with the 101st.
-    let mut resumed = stream.batches(&stream.roles().unwrap(), &config, 0).unwrap();
+    let mut resumed = stream
+        .batches(&stream.roles().unwrap(), &config, 0)
+        .unwrap();
     resumed.skip_batches(100).unwrap();
-    assert_eq!(resumed.map(Result::unwrap).collect::<Vec<_>>(), first[100..]);
+    assert_eq!(
+        resumed.map(Result::unwrap).collect::<Vec<_>>(),
+        first[100..]
+    );
 }
 
 #[test]
@@ -62,12 +88,25 @@ fn parquet_is_streamed_by_row_groups() {
     let path = directory.path().join("a.parquet");
     let rows = 20_001;
     let table = Table::from_columns([
-        ("query", Column::from((0..rows).map(|i| format!("q{i}")).collect::<Vec<_>>())),
-        ("score", Column::from((0..rows).map(|i| i as f64 / 2.0).collect::<Vec<_>>())),
+        (
+            "query",
+            Column::from((0..rows).map(|i| format!("q{i}")).collect::<Vec<_>>()),
+        ),
+        (
+            "score",
+            Column::from((0..rows).map(|i| i as f64 / 2.0).collect::<Vec<_>>()),
+        ),
     ])
     .unwrap();
-    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(1500)).build();
-    let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), table.schema().clone(), Some(properties)).unwrap();
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(1500))
+        .build();
+    let mut writer = ArrowWriter::try_new(
+        File::create(&path).unwrap(),
+        table.schema().clone(),
+        Some(properties),
+    )
+    .unwrap();
     for batch in table.to_batches().unwrap() {
         writer.write(&batch).unwrap();
     }
@@ -80,11 +119,19 @@ fn json_lines_are_streamed_by_ranges_of_files() {
     let directory = tempfile::tempdir().unwrap();
     for file in 0..10 {
         let rows: String = (file * 2000..(file + 1) * 2000)
-            .map(|i| format!("{{\"score\": {}, \"query\": \"q{i}\"}}\n", f64::from(i) / 2.0))
+            .map(|i| {
+                format!(
+                    "{{\"score\": {}, \"query\": \"q{i}\"}}\n",
+                    f64::from(i) / 2.0
+                )
+            })
             .collect();
         write(directory.path(), &format!("{file}.jsonl"), rows);
     }
-    check(&open(&format!("{}/*.jsonl", directory.path().display())).unwrap(), 20_000);
+    check(
+        &open(&format!("{}/*.jsonl", directory.path().display())).unwrap(),
+        20_000,
+    );
 }
 
 #[test]
@@ -93,15 +140,30 @@ fn faults_are_found_before_or_named_during_the_stream() {
     let root = directory.path();
     let path = write(root, "a.jsonl", "{\"query\": \"a\"}\n{\"query\": 1}\n");
     let message = open(&path).unwrap_err().to_string();
-    assert!(message.ends_with("row 2 (line 2), column `query`: is a whole number, and a text in an earlier row"), "{message}");
+    assert!(
+        message.ends_with(
+            "row 2 (line 2), column `query`: is a whole number, and a text in an earlier row"
+        ),
+        "{message}"
+    );
     let path = write(root, "b.jsonl", "{\"query\": \"a\"}\n\n{\"query\": null}\n");
     let stream = open(&path).unwrap();
-    let mut batches = stream.batches(&stream.roles().unwrap(), &StreamConfig::default(), 0).unwrap();
+    let mut batches = stream
+        .batches(&stream.roles().unwrap(), &StreamConfig::default(), 0)
+        .unwrap();
     let message = batches.next().unwrap().unwrap_err().to_string();
-    assert!(message.contains("b.jsonl`, row 2, column `query`: has no text"), "{message}");
+    assert!(
+        message.contains("b.jsonl`, row 2, column `query`: has no text"),
+        "{message}"
+    );
     assert!(batches.next().is_none());
     let path = write(root, "c.csv", "a\n1\n");
-    assert!(open(&path).unwrap_err().to_string().ends_with("can't be streamed: only Parquet and JSON lines can"));
+    assert!(
+        open(&path)
+            .unwrap_err()
+            .to_string()
+            .ends_with("can't be streamed: only Parquet and JSON lines can")
+    );
     let sliced = DatasetConfig {
         path: Some(path.as_str().into()),
         split: Some("train[:5]".to_owned()),
