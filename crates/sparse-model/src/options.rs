@@ -135,6 +135,8 @@ pub struct LoadOptions {
     pub max_seq_length: Option<usize>,
     /// Largest number of active dimensions per text.
     pub max_active_dims: Option<usize>,
+    /// Seed of weights that no file has: a fresh sparse autoencoder.
+    pub seed: u64,
     /// How two embeddings are compared.
     pub similarity_fn: Option<sparse_index::SimilarityFunction>,
 }

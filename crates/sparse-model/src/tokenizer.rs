@@ -21,6 +21,8 @@ pub(crate) struct TextTokenizer {
     config: Map<String, Value>,
     max_length: Option<usize>,
     changed: bool,
+    /// Whether lower-casing was added to what the file says.
+    lower_cased: bool,
 }
 
 impl std::fmt::Debug for TextTokenizer {
@@ -56,11 +58,14 @@ impl TextTokenizer {
         let _: serde::de::IgnoredAny = read_json(&path, "")?;
         let mut tokenizer = Tokenizer::from_bytes(&raw).map_err(|error| Error::tokenizer(&path, error))?;
         tokenizer.with_padding(None);
+        let config_path = directory.join("tokenizer_config.json");
+        let config = if config_path.exists() { read_object(&config_path, "")? } else { Map::new() };
+        if config.get("tokenizer_class").and_then(Value::as_str) == Some("XLMRobertaTokenizer") {
+            keep_character_map(&mut tokenizer, &path)?;
+        }
         if settings.lower_case {
             lower_case(&mut tokenizer, &path)?;
         }
-        let config_path = directory.join("tokenizer_config.json");
-        let config = if config_path.exists() { read_object(&config_path, "")? } else { Map::new() };
 
         let declared = config.get("model_max_length").and_then(Value::as_f64);
         // A model without a limit writes 1e30.
@@ -71,7 +76,7 @@ impl TextTokenizer {
             (limit, positions) => limit.or(positions),
         };
         let changed = max_length != declared || settings.lower_case;
-        let mut this = Self { tokenizer: Arc::new(tokenizer), raw: Arc::new(raw), config, max_length: None, changed: false };
+        let mut this = Self { tokenizer: Arc::new(tokenizer), raw: Arc::new(raw), config, max_length: None, changed: false, lower_cased: settings.lower_case };
         this.limit(max_length, &path)?;
         this.changed = changed;
         Ok(this)
@@ -168,16 +173,16 @@ impl TextTokenizer {
     }
 
     /// Tokenizes pairs of texts, the prompt before the first of each.
-    pub(crate) fn pack_pairs<S: AsRef<str> + Sync>(&self, pairs: &[(S, S)], prompt: Option<&str>) -> Result<PackedTokens> {
+    pub(crate) fn pack_pairs(&self, pairs: &[(&str, &str)], prompt: Option<&str>, special_tokens: bool) -> Result<PackedTokens> {
         let prompt = prompt.unwrap_or_default();
         let rows: Vec<_> = pairs
             .par_iter()
             .enumerate()
             .map(|(index, (first, second))| {
-                self.encode(index, (format!("{prompt}{}", first.as_ref()), second.as_ref().to_string()).into(), true)
+                self.encode(index, (format!("{prompt}{first}"), (*second).to_string()).into(), special_tokens)
             })
             .collect::<Result<_>>()?;
-        let prompt_length = if prompt.is_empty() { 0 } else { self.prompt_length(prompt, true)? };
+        let prompt_length = if prompt.is_empty() { 0 } else { self.prompt_length(prompt, special_tokens)? };
         Ok(PackedTokens::from_rows(&rows, None, prompt_length))
     }
 
@@ -213,7 +218,9 @@ impl TextTokenizer {
             {
                 truncation.insert("max_length".to_string(), json!(max_length));
             }
-            if let Some(normalizer) = self.tokenizer.get_normalizer() {
+            if self.lower_cased
+                && let Some(normalizer) = self.tokenizer.get_normalizer()
+            {
                 document.insert("normalizer".to_string(), json!(normalizer));
             }
             writer.write(&at("tokenizer.json"), &to_pretty(&document, 2))?;
@@ -230,6 +237,22 @@ impl TextTokenizer {
         text.push(b'\n');
         writer.write(&at("tokenizer_config.json"), &text)
     }
+}
+
+/// What transformers 5 does for this class: it builds the normalizer anew from sentencepiece's character map, if the file has
+/// one, and the collapse of spaces. Other normalizers of the file do not count.
+fn keep_character_map(tokenizer: &mut Tokenizer, path: &Path) -> Result<()> {
+    use tokenizers::NormalizerWrapper;
+    use tokenizers::normalizers::Sequence;
+    let parts: Vec<NormalizerWrapper> = match tokenizer.get_normalizer() {
+        Some(NormalizerWrapper::Sequence(sequence)) => sequence.as_ref().to_vec(),
+        Some(single) => vec![single.clone()],
+        None => return Ok(()),
+    };
+    let kept = parts.into_iter().filter(|part| matches!(part, NormalizerWrapper::Precompiled(_) | NormalizerWrapper::Replace(_)));
+    let sequence = Sequence::new(kept.collect());
+    tokenizer.with_normalizer(Some(sequence)).map_err(|error| Error::tokenizer(path, error))?;
+    Ok(())
 }
 
 fn lower_case(tokenizer: &mut Tokenizer, path: &Path) -> Result<()> {

@@ -6,6 +6,7 @@ use burn::module::Module;
 use sparse_index::SparseMatrix;
 
 use super::SparseEncoder;
+use crate::module::PipelineModule;
 use crate::{EncodeOptions, EncodeProgress, Error, ForwardContext, PackedTokens, Result};
 
 impl SparseEncoder {
@@ -137,6 +138,13 @@ impl SparseEncoder {
 
     /// Sparse vectors of one batch of tokens.
     fn encode_tokens(&self, tokens: &PackedTokens, context: &ForwardContext) -> Result<SparseMatrix> {
+        if let [PipelineModule::SparseStaticEmbedding(module)] = self.route(tokens) {
+            let sparse = module.encode(tokens)?;
+            return Ok(match context.max_active_dims() {
+                Some(limit) => sparse.prune(limit),
+                None => sparse,
+            });
+        }
         let dense = self.forward(tokens, context).sentence_embedding;
         let [n_rows, n_cols] = dense.dims();
         let data = dense.try_into_data_as::<f32>().map_err(|error| Error::Device(error.to_string()))?;

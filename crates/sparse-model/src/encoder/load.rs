@@ -5,9 +5,13 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde_json::Value;
 use sparse_index::SimilarityFunction;
+use sparse_kernels::RandomStream;
 
 use super::{Prompts, Settings, SparseEncoder};
-use crate::module::{Flow, PipelineModule, Place, SpladePooling, Task, Transformer, check_flow};
+use crate::module::{
+    Flow, PipelineModule, Place, Pooling, SparseAutoEncoder, SparseAutoEncoderConfig, SpladePooling, Task, Transformer,
+    check_flow,
+};
 use crate::pretrained::{ModuleEntry, SentenceTransformersConfig, join_inside, load_modules, read_object, short_class};
 use crate::{Error, LoadOptions, Result};
 
@@ -36,18 +40,36 @@ impl SparseEncoder {
         }
         let saved = SentenceTransformersConfig::load(directory)?;
         let listing = directory.join("modules.json");
-        let (modules, inherits) = match load_modules(directory)? {
+        let fresh = RandomStream::new(options.seed);
+        let (modules, origin) = match load_modules(directory)? {
             Some(entries) if saved.model_type() == "SparseEncoder" => {
-                (load_listed(&entries, directory, &listing, device)?, true)
+                (load_listed(&entries, directory, &listing, device)?, Origin::SparseEncoder)
             }
-            Some(_) | None => (load_plain(directory, device)?, false),
+            Some(entries) if saved.model_type() == "SentenceTransformer" => {
+                let modules = load_listed(&entries, directory, &listing, device)?;
+                (convert_dense(modules, &listing, fresh, device)?, Origin::Dense)
+            }
+            Some(_) => {
+                tracing::warn!("`{name}` is a {}; its backbone alone becomes a sparse encoder", saved.model_type());
+                (load_plain(directory, fresh, device)?, Origin::Plain)
+            }
+            None => (load_plain(directory, fresh, device)?, Origin::Plain),
         };
         let flows = check_flow(&modules, &listing)?;
         if !matches!(flows.last(), Some(Flow::Sentence { .. })) {
             return Err(Error::config(&listing, "modules", "end before there is one vector per text; a pooling module is missing"));
         }
-        let saved = if inherits { saved } else { SentenceTransformersConfig::default() };
-        let mut encoder = Self { modules, settings: Settings::new(saved, options, directory, name)? };
+        let saved = if origin == Origin::Plain { SentenceTransformersConfig::default() } else { saved };
+        let mut settings = Settings::new(saved, options, directory, name)?;
+        if origin != Origin::SparseEncoder {
+            settings.model_card = None;
+        }
+        let k = modules.iter().find_map(|module| match module {
+            PipelineModule::SparseAutoEncoder(module) => Some(module.k()),
+            _ => None,
+        });
+        settings.max_active_dims = settings.max_active_dims.or(k);
+        let mut encoder = Self { modules, settings };
         if let Some(length) = options.max_seq_length {
             encoder.set_max_seq_length(length)?;
         }
@@ -103,8 +125,19 @@ fn load_listed(entries: &[ModuleEntry], directory: &Path, listing: &Path, device
         .collect()
 }
 
-/// Makes the modules for a directory without a saved sparse pipeline.
-fn load_plain(directory: &Path, device: &Device) -> Result<Vec<PipelineModule>> {
+/// What a directory was before it became a sparse encoder.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    SparseEncoder,
+    /// A dense encoder of sentence-transformers.
+    Dense,
+    /// A backbone.
+    Plain,
+}
+
+/// Makes the modules for a directory without a saved sparse pipeline: a SPLADE encoder with maximum pooling out of a
+/// masked-language model, an untrained sparse autoencoder on the mean of hidden states out of anything else.
+fn load_plain(directory: &Path, fresh: RandomStream, device: &Device) -> Result<Vec<PipelineModule>> {
     let config_path = directory.join("config.json");
     let config = read_object(&config_path, "it describes the architecture")?;
     let is_masked_lm = match config.get("architectures") {
@@ -117,5 +150,44 @@ fn load_plain(directory: &Path, device: &Device) -> Result<Vec<PipelineModule>> 
         let pooling = SpladePooling::new(Default::default(), Default::default());
         return Ok(vec![PipelineModule::Transformer(transformer), PipelineModule::SpladePooling(pooling)]);
     }
-    Err(Error::config(&config_path, "architectures", "names no masked-language model (`...ForMaskedLM`)"))
+    tracing::warn!(
+        "`{}` names no `...ForMaskedLM` under `architectures`: the model becomes a CSR encoder with an untrained autoencoder; \
+         name the architecture there if it has a masked-language-model head and should become a SPLADE encoder",
+        config_path.display()
+    );
+    let transformer = Transformer::load_plain(Task::FeatureExtraction, &place)?;
+    let width = transformer.hidden_size();
+    let autoencoder = SparseAutoEncoder::new(SparseAutoEncoderConfig::new(width, 256, 512), fresh, "2.", device);
+    Ok(vec![
+        PipelineModule::Transformer(transformer),
+        PipelineModule::Pooling(Pooling::mean(width)),
+        PipelineModule::SparseAutoEncoder(autoencoder),
+    ])
+}
+
+/// Puts an untrained sparse autoencoder on a dense encoder.
+fn convert_dense(
+    mut modules: Vec<PipelineModule>,
+    listing: &Path,
+    fresh: RandomStream,
+    device: &Device,
+) -> Result<Vec<PipelineModule>> {
+    match check_flow(&modules, listing)?.last() {
+        Some(Flow::Sentence { lexical: true, .. }) => {
+            tracing::warn!(
+                "`{}` lies beside no `config_sentence_transformers.json` that says SparseEncoder, but its modules are those of one; \
+                 it is loaded as it is",
+                listing.display()
+            );
+        }
+        Some(Flow::Sentence { width, .. }) => {
+            tracing::warn!("a dense encoder becomes a CSR encoder: an untrained sparse autoencoder is put on it");
+            let width = *width;
+            let config = SparseAutoEncoderConfig::new(width, (width / 4).max(1), width / 2);
+            let owner = format!("{}.", modules.len());
+            modules.push(PipelineModule::SparseAutoEncoder(SparseAutoEncoder::new(config, fresh, &owner, device)));
+        }
+        _ => return Err(Error::config(listing, "modules", "end before there is one vector per text")),
+    }
+    Ok(modules)
 }

@@ -4,6 +4,7 @@ mod encode;
 mod load;
 mod parameters;
 mod save;
+mod static_queries;
 
 pub(crate) use save::python_literal;
 
@@ -92,8 +93,11 @@ impl SparseEncoder {
     }
 
     /// The modules that tokens run through.
-    fn route(&self, _tokens: &PackedTokens) -> &[PipelineModule] {
-        &self.modules
+    fn route(&self, tokens: &PackedTokens) -> &[PipelineModule] {
+        match self.modules.first() {
+            Some(PipelineModule::Router(router)) => router.route(tokens.task.as_deref()).unwrap_or_default(),
+            _ => &self.modules,
+        }
     }
 
     /// How two embeddings are compared; `dot` unless the model says otherwise.
@@ -245,6 +249,17 @@ impl SparseEncoder {
         }
         self.settings.max_active_dims = max_active_dims;
         Ok(())
+    }
+
+    /// Whether the first dense pooling counts the tokens of a prompt. Nothing happens to a model without one.
+    pub fn set_pooling_include_prompt(&mut self, include_prompt: bool) {
+        let pooling = self.modules.iter_mut().find_map(|module| match module {
+            PipelineModule::Pooling(pooling) => Some(pooling),
+            _ => None,
+        });
+        if let Some(pooling) = pooling {
+            pooling.set_include_prompt(include_prompt);
+        }
     }
 
     /// The prompts by name; `query` and `document` are always there, empty for most models.

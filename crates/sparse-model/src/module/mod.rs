@@ -1,5 +1,11 @@
 //! The modules that a model is made of, in a row or behind a router.
 
+mod dense;
+mod normalize;
+mod pooling;
+mod router;
+mod sparse_auto_encoder;
+mod sparse_static_embedding;
 mod splade_pooling;
 mod transformer;
 
@@ -8,7 +14,6 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use serde_json::Value;
 
 use crate::context::AutoencoderOutput;
 use crate::encoder::python_literal;
@@ -17,6 +22,12 @@ use crate::pretrained::{DirectoryWriter, TensorBytes};
 use crate::tokenizer::TextTokenizer;
 use crate::{Embeddings, Error, ForwardContext, NamedParameter, PackedTokens, Result};
 
+pub(crate) use dense::Dense;
+pub(crate) use normalize::Normalize;
+pub(crate) use pooling::Pooling;
+pub(crate) use router::Router;
+pub(crate) use sparse_auto_encoder::{SparseAutoEncoder, SparseAutoEncoderConfig};
+pub(crate) use sparse_static_embedding::{SparseStaticEmbedding, weights_from_json};
 pub(crate) use splade_pooling::SpladePooling;
 pub(crate) use transformer::{Task, Transformer};
 
@@ -28,15 +39,24 @@ pub enum ModuleKind {
     Transformer,
     /// Token logits to one sparse vector per text.
     SpladePooling,
+    /// Hidden states of tokens to one dense vector per text.
+    Pooling,
+    /// Vectors to unit length.
+    Normalize,
+    /// A linear layer with an activation function.
+    Dense,
+    /// A dense vector to a sparse one, by the largest latents.
+    SparseAutoEncoder,
+    /// A weight per distinct token.
+    SparseStaticEmbedding,
+    /// One way for queries and another for documents.
+    Router,
 }
 
 impl ModuleKind {
     /// The reference's class name.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Transformer => "Transformer",
-            Self::SpladePooling => "SpladePooling",
-        }
+        self.class().rsplit('.').next().unwrap_or_default()
     }
 
     /// The dotted class name that is written into `modules.json`.
@@ -44,6 +64,14 @@ impl ModuleKind {
         match self {
             Self::Transformer => "sentence_transformers.base.modules.transformer.Transformer",
             Self::SpladePooling => "sentence_transformers.sparse_encoder.modules.splade_pooling.SpladePooling",
+            Self::Pooling => "sentence_transformers.sentence_transformer.modules.pooling.Pooling",
+            Self::Normalize => "sentence_transformers.base.modules.normalize.Normalize",
+            Self::Dense => "sentence_transformers.base.modules.dense.Dense",
+            Self::SparseAutoEncoder => "sentence_transformers.sparse_encoder.modules.sparse_auto_encoder.SparseAutoEncoder",
+            Self::SparseStaticEmbedding => {
+                "sentence_transformers.sparse_encoder.modules.sparse_static_embedding.SparseStaticEmbedding"
+            }
+            Self::Router => "sentence_transformers.base.modules.router.Router",
         }
     }
 }
@@ -95,6 +123,12 @@ impl Features {
 pub(crate) enum PipelineModule {
     Transformer(Transformer),
     SpladePooling(SpladePooling),
+    Pooling(Pooling),
+    Normalize(Normalize),
+    Dense(Dense),
+    SparseAutoEncoder(SparseAutoEncoder),
+    SparseStaticEmbedding(SparseStaticEmbedding),
+    Router(Router),
 }
 
 /// Where a module is loaded from.
@@ -116,14 +150,13 @@ impl PipelineModule {
             "Transformer" => Transformer::load(Task::FeatureExtraction, false, place).map(Self::Transformer),
             "MLMTransformer" => Transformer::load(Task::FillMask, true, place).map(Self::Transformer),
             "SpladePooling" => SpladePooling::load(place).map(Self::SpladePooling),
+            "Pooling" => Pooling::load(place).map(Self::Pooling),
+            "Normalize" => Normalize::load(place).map(Self::Normalize),
+            "Dense" => Dense::load(place).map(Self::Dense),
+            "SparseAutoEncoder" => SparseAutoEncoder::load(place).map(Self::SparseAutoEncoder),
+            "SparseStaticEmbedding" => SparseStaticEmbedding::load(place).map(Self::SparseStaticEmbedding),
+            "Router" | "Asym" => Router::load(place).map(Self::Router),
             other => Err(Error::config(place.listing, "type", format!("names the unknown module class `{other}`"))),
-        }
-    }
-
-    pub(crate) fn transformer(&self) -> Option<&Transformer> {
-        match self {
-            Self::Transformer(module) => Some(module),
-            Self::SpladePooling(_) => None,
         }
     }
 
@@ -131,6 +164,19 @@ impl PipelineModule {
         match self {
             Self::Transformer(_) => ModuleKind::Transformer,
             Self::SpladePooling(_) => ModuleKind::SpladePooling,
+            Self::Pooling(_) => ModuleKind::Pooling,
+            Self::Normalize(_) => ModuleKind::Normalize,
+            Self::Dense(_) => ModuleKind::Dense,
+            Self::SparseAutoEncoder(_) => ModuleKind::SparseAutoEncoder,
+            Self::SparseStaticEmbedding(_) => ModuleKind::SparseStaticEmbedding,
+            Self::Router(_) => ModuleKind::Router,
+        }
+    }
+
+    pub(crate) fn transformer(&self) -> Option<&Transformer> {
+        match self {
+            Self::Transformer(module) => Some(module),
+            _ => None,
         }
     }
 
@@ -142,70 +188,107 @@ impl PipelineModule {
         }
     }
 
-    /// Whether the module takes texts, and so is saved in the root when it comes first.
-    pub(crate) fn takes_texts(&self) -> bool {
-        matches!(self, Self::Transformer(_))
+    /// Name of the directory that the module is saved in, without its number.
+    pub(crate) fn directory_name(&self) -> &'static str {
+        self.class().rsplit('.').next().unwrap_or_default()
     }
 
+    /// Whether the module takes texts, and so is saved in the root when it comes first.
+    pub(crate) fn takes_texts(&self) -> bool {
+        matches!(self, Self::Transformer(_) | Self::SparseStaticEmbedding(_) | Self::Router(_))
+    }
+
+    /// Tokenizes texts for the modules from this one on.
     pub(crate) fn preprocess<S: AsRef<str> + Sync>(
         &self,
         texts: &[S],
         prompt: Option<&str>,
         task: Option<&str>,
     ) -> Result<PackedTokens> {
-        match self {
-            Self::Transformer(module) => {
-                let tokens = module.tokenizer().pack(texts, prompt, true)?;
-                Ok(PackedTokens { task: task.map(str::to_string), ..tokens })
-            }
-            Self::SpladePooling(_) => Err(Error::Unsupported(format!("a model can not begin with {}", self.kind()))),
-        }
+        let tokens = match self {
+            Self::Transformer(module) => module.tokenizer().pack(texts, prompt, true)?,
+            Self::SparseStaticEmbedding(module) => module.preprocess(texts, prompt)?,
+            Self::Router(module) => return module.preprocess(texts, prompt, task),
+            _ => return Err(Error::Unsupported(format!("a model can not begin with {}", self.kind()))),
+        };
+        Ok(PackedTokens { task: task.map(str::to_string), ..tokens })
     }
 
+    /// Tokenizes pairs of texts.
     pub(crate) fn preprocess_pairs(&self, pairs: &[(&str, &str)], prompt: Option<&str>, task: Option<&str>) -> Result<PackedTokens> {
-        match self {
-            Self::Transformer(module) => {
-                let tokens = module.tokenizer().pack_pairs(pairs, prompt)?;
-                Ok(PackedTokens { task: task.map(str::to_string), ..tokens })
-            }
-            Self::SpladePooling(_) => Err(Error::Unsupported(format!("{} takes no pairs of texts", self.kind()))),
-        }
+        let tokens = match self {
+            Self::Transformer(module) => module.tokenizer().pack_pairs(pairs, prompt, true)?,
+            Self::SparseStaticEmbedding(module) => module.tokenizer().pack_pairs(pairs, prompt, false)?,
+            Self::Router(module) => return module.preprocess_pairs(pairs, prompt, task),
+            _ => return Err(Error::Unsupported(format!("{} takes no pairs of texts", self.kind()))),
+        };
+        Ok(PackedTokens { task: task.map(str::to_string), ..tokens })
     }
 
     pub(crate) fn forward(&self, features: Features, tokens: &PackedTokens, context: &ForwardContext) -> Features {
         match self {
             Self::Transformer(module) => module.forward(features, tokens, context),
             Self::SpladePooling(module) => module.forward(features, tokens),
+            Self::Pooling(module) => module.forward(features, tokens),
+            Self::Normalize(module) => module.forward(features),
+            Self::Dense(module) => module.forward(features),
+            Self::SparseAutoEncoder(module) => module.forward(features, context),
+            Self::SparseStaticEmbedding(module) => module.forward(features, tokens),
+            Self::Router(module) => module.forward(tokens, context),
         }
     }
 
     /// Checks that the module can follow those whose output is described, and describes its own.
     pub(crate) fn check(&self, flow: Flow, path: &Path) -> Result<Flow> {
-        let wrong = |problem: &str| Err(Error::config(path, self.kind().name(), problem));
-        match self {
+        let checked = match self {
             Self::Transformer(module) => Ok(module.flow()),
             Self::SpladePooling(_) => match flow {
                 Flow::Logits { vocab_size } => Ok(Flow::Sentence { width: vocab_size, lexical: true }),
-                _ => wrong("needs the logits of a Transformer whose task is fill-mask before it"),
+                _ => Err("needs the logits of a Transformer whose task is fill-mask before it".to_string()),
             },
-        }
+            Self::Pooling(module) => module.check(flow),
+            Self::Normalize(_) => match flow {
+                Flow::Sentence { .. } => Ok(flow),
+                _ => Err("needs one vector per text before it".to_string()),
+            },
+            Self::Dense(module) => module.check(flow),
+            Self::SparseAutoEncoder(module) => module.check(flow),
+            Self::SparseStaticEmbedding(module) => Ok(module.flow()),
+            Self::Router(module) => Ok(module.flow()),
+        };
+        let checked = match flow {
+            Flow::Texts if !self.takes_texts() => Err("can not come first: it takes no texts".to_string()),
+            _ => checked,
+        };
+        checked.map_err(|problem| Error::config(path, self.kind().name(), problem))
     }
 
     pub(crate) fn tokenizer(&self) -> Option<&TextTokenizer> {
         match self {
             Self::Transformer(module) => Some(module.tokenizer()),
-            Self::SpladePooling(_) => None,
+            Self::SparseStaticEmbedding(module) => Some(module.tokenizer()),
+            Self::Router(module) => module.tokenizer(),
+            _ => None,
         }
     }
 
     pub(crate) fn max_seq_length(&self) -> Option<usize> {
-        self.tokenizer().and_then(TextTokenizer::max_length)
+        match self {
+            Self::Router(module) => module.max_seq_length(),
+            Self::SparseStaticEmbedding(module) => module.max_seq_length(),
+            _ => self.tokenizer().and_then(TextTokenizer::max_length),
+        }
     }
 
     pub(crate) fn set_max_seq_length(&mut self, max_seq_length: usize) -> Result<()> {
         match self {
             Self::Transformer(module) => module.set_max_seq_length(max_seq_length),
-            Self::SpladePooling(_) => Ok(()),
+            Self::SparseStaticEmbedding(module) => {
+                module.set_max_seq_length(max_seq_length);
+                Ok(())
+            }
+            Self::Router(module) => module.set_max_seq_length(max_seq_length),
+            _ => Ok(()),
         }
     }
 
@@ -213,7 +296,11 @@ impl PipelineModule {
     pub(crate) fn named_parameters(&self, prefix: &str) -> Vec<NamedParameter> {
         match self {
             Self::Transformer(module) => named(&format!("{prefix}model."), module.entries(), true),
-            Self::SpladePooling(_) => Vec::new(),
+            Self::Dense(module) => named(prefix, module.entries(), true),
+            Self::SparseAutoEncoder(module) => named(prefix, module.entries(), true),
+            Self::SparseStaticEmbedding(module) => named(prefix, module.entries(), module.is_trainable()),
+            Self::Router(module) => module.named_parameters(prefix),
+            Self::SpladePooling(_) | Self::Pooling(_) | Self::Normalize(_) => Vec::new(),
         }
     }
 
@@ -222,31 +309,42 @@ impl PipelineModule {
         match self {
             Self::Transformer(module) => module.save(writer, directory),
             Self::SpladePooling(module) => module.save(writer, directory, flow),
+            Self::Pooling(module) => module.save(writer, directory),
+            Self::Normalize(_) => Normalize::save(writer, directory),
+            Self::Dense(module) => module.save(writer, directory),
+            Self::SparseAutoEncoder(module) => module.save(writer, directory),
+            Self::SparseStaticEmbedding(module) => module.save(writer, directory),
+            Self::Router(module) => module.save(writer, directory),
         }
-    }
-
-    /// Name of the directory that the module is saved in, without its number.
-    pub(crate) fn directory_name(&self) -> &'static str {
-        self.class().rsplit('.').next().unwrap_or_default()
     }
 
     /// The words that a model's kind is made of.
     pub(crate) fn type_words(modules: &[Self]) -> Vec<&'static str> {
-        let kinds: Vec<ModuleKind> = modules.iter().map(Self::kind).collect();
-        [(ModuleKind::SpladePooling, "SPLADE")].into_iter().filter(|(kind, _)| kinds.contains(kind)).map(|(_, word)| word).collect()
+        let has = |kind: ModuleKind| {
+            modules.iter().any(|module| module.kind() == kind || matches!(module, Self::Router(router) if router.has(kind)))
+        };
+        let words = [
+            (ModuleKind::Router, "Asymmetric"),
+            (ModuleKind::SparseStaticEmbedding, "Inference-free"),
+            (ModuleKind::SpladePooling, "SPLADE"),
+            (ModuleKind::SparseAutoEncoder, "CSR"),
+        ];
+        words.into_iter().filter(|(kind, _)| has(*kind)).map(|(_, word)| word).collect()
     }
 
     /// The module as Python prints it.
     pub(crate) fn printed(&self, flow: Flow) -> String {
-        format!("{}({})", self.directory_name(), python_literal(&self.settings(flow)))
-    }
-
-    /// The settings that the reference prints for the module.
-    pub(crate) fn settings(&self, flow: Flow) -> Value {
-        match self {
+        let settings = match self {
             Self::Transformer(module) => module.printed_settings(),
             Self::SpladePooling(module) => module.config(flow),
-        }
+            Self::Pooling(module) => module.config(),
+            Self::Normalize(_) => Normalize::config(),
+            Self::Dense(module) => module.config(),
+            Self::SparseAutoEncoder(module) => module.config(),
+            Self::SparseStaticEmbedding(module) => module.config(),
+            Self::Router(module) => return module.printed(),
+        };
+        format!("{}({})", self.directory_name(), python_literal(&settings))
     }
 }
 

@@ -82,6 +82,154 @@ fn saving_writes_the_bytes_of_the_reference() {
     // The reference writes no dimension for a model that never ran.
     assert_same_files("splade-max", &["1_SpladePooling/config.json"]);
     assert_same_files("splade-sum", &[]);
+    assert_same_files("splade-log1p_relu", &["1_SpladePooling/config.json"]);
+    assert_same_files("csr", &[]);
+    assert_same_files("csr-dense-normalize", &[]);
+    assert_same_files("inference-free", &[]);
+    assert_same_files("two-encoders", &["query_1_SpladePooling/config.json", "document_1_SpladePooling/config.json"]);
+}
+
+/// Load, save, load: the weights of every architecture keep their bytes.
+#[test]
+fn weights_survive_unchanged() {
+    for name in ["bert", "bert-untied", "bert-no-decoder", "distilbert", "roberta", "xlm-roberta", "mpnet", "modernbert", "electra",
+        "albert", "deberta-v2"]
+    {
+        let source = golden(&format!("models/{name}"));
+        let saved = tempfile::tempdir().unwrap();
+        let target = saved.path().join("model");
+        open(&source).unwrap().save_pretrained(&target).unwrap();
+        let bytes = |directory: &Path, file: &str| std::fs::read(directory.join(file)).unwrap();
+        for file in ["model.safetensors", "config.json", "tokenizer.json"] {
+            assert!(bytes(&source, file) == bytes(&target, file), "{name}: {file} changed");
+        }
+        open(&target).unwrap();
+    }
+}
+
+#[test]
+fn half_precision_and_shards_load_like_the_whole() {
+    let whole = load("encoders/splade-max");
+    let texts = ["a text", "another text of more words"];
+    let expected = whole.encode(&texts, &EncodeOptions::default()).unwrap();
+
+    let sharded = copy_of("encoders/splade-max");
+    let path = sharded.path().join("model.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut shards = [Vec::new(), Vec::new()];
+    let mut index = serde_json::Map::new();
+    for (at, (name, tensor)) in tensors.iter().enumerate() {
+        shards[at % 2].push((name.to_string(), tensor));
+        index.insert(name.to_string(), json!(format!("model-0000{}-of-00002.safetensors", at % 2 + 1)));
+    }
+    for (at, shard) in shards.into_iter().enumerate() {
+        let file = sharded.path().join(format!("model-0000{}-of-00002.safetensors", at + 1));
+        safetensors::serialize_to_file(shard, None, &file).unwrap();
+    }
+    std::fs::remove_file(&path).unwrap();
+    let index_path = sharded.path().join("model.safetensors.index.json");
+    std::fs::write(&index_path, json!({"metadata": {}, "weight_map": index}).to_string()).unwrap();
+    assert_eq!(open(sharded.path()).unwrap().encode(&texts, &EncodeOptions::default()).unwrap(), expected);
+    edit_json(&index_path, |index| index["weight_map"]["cls.predictions.bias"] = json!("../elsewhere.safetensors"));
+    refused(sharded.path(), &["model.safetensors.index.json", "../elsewhere.safetensors", "outside"]);
+
+    for (dtype, name) in [(safetensors::Dtype::BF16, "bfloat16"), (safetensors::Dtype::F16, "float16")] {
+        let half = copy_of("encoders/splade-max");
+        let narrowed: Vec<(String, Vec<u8>, Vec<usize>)> = tensors
+            .iter()
+            .map(|(name, tensor)| {
+                let (chunks, _) = tensor.data().as_chunks::<4>();
+                let narrow = |chunk: &[u8; 4]| match dtype {
+                    safetensors::Dtype::BF16 => burn::tensor::bf16::from_f32(f32::from_le_bytes(*chunk)).to_le_bytes(),
+                    _ => burn::tensor::f16::from_f32(f32::from_le_bytes(*chunk)).to_le_bytes(),
+                };
+                (name.to_string(), chunks.iter().flat_map(narrow).collect(), tensor.shape().to_vec())
+            })
+            .collect();
+        let views = narrowed.iter().map(|(name, bytes, shape)| {
+            (name, safetensors::tensor::TensorView::new(dtype, shape.clone(), bytes).unwrap())
+        });
+        safetensors::serialize_to_file(views, None, &half.path().join("model.safetensors")).unwrap();
+        edit_json(&half.path().join("config.json"), |config| config["dtype"] = json!(name));
+        let encoder = open(half.path()).unwrap();
+        let embeddings = encoder.encode(&texts, &EncodeOptions::default()).unwrap();
+        // Eight bits of mantissa at least.
+        crate::support::assert_close(name, &embeddings.to_dense(), &expected.to_dense(), 0.0, 0.1);
+        let target = half.path().join("saved");
+        encoder.save_pretrained(&target).unwrap();
+        let config: Value = serde_json::from_slice(&std::fs::read(target.join("config.json")).unwrap()).unwrap();
+        assert_eq!(config["dtype"], "float32");
+    }
+}
+
+#[test]
+fn plain_and_dense_directories_become_csr_encoders() {
+    // A base model: the mean of its hidden states, and an untrained autoencoder.
+    let plain = copy_of("encoders/csr");
+    std::fs::remove_file(plain.path().join("modules.json")).unwrap();
+    let encoder = open(plain.path()).unwrap();
+    assert_eq!(encoder.module_types().iter().map(ToString::to_string).collect::<Vec<_>>(), ["Transformer", "Pooling", "SparseAutoEncoder"]);
+    assert_eq!((encoder.embedding_dimension(), encoder.max_active_dims()), (128, Some(256)));
+    assert_eq!(encoder.type_name(), "CSR Sparse Encoder");
+
+    // A dense encoder keeps its modules, prompts and similarity.
+    let dense = copy_of("encoders/csr-dense-normalize");
+    edit_json(&dense.path().join("config_sentence_transformers.json"), |config| {
+        config["model_type"] = json!("SentenceTransformer");
+        config["prompts"]["query"] = json!("find: ");
+        config.as_object_mut().unwrap().remove("max_active_dims");
+    });
+    edit_json(&dense.path().join("modules.json"), |modules| modules.as_array_mut().unwrap().truncate(4));
+    let encoder = open(dense.path()).unwrap();
+    assert_eq!((encoder.embedding_dimension(), encoder.max_active_dims()), (96, Some(6)));
+    assert_eq!(encoder.similarity_fn(), sparse_index::SimilarityFunction::Cosine);
+    assert_eq!(encoder.prompts()["query"], "find: ");
+    let vector = encoder.encode_query(&["a text"], &EncodeOptions::default()).unwrap();
+    assert!((1..=6).contains(&vector.nnz()));
+    let target = dense.path().join("saved");
+    encoder.save_pretrained(&target).unwrap();
+    assert_eq!(open(&target).unwrap().encode_query(&["a text"], &EncodeOptions::default()).unwrap(), vector);
+
+    // Another kind of model lends its backbone only.
+    let other = copy_of("encoders/splade-sum");
+    edit_json(&other.path().join("config_sentence_transformers.json"), |config| config["model_type"] = json!("CrossEncoder"));
+    let encoder = open(other.path()).unwrap();
+    assert_eq!(encoder.type_name(), "SPLADE Sparse Encoder");
+    assert_eq!(encoder.prompts()["query"], "");
+}
+
+#[test]
+fn broken_routers_are_named() {
+    let unknown = copy_of("encoders/inference-free");
+    let config = |directory: &Path| directory.join("router_config.json");
+    edit_json(&config(unknown.path()), |config| config["parameters"]["default_route"] = json!("passage"));
+    refused(unknown.path(), &["router_config.json", "`default_route` is `passage`", "query, document"]);
+
+    let outside = copy_of("encoders/inference-free");
+    edit_json(&config(outside.path()), |config| {
+        config["structure"]["query"] = json!(["../query"]);
+        config["types"]["../query"] = config["types"]["query_0_SparseStaticEmbedding"].clone();
+    });
+    refused(outside.path(), &["router_config.json", "../query", "outside"]);
+
+    let encoder = load("encoders/inference-free");
+    let error = encoder.encode(&["text"], &EncodeOptions::default().with_task("passage")).unwrap_err().to_string();
+    assert!(error.contains("no route for task `passage`") && error.contains("`query`, `document`"), "{error}");
+}
+
+#[test]
+fn forbidden_pickles_are_refused() {
+    let directory = copy_of("models/bert-legacy");
+    let path = directory.path().join("pytorch_model.bin");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let name = b"_rebuild_tensor_v2";
+    let at = bytes.windows(name.len()).position(|window| window == name).unwrap();
+    bytes[at..at + name.len()].copy_from_slice(b"_rebuild_tensor_v3");
+    std::fs::write(&path, &bytes).unwrap();
+    refused(directory.path(), &["pytorch_model.bin", "forbidden name `torch._utils._rebuild_tensor_v3`"]);
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    refused(directory.path(), &["pytorch_model.bin", "damaged"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::Value;
 use sparse_index::SimilarityFunction;
 use sparse_model::{EncodeOptions, SparseEncoder};
 
-use crate::support::{Expected, assert_close, load, strings};
+use crate::support::{Expected, assert_close, golden, load, strings};
 
 const RELATIVE: f32 = 2e-5;
 const ABSOLUTE: f32 = 2e-5;
@@ -146,4 +146,61 @@ fn splade_sum_with_prompts_and_a_limit() {
 #[test]
 fn splade_in_the_layout_of_2025() {
     check("splade-old-layout");
+}
+
+#[test]
+fn splade_with_two_logarithms() {
+    check("splade-log1p_relu");
+}
+
+#[test]
+fn csr() {
+    check("csr");
+}
+
+#[test]
+fn csr_behind_dense_and_normalize() {
+    check("csr-dense-normalize");
+}
+
+#[test]
+fn inference_free_queries() {
+    check("inference-free");
+}
+
+#[test]
+fn a_router_of_two_encoders() {
+    check("two-encoders");
+}
+
+/// The document encoder of the inference-free model, given the weights that the reference makes of `idf.json`.
+#[test]
+fn static_queries_from_a_table_of_weights() {
+    let path = golden("encoders/inference-free");
+    let document = path.join("document_0_Transformer");
+    let encoder = SparseEncoder::from_pretrained(document.to_str().unwrap(), &Default::default()).unwrap();
+    let weights = encoder.token_weights_from_json(&path.join("idf.json")).unwrap();
+    let bytes = std::fs::read(path.join("expected_from_json.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let (chunks, _) = tensors.tensor("weight").unwrap().data().as_chunks::<4>();
+    let expected: Vec<f32> = chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();
+    assert_eq!(weights, expected);
+
+    let combined = encoder.with_static_queries(weights.clone(), false).unwrap();
+    let query = ["is there a delegate?"];
+    let vector = combined.encode_query(&query, &EncodeOptions::default()).unwrap();
+    for (token, weight) in &combined.decode(&vector, None).unwrap()[0] {
+        assert_eq!(*weight, weights[combined.token_to_id(token).unwrap() as usize]);
+    }
+    let saved = tempfile::tempdir().unwrap();
+    let target = saved.path().join("model");
+    combined.save_pretrained(&target).unwrap();
+    let copy = SparseEncoder::from_pretrained(target.to_str().unwrap(), &Default::default()).unwrap();
+    let options = EncodeOptions::default();
+    assert_eq!(copy.encode_query(&query, &options).unwrap(), vector);
+    assert_eq!(copy.encode_document(&query, &options).unwrap(), combined.encode_document(&query, &options).unwrap());
+    // What a loss sees is the same as what is encoded.
+    let tokens = combined.preprocess(&query, &sparse_model::PreprocessOptions::default().with_task("query")).unwrap();
+    let dense = combined.forward(&tokens, &sparse_model::ForwardContext::evaluation()).sentence_embedding;
+    assert_eq!(crate::models::values(dense), vector.to_dense());
 }
