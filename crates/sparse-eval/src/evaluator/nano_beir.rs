@@ -9,7 +9,7 @@ use sparse_index::{ActiveCounts, SimilarityFunction};
 use sparse_model::SparseEncoder;
 
 use super::common::{self, Primary};
-use super::information_retrieval::{csv_columns, sparsity_figures};
+use super::information_retrieval::{choose_primary, csv_columns, sparsity_figures};
 use super::{EvaluationRun, Evaluator, InformationRetrievalConfig, InformationRetrievalEvaluator};
 use crate::retrieval::{Collection, RetrievalFiles};
 use crate::{Error, Metrics, Result, csv};
@@ -317,21 +317,8 @@ impl Evaluator for NanoBeirEvaluator {
         means.extend(sparsity_figures(&queries, &corpus));
 
         let cutoffs = self.evaluators[0].cutoffs();
-        let known = self.primary.get().filter(|name| means.get(name).is_some());
-        let primary = known.unwrap_or_else(|| {
-            let names = functions
-                .iter()
-                .map(|function| format!("{function}_{}", cutoffs.primary()));
-            let best = names.reduce(|best, name| {
-                if means.get(&name) > means.get(&best) {
-                    name
-                } else {
-                    best
-                }
-            });
-            best.unwrap_or_default()
-        });
-        self.primary.set(&primary);
+        let names = functions.iter().map(String::as_str);
+        let primary = choose_primary(&self.primary, &means, names, cutoffs);
 
         tracing::info!(
             "NanoBEIR evaluation{run} on {} data sets",
