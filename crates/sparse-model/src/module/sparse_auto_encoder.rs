@@ -78,7 +78,7 @@ pub(crate) struct SparseAutoEncoder {
     weight: Param<Tensor<2>>,
     #[module(skip)]
     config: SparseAutoEncoderConfig,
-    /// Training steps since each latent was in use; on the host, and shared by clones, as a counter and not a weight.
+    /// Age of each latent: how often others were used in training since it was; on the host, and shared by clones, as a counter and not a weight.
     #[module(skip)]
     last_nonzero: Arc<Mutex<Vec<i64>>>,
     #[module(skip)]
@@ -167,13 +167,15 @@ impl SparseAutoEncoder {
             return Features { sentence: Some(latents), ..features };
         }
 
-        if context.is_training() {
-            self.count(&latents);
-        }
-        let reconstruct = |latents: Tensor<2>| latents.matmul(weight.clone()) + self.pre_bias.val().unsqueeze();
-        let encoded_4k = top_k(encoded.clone(), 4 * k);
-        let decoded_k = prepared.restore(reconstruct(latents.clone()));
+        // The order is the reference's: what the k largest leave out of use is known to the auxiliary branch, what the 4k
+        // largest use only afterwards. An unused latent ages by two in each pass.
+        let count = |latents: &Tensor<2>| if context.is_training() { self.count(latents) };
+        count(&latents);
         let auxiliary = self.config.k_aux.filter(|k_aux| *k_aux > 0).map(|k_aux| top_k(encoded.clone() * self.dead(&encoded), k_aux));
+        let encoded_4k = top_k(encoded.clone(), 4 * k);
+        count(&encoded_4k);
+        let reconstruct = |latents: Tensor<2>| latents.matmul(weight.clone()) + self.pre_bias.val().unsqueeze();
+        let decoded_k = prepared.restore(reconstruct(latents.clone()));
         let output = AutoencoderOutput {
             backbone: input,
             encoded,
@@ -187,7 +189,7 @@ impl SparseAutoEncoder {
         Features { sentence: Some(latents), autoencoder: Some(output), ..features }
     }
 
-    /// Counts a step for every latent, anew for those in use.
+    /// Ages every latent by one; those in use begin anew.
     fn count(&self, latents: &Tensor<2>) {
         let largest = latents.clone().detach().max_dim(0).into_data_as::<f32>();
         let mut counters = self.last_nonzero.lock().unwrap_or_else(PoisonError::into_inner);
@@ -297,17 +299,23 @@ mod tests {
         chunks.iter().map(|chunk| i64::from_le_bytes(*chunk)).collect()
     }
 
+    fn encoder(values: &SafeTensors<'_>, case: &str, normalize: bool) -> SparseAutoEncoder {
+        let config =
+            SparseAutoEncoderConfig { input_dim: 16, hidden_dim: 64, k: 4, k_aux: Some(8), normalize, dead_threshold: 2 };
+        let mut encoder = SparseAutoEncoder::new(config, RandomStream::new(0), "0.", &Device::default());
+        encoder.pre_bias = Param::from_tensor(floats(values, &format!("{case}.param.pre_bias")));
+        encoder.latent_bias = Param::from_tensor(floats(values, &format!("{case}.param.latent_bias")));
+        encoder.weight = Param::from_tensor(floats(values, &format!("{case}.param.encoder.weight")));
+        encoder
+    }
+
     /// Three training steps of three columns without updates, as the reference ran them.
     #[test]
-    fn training_branches_and_counters_equal_the_reference() {
+    fn training_branches_equal_the_reference() {
         let values = SafeTensors::deserialize(VALUES).unwrap();
-        for (case, normalize) in [("csr.0", false), ("csr.1", true)] {
-            let config =
-                SparseAutoEncoderConfig { input_dim: 16, hidden_dim: 64, k: 4, k_aux: Some(8), normalize, dead_threshold: 2 };
-            let mut encoder = SparseAutoEncoder::new(config, RandomStream::new(0), "0.", &Device::default());
-            encoder.pre_bias = Param::from_tensor(floats(&values, &format!("{case}.param.pre_bias")));
-            encoder.latent_bias = Param::from_tensor(floats(&values, &format!("{case}.param.latent_bias")));
-            encoder.weight = Param::from_tensor(floats(&values, &format!("{case}.param.encoder.weight")));
+        // Latents out of use after each step, from `csr.json` of the reference values.
+        for (case, normalize, dead_after) in [("csr.0", false, [13, 12, 15]), ("csr.1", true, [16, 6, 17])] {
+            let encoder = encoder(&values, case, normalize);
             let run = |name: &str, context: &ForwardContext| {
                 encoder.forward(Features { sentence: Some(floats(&values, name)), ..Features::default() }, context)
             };
@@ -316,7 +324,7 @@ mod tests {
                 actual.into_data().assert_approx_eq::<f32>(&expected, Tolerance::absolute(2e-5));
             };
             let training = ForwardContext::training(RandomStream::new(0));
-            for step in 0..3 {
+            for (step, dead) in dead_after.into_iter().enumerate() {
                 for column in 0..3 {
                     let features = run(&format!("{case}.0.step{step}.x{column}"), &training);
                     if step < 2 {
@@ -333,13 +341,33 @@ mod tests {
                     check(output.decoded_auxiliary.unwrap(), &of("decoded_embedding_aux"));
                     check(output.decoded_k_pre_bias, &of("decoded_embedding_k_pre_bias"));
                 }
-                let counters = encoder.last_nonzero.lock().unwrap().clone();
-                assert_eq!(counters, integers(&values, &format!("{case}.0.step{step}.stats_last_nonzero")));
+                let counters = encoder.last_nonzero.lock().unwrap();
+                assert_eq!(counters.iter().filter(|counter| **counter > 2).count(), dead);
             }
+            let before = encoder.last_nonzero.lock().unwrap().clone();
             let input = format!("{case}.0.step2.x0");
             check(run(&input, &ForwardContext::inference()).sentence.unwrap(), &format!("{case}.0.inference.default"));
             let narrow = ForwardContext::inference().with_max_active_dims(Some(2));
             check(run(&input, &narrow).sentence.unwrap(), &format!("{case}.0.inference.2"));
+            run(&input, &ForwardContext::evaluation());
+            assert_eq!(*encoder.last_nonzero.lock().unwrap(), before, "only training counts");
+        }
+    }
+
+    #[test]
+    fn counters_equal_the_reference() {
+        let values = SafeTensors::deserialize(VALUES).unwrap();
+        for (case, normalize) in [("csr.0", false), ("csr.1", true)] {
+            let encoder = encoder(&values, case, normalize);
+            let training = ForwardContext::training(RandomStream::new(0));
+            for step in 0..3 {
+                for column in 0..3 {
+                    let input = floats(&values, &format!("{case}.1.step{step}.x{column}"));
+                    encoder.forward(Features { sentence: Some(input), ..Features::default() }, &training);
+                }
+            }
+            let counters = encoder.last_nonzero.lock().unwrap().clone();
+            assert_eq!(counters, integers(&values, &format!("{case}.1.step2.stats_last_nonzero")));
         }
     }
 }

@@ -198,10 +198,6 @@ impl Transformer {
         self.settings.family.hidden_size
     }
 
-    pub(crate) fn config(&self) -> &Map<String, Value> {
-        &self.settings.config
-    }
-
     /// The output bias of the head.
     pub(crate) fn head_bias(&self) -> Option<burn::tensor::Tensor<1>> {
         self.head.as_ref().and_then(MlmHead::bias)
