@@ -14,7 +14,7 @@
 //! };
 //! let evaluator = config.init()?;
 //! let metrics = evaluator.evaluate(encoder, &EvaluationRun::default())?;
-//! let baseline = evaluator.bm25()?;
+//! let baseline = evaluator.baseline()?;
 //! assert!(metrics.get("scifact_dot_ndcg@10") > Some(0.6));
 //! # Ok(())
 //! # }

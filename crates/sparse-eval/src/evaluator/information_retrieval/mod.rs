@@ -292,7 +292,7 @@ impl Evaluator for InformationRetrievalEvaluator {
         true
     }
 
-    fn bm25(&self) -> Result<Option<Metrics>> {
+    fn baseline(&self) -> Result<Option<Metrics>> {
         let run = Bm25::default().rank(&self.collection, self.cutoffs.max_k())?;
         let figures = self.cutoffs.figures(&self.collection, &run).into_iter();
         let metrics = figures
