@@ -392,19 +392,6 @@ fn given_vectors_give_the_same_figures() {
 }
 
 #[test]
-fn the_baseline_has_the_same_figures() {
-    let golden = golden::read("information_retrieval");
-    let config = serde_json::from_value(json!({ "name": "wiki" })).unwrap();
-    let collection = golden::collection(&golden["inputs"]["plain"]);
-    let evaluator = InformationRetrievalEvaluator::new(collection, config).unwrap();
-    let baseline = evaluator.baseline().unwrap().unwrap();
-    assert_eq!(baseline.primary(), Some("wiki_bm25_ndcg@10"));
-    assert_eq!(baseline.len(), evaluator.cutoffs().names().len());
-    // Questions share words with the paragraphs that answer them.
-    assert!(baseline.get("wiki_bm25_ndcg@10") > Some(0.8), "{baseline}");
-}
-
-#[test]
 fn mined_negatives() {
     let golden = golden::read_from("mining/mining.json");
     let texts = golden::texts(&golden["texts"]);
