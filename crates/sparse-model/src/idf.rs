@@ -24,7 +24,12 @@ impl<'a> DocumentFrequencies<'a> {
     pub fn new(encoder: &'a SparseEncoder) -> Result<Self> {
         let tokenizer = encoder.tokenizer()?;
         let n_ids = tokenizer.n_ids();
-        Ok(Self { tokenizer, counts: vec![0; n_ids], last_seen: vec![0; n_ids], n_documents: 0 })
+        Ok(Self {
+            tokenizer,
+            counts: vec![0; n_ids],
+            last_seen: vec![0; n_ids],
+            n_documents: 0,
+        })
     }
 
     /// Adds documents, cut at the model's maximum length, without special tokens.
@@ -62,6 +67,9 @@ impl<'a> DocumentFrequencies<'a> {
     /// ([Robertson and Zaragoza, 2009](https://doi.org/10.1561/1500000019)).
     pub fn weights(&self) -> Vec<f32> {
         let n = self.n_documents as f64;
-        self.counts.iter().map(|&count| (1.0 + (n - count as f64 + 0.5) / (count as f64 + 0.5)).ln() as f32).collect()
+        self.counts
+            .iter()
+            .map(|&count| (1.0 + (n - count as f64 + 0.5) / (count as f64 + 0.5)).ln() as f32)
+            .collect()
     }
 }

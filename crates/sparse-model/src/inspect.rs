@@ -123,7 +123,11 @@ impl SparseEncoder {
     ///
     /// If a text can not be encoded.
     pub fn inspect<S: AsRef<str> + Sync>(&self, samples: &[S]) -> Result<Inspection> {
-        let texts: Vec<&str> = if samples.is_empty() { SAMPLES.to_vec() } else { samples.iter().map(AsRef::as_ref).collect() };
+        let texts: Vec<&str> = if samples.is_empty() {
+            SAMPLES.to_vec()
+        } else {
+            samples.iter().map(AsRef::as_ref).collect()
+        };
         let sample = self.sample_report(&texts)?;
         let parameters = self.named_parameters();
         let size = |shape: &[usize]| shape.iter().product::<usize>();
@@ -131,12 +135,23 @@ impl SparseEncoder {
             name: self.name().to_string(),
             type_name: self.type_name(),
             modules: self.module_summaries(),
-            n_parameters: parameters.iter().map(|parameter| size(&parameter.shape)).sum(),
-            n_trainable: parameters.iter().filter(|parameter| parameter.trainable).map(|parameter| size(&parameter.shape)).sum(),
+            n_parameters: parameters
+                .iter()
+                .map(|parameter| size(&parameter.shape))
+                .sum(),
+            n_trainable: parameters
+                .iter()
+                .filter(|parameter| parameter.trainable)
+                .map(|parameter| size(&parameter.shape))
+                .sum(),
             embedding_dimension: self.embedding_dimension(),
             max_active_dims: self.max_active_dims(),
             similarity: self.similarity_fn().name().to_string(),
-            formulas: self.ways().into_iter().map(|(route, modules)| formula(&route, modules)).collect(),
+            formulas: self
+                .ways()
+                .into_iter()
+                .map(|(route, modules)| formula(&route, modules))
+                .collect(),
             tokenization: self.tokenization()?,
             warnings: self.warnings(&sample)?,
             sample,
@@ -146,9 +161,10 @@ impl SparseEncoder {
     /// Every way through the model: the routes of a router, or the one row of modules.
     fn ways(&self) -> Vec<(String, &[PipelineModule])> {
         match self.modules().first() {
-            Some(PipelineModule::Router(router)) => {
-                router.named_routes().map(|(name, modules)| (name.to_string(), modules)).collect()
-            }
+            Some(PipelineModule::Router(router)) => router
+                .named_routes()
+                .map(|(name, modules)| (name.to_string(), modules))
+                .collect(),
             _ => vec![("text".to_string(), self.modules())],
         }
     }
@@ -161,9 +177,16 @@ impl SparseEncoder {
                 modules.iter().enumerate().map(move |(index, module)| {
                     let parameters = module.named_parameters("");
                     ModuleSummary {
-                        place: if routed { format!("{route}.{index}") } else { index.to_string() },
+                        place: if routed {
+                            format!("{route}.{index}")
+                        } else {
+                            index.to_string()
+                        },
                         kind: module.kind().name().to_string(),
-                        n_parameters: parameters.iter().map(|parameter| parameter.shape.iter().product::<usize>()).sum(),
+                        n_parameters: parameters
+                            .iter()
+                            .map(|parameter| parameter.shape.iter().product::<usize>())
+                            .sum(),
                     }
                 })
             })
@@ -172,16 +195,33 @@ impl SparseEncoder {
 
     fn tokenization(&self) -> Result<TokenizationContract> {
         let tokenizer: &TextTokenizer = self.tokenizer()?;
-        let roles = ["cls_token", "sep_token", "bos_token", "eos_token", "pad_token", "unk_token", "mask_token"];
-        let special = roles.iter().filter_map(|role| Some((role.to_string(), tokenizer.special_token(role)?.to_string())));
-        let prompts = self.prompts().iter().filter(|(_, prompt)| !prompt.is_empty());
+        let roles = [
+            "cls_token",
+            "sep_token",
+            "bos_token",
+            "eos_token",
+            "pad_token",
+            "unk_token",
+            "mask_token",
+        ];
+        let special = roles.iter().filter_map(|role| {
+            Some((role.to_string(), tokenizer.special_token(role)?.to_string()))
+        });
+        let prompts = self
+            .prompts()
+            .iter()
+            .filter(|(_, prompt)| !prompt.is_empty());
         Ok(TokenizationContract {
             vocab_size: tokenizer.vocab_size(),
             max_seq_length: self.max_seq_length(),
             n_special_tokens: tokenizer.special_tokens_added(false),
             special_tokens: special.collect(),
-            lower_case: tokenizer.setting("do_lower_case").and_then(serde_json::Value::as_bool),
-            prompts: prompts.map(|(name, prompt)| (name.clone(), prompt.clone())).collect(),
+            lower_case: tokenizer
+                .setting("do_lower_case")
+                .and_then(serde_json::Value::as_bool),
+            prompts: prompts
+                .map(|(name, prompt)| (name.clone(), prompt.clone()))
+                .collect(),
         })
     }
 
@@ -189,14 +229,22 @@ impl SparseEncoder {
         let embeddings = self.encode_document(texts, &EncodeOptions::default())?;
         let mut counts = vec![0_usize; embeddings.n_cols()];
         for row in embeddings.rows() {
-            row.indices().iter().for_each(|&index| counts[index as usize] += 1);
+            row.indices()
+                .iter()
+                .for_each(|&index| counts[index as usize] += 1);
         }
         let n_texts = texts.len().max(1) as f64;
-        let mut frequent: Vec<(usize, f64)> =
-            counts.iter().enumerate().map(|(index, &count)| (index, count as f64 / n_texts)).filter(|(_, share)| *share >= OFTEN).collect();
+        let mut frequent: Vec<(usize, f64)> = counts
+            .iter()
+            .enumerate()
+            .map(|(index, &count)| (index, count as f64 / n_texts))
+            .filter(|(_, share)| *share >= OFTEN)
+            .collect();
         frequent.sort_by(|left, right| right.1.total_cmp(&left.1));
         frequent.truncate(20);
-        let lexical = self.decode(&SparseMatrix::new(embeddings.n_cols()), None).is_ok();
+        let lexical = self
+            .decode(&SparseMatrix::new(embeddings.n_cols()), None)
+            .is_ok();
         let name = |index: usize| match self.id_to_token(index as u32).filter(|_| lexical) {
             Some(token) => token,
             None => index.to_string(),
@@ -206,7 +254,10 @@ impl SparseEncoder {
             active_dims: Self::sparsity(&embeddings).active_dims,
             n_empty: embeddings.rows().filter(|row| row.nnz() == 0).count(),
             n_dead: counts.iter().filter(|count| **count == 0).count(),
-            frequent: frequent.into_iter().map(|(index, share)| (name(index), share)).collect(),
+            frequent: frequent
+                .into_iter()
+                .map(|(index, share)| (name(index), share))
+                .collect(),
             largest_position_share: self.position_share(texts)?,
         })
     }
@@ -214,7 +265,10 @@ impl SparseEncoder {
     /// The mean over the texts of the largest share of active dimensions whose maximum one position has.
     fn position_share(&self, texts: &[&str]) -> Result<Option<f64>> {
         let ways = self.ways();
-        let document = ways.iter().find(|(route, _)| route == "document").or_else(|| ways.first());
+        let document = ways
+            .iter()
+            .find(|(route, _)| route == "document")
+            .or_else(|| ways.first());
         let maximum = document.is_some_and(|(_, modules)| {
             modules.iter().any(|module| matches!(module, PipelineModule::SpladePooling(module) if module.function().0 == PoolingStrategy::Max))
         });
@@ -223,16 +277,26 @@ impl SparseEncoder {
         }
         let mut shares = Vec::new();
         for text in texts {
-            let options = PreprocessOptions { prompt: self.prompt_for("document").map(str::to_string), task: Some("document".to_string()) };
+            let options = PreprocessOptions {
+                prompt: self.prompt_for("document").map(str::to_string),
+                task: Some("document".to_string()),
+            };
             let tokens = self.preprocess(&[text], &options)?;
-            let Some(logits) = self.logits(&tokens) else { return Ok(None) };
+            let Some(logits) = self.logits(&tokens) else {
+                return Ok(None);
+            };
             let [n_tokens, width] = logits.dims();
-            let data = logits.try_into_data_as::<f32>().map_err(|error| Error::Device(error.to_string()))?;
-            let values = data.as_slice::<f32>().map_err(|error| Error::Device(format!("{error:?}")))?;
+            let data = logits
+                .try_into_data_as::<f32>()
+                .map_err(|error| Error::Device(error.to_string()))?;
+            let values = data
+                .as_slice::<f32>()
+                .map_err(|error| Error::Device(format!("{error:?}")))?;
             let mut wins = vec![0_usize; n_tokens];
             for dimension in 0..width {
                 let column = (0..n_tokens).map(|token| (token, values[token * width + dimension]));
-                if let Some((token, value)) = column.max_by(|left, right| left.1.total_cmp(&right.1).then(right.0.cmp(&left.0)))
+                if let Some((token, value)) = column
+                    .max_by(|left, right| left.1.total_cmp(&right.1).then(right.0.cmp(&left.0)))
                     && value > 0.0
                 {
                     wins[token] += 1;
@@ -249,9 +313,17 @@ impl SparseEncoder {
     fn warnings(&self, sample: &SampleReport) -> Result<Vec<String>> {
         let mut warnings = Vec::new();
         for (route, modules) in self.ways() {
-            if let Some(bias) = modules.iter().find_map(PipelineModule::transformer).and_then(Transformer::head_bias) {
-                let data = bias.try_into_data_as::<f32>().map_err(|error| Error::Device(error.to_string()))?;
-                let bias = data.as_slice::<f32>().map_err(|error| Error::Device(format!("{error:?}")))?;
+            if let Some(bias) = modules
+                .iter()
+                .find_map(PipelineModule::transformer)
+                .and_then(Transformer::head_bias)
+            {
+                let data = bias
+                    .try_into_data_as::<f32>()
+                    .map_err(|error| Error::Device(error.to_string()))?;
+                let bias = data
+                    .as_slice::<f32>()
+                    .map_err(|error| Error::Device(format!("{error:?}")))?;
                 let mean = bias.iter().sum::<f32>() / bias.len().max(1) as f32;
                 let largest = bias.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 if mean > LARGE_MEAN_BIAS || largest > LARGE_BIAS {
@@ -266,7 +338,12 @@ impl SparseEncoder {
             warnings.push(format!("one token position has the maximum of {:.0} % of a text's active dimensions on average", share * 100.0));
         }
         if !sample.frequent.is_empty() {
-            let first: Vec<&str> = sample.frequent.iter().take(5).map(|(token, _)| token.as_str()).collect();
+            let first: Vec<&str> = sample
+                .frequent
+                .iter()
+                .take(5)
+                .map(|(token, _)| token.as_str())
+                .collect();
             warnings.push(format!(
                 "{} dimensions are active in at least {:.0} % of the sample texts: {}",
                 sample.frequent.len(),
@@ -275,10 +352,17 @@ impl SparseEncoder {
             ));
         }
         if sample.n_empty > 0 {
-            warnings.push(format!("{} of {} sample texts have no active dimension", sample.n_empty, sample.n_texts));
+            warnings.push(format!(
+                "{} of {} sample texts have no active dimension",
+                sample.n_empty, sample.n_texts
+            ));
         }
         if sample.active_dims > 0.5 * self.embedding_dimension() as f64 {
-            warnings.push(format!("embeddings are dense: {:.0} of {} dimensions are active", sample.active_dims, self.embedding_dimension()));
+            warnings.push(format!(
+                "embeddings are dense: {:.0} of {} dimensions are active",
+                sample.active_dims,
+                self.embedding_dimension()
+            ));
         }
         Ok(warnings)
     }
@@ -312,5 +396,9 @@ fn formula(route: &str, modules: &[PipelineModule]) -> Formula {
         ),
         _ => ("the output of the last module".to_string(), "y".to_string()),
     };
-    Formula { route: route.to_string(), words, symbols }
+    Formula {
+        route: route.to_string(),
+        words,
+        symbols,
+    }
 }

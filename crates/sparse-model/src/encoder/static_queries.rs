@@ -27,19 +27,40 @@ impl SparseEncoder {
         let kinds = self.module_types();
         if kinds != [ModuleKind::Transformer, ModuleKind::SpladePooling] {
             let kinds: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
-            let problem = format!("only a SPLADE encoder can be given static queries; this model is {}", kinds.join(", "));
+            let problem = format!(
+                "only a SPLADE encoder can be given static queries; this model is {}",
+                kinds.join(", ")
+            );
             return Err(Error::Unsupported(problem));
         }
         let width = self.embedding_dimension();
         if weights.len() > width {
-            let problem = format!("are {}, but the model has {width} dimensions", weights.len());
-            return Err(Error::Option { name: "weights", problem });
+            let problem = format!(
+                "are {}, but the model has {width} dimensions",
+                weights.len()
+            );
+            return Err(Error::Option {
+                name: "weights",
+                problem,
+            });
         }
         weights.resize(width, 0.0);
         let tokenizer = self.tokenizer()?.clone();
         let device = self.device();
-        let query = SparseStaticEmbedding::new(weights, frozen, tokenizer, "0.sub_modules.query.0.", &device);
-        let router = Router::for_query_document(vec![PipelineModule::SparseStaticEmbedding(query)], self.modules);
-        Ok(Self { modules: vec![PipelineModule::Router(router)], settings: self.settings })
+        let query = SparseStaticEmbedding::new(
+            weights,
+            frozen,
+            tokenizer,
+            "0.sub_modules.query.0.",
+            &device,
+        );
+        let router = Router::for_query_document(
+            vec![PipelineModule::SparseStaticEmbedding(query)],
+            self.modules,
+        );
+        Ok(Self {
+            modules: vec![PipelineModule::Router(router)],
+            settings: self.settings,
+        })
     }
 }

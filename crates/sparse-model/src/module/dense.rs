@@ -8,7 +8,9 @@ use sparse_kernels::linear;
 use super::normalize::check_names;
 use super::{Features, Flow, Place, tensors_to_save};
 use crate::parameter::ParameterEntry;
-use crate::pretrained::{Aliases, DirectoryWriter, ParameterReader, Weights, read_object, to_pretty, write_safetensors};
+use crate::pretrained::{
+    Aliases, DirectoryWriter, ParameterReader, Weights, read_object, to_pretty, write_safetensors,
+};
 use crate::{Error, Result};
 
 /// Functions by the last part of their class path.
@@ -25,7 +27,9 @@ enum DenseActivation {
 impl DenseActivation {
     fn from_path(path: &str) -> Option<Self> {
         if !path.starts_with("torch.") {
-            tracing::warn!("activation function `{path}` is not torch's; Tanh is used, as in the reference");
+            tracing::warn!(
+                "activation function `{path}` is not torch's; Tanh is used, as in the reference"
+            );
             return Some(Self::Tanh);
         }
         Some(match path.rsplit('.').next()? {
@@ -76,11 +80,19 @@ impl Dense {
         let config: Map<String, Value> = read_object(&path, "it describes a Dense module")?;
         check_names(&config, &path)?;
         if config.get("use_residual").and_then(Value::as_bool) == Some(true) {
-            return Err(Error::config(&path, "use_residual", "is true, which is not supported"));
+            return Err(Error::config(
+                &path,
+                "use_residual",
+                "is true, which is not supported",
+            ));
         }
         let size = |key: &'static str| {
-            let size = config.get(key).and_then(Value::as_u64).filter(|size| *size > 0);
-            size.map(|size| size as usize).ok_or_else(|| Error::config(&path, key, "is missing; expected a positive integer"))
+            let size = config
+                .get(key)
+                .and_then(Value::as_u64)
+                .filter(|size| *size > 0);
+            size.map(|size| size as usize)
+                .ok_or_else(|| Error::config(&path, key, "is missing; expected a positive integer"))
         };
         let (d_in, d_out) = (size("in_features")?, size("out_features")?);
         let activation_path = match config.get("activation_function") {
@@ -92,28 +104,56 @@ impl Dense {
             Error::config(&path, "activation_function", problem)
         })?;
         let weights = Weights::open(place.directory)?;
-        let mut reader = ParameterReader::new(&weights, place.device, Aliases::default(), place.owner.clone());
+        let mut reader = ParameterReader::new(
+            &weights,
+            place.device,
+            Aliases::default(),
+            place.owner.clone(),
+        );
         let weight = reader.matrix("linear.weight", [d_out, d_in])?;
         let has_bias = config.get("bias").and_then(Value::as_bool).unwrap_or(true);
-        let bias = if has_bias { Some(reader.vector("linear.bias", d_out)?) } else { None };
+        let bias = if has_bias {
+            Some(reader.vector("linear.bias", d_out)?)
+        } else {
+            None
+        };
         let entries = reader.finish("Dense", |_| false)?;
-        Ok(Self { weight, bias, activation, settings: DenseSettings { d_in, d_out, activation_path, entries } })
+        Ok(Self {
+            weight,
+            bias,
+            activation,
+            settings: DenseSettings {
+                d_in,
+                d_out,
+                activation_path,
+                entries,
+            },
+        })
     }
 
     pub(crate) fn check(&self, flow: Flow) -> Result<Flow, String> {
         match flow {
-            Flow::Sentence { width, .. } if width == self.settings.d_in => {
-                Ok(Flow::Sentence { width: self.settings.d_out, lexical: false })
-            }
-            Flow::Sentence { width, .. } => Err(format!("has `in_features` {}, but gets {width}", self.settings.d_in)),
+            Flow::Sentence { width, .. } if width == self.settings.d_in => Ok(Flow::Sentence {
+                width: self.settings.d_out,
+                lexical: false,
+            }),
+            Flow::Sentence { width, .. } => Err(format!(
+                "has `in_features` {}, but gets {width}",
+                self.settings.d_in
+            )),
             _ => Err("needs one vector per text before it".to_string()),
         }
     }
 
     pub(crate) fn forward(&self, features: Features) -> Features {
         let bias = || self.bias.as_ref().map(Param::val);
-        let sentence = features.sentence.map(|x| self.activation.apply(linear(x, self.weight.val(), bias())));
-        Features { sentence, ..features }
+        let sentence = features
+            .sentence
+            .map(|x| self.activation.apply(linear(x, self.weight.val(), bias())));
+        Features {
+            sentence,
+            ..features
+        }
     }
 
     pub(crate) fn entries(&self) -> &[ParameterEntry] {
@@ -132,8 +172,15 @@ impl Dense {
     }
 
     pub(crate) fn save(&self, writer: &DirectoryWriter, directory: &str) -> Result<()> {
-        writer.write(&format!("{directory}/config.json"), &to_pretty(&self.config(), 4))?;
+        writer.write(
+            &format!("{directory}/config.json"),
+            &to_pretty(&self.config(), 4),
+        )?;
         let tensors = tensors_to_save(self, self.entries())?;
-        write_safetensors(&writer.path().join(directory).join("model.safetensors"), tensors, &[])
+        write_safetensors(
+            &writer.path().join(directory).join("model.safetensors"),
+            tensors,
+            &[],
+        )
     }
 }

@@ -63,11 +63,15 @@ impl ModuleKind {
     pub(crate) fn class(self) -> &'static str {
         match self {
             Self::Transformer => "sentence_transformers.base.modules.transformer.Transformer",
-            Self::SpladePooling => "sentence_transformers.sparse_encoder.modules.splade_pooling.SpladePooling",
+            Self::SpladePooling => {
+                "sentence_transformers.sparse_encoder.modules.splade_pooling.SpladePooling"
+            }
             Self::Pooling => "sentence_transformers.sentence_transformer.modules.pooling.Pooling",
             Self::Normalize => "sentence_transformers.base.modules.normalize.Normalize",
             Self::Dense => "sentence_transformers.base.modules.dense.Dense",
-            Self::SparseAutoEncoder => "sentence_transformers.sparse_encoder.modules.sparse_auto_encoder.SparseAutoEncoder",
+            Self::SparseAutoEncoder => {
+                "sentence_transformers.sparse_encoder.modules.sparse_auto_encoder.SparseAutoEncoder"
+            }
             Self::SparseStaticEmbedding => {
                 "sentence_transformers.sparse_encoder.modules.sparse_static_embedding.SparseStaticEmbedding"
             }
@@ -91,6 +95,10 @@ pub(crate) struct Features {
 }
 
 /// What a backbone says about each token.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there are few of them, and they hold handles"
+)]
 #[derive(Debug, Clone)]
 pub(crate) enum TokenFeatures {
     /// Hidden states, `[n_tokens, hidden_size]`.
@@ -113,12 +121,21 @@ impl Features {
     ///
     /// If no module made any; loading refuses such models.
     pub(crate) fn into_embeddings(self) -> Embeddings {
-        let sentence_embedding = self.sentence.expect("the last module of a model gives embeddings");
-        Embeddings { sentence_embedding, autoencoder: self.autoencoder }
+        let sentence_embedding = self
+            .sentence
+            .expect("the last module of a model gives embeddings");
+        Embeddings {
+            sentence_embedding,
+            autoencoder: self.autoencoder,
+        }
     }
 }
 
 /// One module of a model.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there are few of them, and they hold handles"
+)]
 #[derive(Module, Debug)]
 pub(crate) enum PipelineModule {
     Transformer(Transformer),
@@ -147,16 +164,26 @@ impl PipelineModule {
     /// Loads the module of a class, given without its path.
     pub(crate) fn load(class: &str, place: &Place<'_>) -> Result<Self> {
         match class {
-            "Transformer" => Transformer::load(Task::FeatureExtraction, false, place).map(Self::Transformer),
-            "MLMTransformer" => Transformer::load(Task::FillMask, true, place).map(Self::Transformer),
+            "Transformer" => {
+                Transformer::load(Task::FeatureExtraction, false, place).map(Self::Transformer)
+            }
+            "MLMTransformer" => {
+                Transformer::load(Task::FillMask, true, place).map(Self::Transformer)
+            }
             "SpladePooling" => SpladePooling::load(place).map(Self::SpladePooling),
             "Pooling" => Pooling::load(place).map(Self::Pooling),
             "Normalize" => Normalize::load(place).map(Self::Normalize),
             "Dense" => Dense::load(place).map(Self::Dense),
             "SparseAutoEncoder" => SparseAutoEncoder::load(place).map(Self::SparseAutoEncoder),
-            "SparseStaticEmbedding" => SparseStaticEmbedding::load(place).map(Self::SparseStaticEmbedding),
+            "SparseStaticEmbedding" => {
+                SparseStaticEmbedding::load(place).map(Self::SparseStaticEmbedding)
+            }
             "Router" | "Asym" => Router::load(place).map(Self::Router),
-            other => Err(Error::config(place.listing, "type", format!("names the unknown module class `{other}`"))),
+            other => Err(Error::config(
+                place.listing,
+                "type",
+                format!("names the unknown module class `{other}`"),
+            )),
         }
     }
 
@@ -195,7 +222,10 @@ impl PipelineModule {
 
     /// Whether the module takes texts, and so is saved in the root when it comes first.
     pub(crate) fn takes_texts(&self) -> bool {
-        matches!(self, Self::Transformer(_) | Self::SparseStaticEmbedding(_) | Self::Router(_))
+        matches!(
+            self,
+            Self::Transformer(_) | Self::SparseStaticEmbedding(_) | Self::Router(_)
+        )
     }
 
     /// Tokenizes texts for the modules from this one on.
@@ -209,23 +239,51 @@ impl PipelineModule {
             Self::Transformer(module) => module.tokenizer().pack(texts, prompt, true)?,
             Self::SparseStaticEmbedding(module) => module.preprocess(texts, prompt)?,
             Self::Router(module) => return module.preprocess(texts, prompt, task),
-            _ => return Err(Error::Unsupported(format!("a model can not begin with {}", self.kind()))),
+            _ => {
+                return Err(Error::Unsupported(format!(
+                    "a model can not begin with {}",
+                    self.kind()
+                )));
+            }
         };
-        Ok(PackedTokens { task: task.map(str::to_string), ..tokens })
+        Ok(PackedTokens {
+            task: task.map(str::to_string),
+            ..tokens
+        })
     }
 
     /// Tokenizes pairs of texts.
-    pub(crate) fn preprocess_pairs(&self, pairs: &[(&str, &str)], prompt: Option<&str>, task: Option<&str>) -> Result<PackedTokens> {
+    pub(crate) fn preprocess_pairs(
+        &self,
+        pairs: &[(&str, &str)],
+        prompt: Option<&str>,
+        task: Option<&str>,
+    ) -> Result<PackedTokens> {
         let tokens = match self {
             Self::Transformer(module) => module.tokenizer().pack_pairs(pairs, prompt, true)?,
-            Self::SparseStaticEmbedding(module) => module.tokenizer().pack_pairs(pairs, prompt, false)?,
+            Self::SparseStaticEmbedding(module) => {
+                module.tokenizer().pack_pairs(pairs, prompt, false)?
+            }
             Self::Router(module) => return module.preprocess_pairs(pairs, prompt, task),
-            _ => return Err(Error::Unsupported(format!("{} takes no pairs of texts", self.kind()))),
+            _ => {
+                return Err(Error::Unsupported(format!(
+                    "{} takes no pairs of texts",
+                    self.kind()
+                )));
+            }
         };
-        Ok(PackedTokens { task: task.map(str::to_string), ..tokens })
+        Ok(PackedTokens {
+            task: task.map(str::to_string),
+            ..tokens
+        })
     }
 
-    pub(crate) fn forward(&self, features: Features, tokens: &PackedTokens, context: &ForwardContext) -> Features {
+    pub(crate) fn forward(
+        &self,
+        features: Features,
+        tokens: &PackedTokens,
+        context: &ForwardContext,
+    ) -> Features {
         match self {
             Self::Transformer(module) => module.forward(features, tokens, context),
             Self::SpladePooling(module) => module.forward(features, tokens),
@@ -243,8 +301,14 @@ impl PipelineModule {
         let checked = match self {
             Self::Transformer(module) => Ok(module.flow()),
             Self::SpladePooling(_) => match flow {
-                Flow::Logits { vocab_size } => Ok(Flow::Sentence { width: vocab_size, lexical: true }),
-                _ => Err("needs the logits of a Transformer whose task is fill-mask before it".to_string()),
+                Flow::Logits { vocab_size } => Ok(Flow::Sentence {
+                    width: vocab_size,
+                    lexical: true,
+                }),
+                _ => Err(
+                    "needs the logits of a Transformer whose task is fill-mask before it"
+                        .to_string(),
+                ),
             },
             Self::Pooling(module) => module.check(flow),
             Self::Normalize(_) => match flow {
@@ -257,7 +321,9 @@ impl PipelineModule {
             Self::Router(module) => Ok(module.flow()),
         };
         let checked = match flow {
-            Flow::Texts if !self.takes_texts() => Err("can not come first: it takes no texts".to_string()),
+            Flow::Texts if !self.takes_texts() => {
+                Err("can not come first: it takes no texts".to_string())
+            }
             _ => checked,
         };
         checked.map_err(|problem| Error::config(path, self.kind().name(), problem))
@@ -298,7 +364,9 @@ impl PipelineModule {
             Self::Transformer(module) => named(&format!("{prefix}model."), module.entries(), true),
             Self::Dense(module) => named(prefix, module.entries(), true),
             Self::SparseAutoEncoder(module) => named(prefix, module.entries(), true),
-            Self::SparseStaticEmbedding(module) => named(prefix, module.entries(), module.is_trainable()),
+            Self::SparseStaticEmbedding(module) => {
+                named(prefix, module.entries(), module.is_trainable())
+            }
             Self::Router(module) => module.named_parameters(prefix),
             Self::SpladePooling(_) | Self::Pooling(_) | Self::Normalize(_) => Vec::new(),
         }
@@ -321,7 +389,9 @@ impl PipelineModule {
     /// The words that a model's kind is made of.
     pub(crate) fn type_words(modules: &[Self]) -> Vec<&'static str> {
         let has = |kind: ModuleKind| {
-            modules.iter().any(|module| module.kind() == kind || matches!(module, Self::Router(router) if router.has(kind)))
+            modules.iter().any(|module| {
+                module.kind() == kind || matches!(module, Self::Router(router) if router.has(kind))
+            })
         };
         let words = [
             (ModuleKind::Router, "Asymmetric"),
@@ -329,7 +399,11 @@ impl PipelineModule {
             (ModuleKind::SpladePooling, "SPLADE"),
             (ModuleKind::SparseAutoEncoder, "CSR"),
         ];
-        words.into_iter().filter(|(kind, _)| has(*kind)).map(|(_, word)| word).collect()
+        words
+            .into_iter()
+            .filter(|(kind, _)| has(*kind))
+            .map(|(_, word)| word)
+            .collect()
     }
 
     /// The module as Python prints it.
@@ -349,11 +423,18 @@ impl PipelineModule {
 }
 
 /// Runs modules in their order.
-pub(crate) fn run(modules: &[PipelineModule], tokens: &PackedTokens, context: &ForwardContext) -> Features {
+pub(crate) fn run(
+    modules: &[PipelineModule],
+    tokens: &PackedTokens,
+    context: &ForwardContext,
+) -> Features {
     let start = Features::default();
-    modules.iter().enumerate().fold(start, |features, (index, module)| {
-        module.forward(features, tokens, &context.part("module", index))
-    })
+    modules
+        .iter()
+        .enumerate()
+        .fold(start, |features, (index, module)| {
+            module.forward(features, tokens, &context.part("module", index))
+        })
 }
 
 /// What comes out of a module, as far as the next one cares.
@@ -394,7 +475,10 @@ fn named(prefix: &str, entries: &[ParameterEntry], trainable: bool) -> Vec<Named
 }
 
 /// The parameters of a module as they are written into a file.
-pub(crate) fn tensors_to_save<M: Module>(module: &M, entries: &[ParameterEntry]) -> Result<Vec<TensorBytes>> {
+pub(crate) fn tensors_to_save<M: Module>(
+    module: &M,
+    entries: &[ParameterEntry],
+) -> Result<Vec<TensorBytes>> {
     struct Collect<'a> {
         entries: &'a [ParameterEntry],
         tensors: Vec<TensorBytes>,
@@ -402,18 +486,33 @@ pub(crate) fn tensors_to_save<M: Module>(module: &M, entries: &[ParameterEntry])
     }
     impl ModuleVisitor for Collect<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let Some(entry) = self.entries.iter().find(|entry| entry.id == param.id) else { return };
+            let Some(entry) = self.entries.iter().find(|entry| entry.id == param.id) else {
+                return;
+            };
             match param.val().try_into_data_as::<f32>() {
                 Ok(data) => {
-                    let bytes = data.as_slice::<f32>().map(little_endian).unwrap_or_default();
+                    let bytes = data
+                        .as_slice::<f32>()
+                        .map(little_endian)
+                        .unwrap_or_default();
                     let shape = entry.shape.clone();
-                    self.tensors.push(TensorBytes { key: entry.file_key.clone(), dtype: "F32", width: 4, shape, bytes });
+                    self.tensors.push(TensorBytes {
+                        key: entry.file_key.clone(),
+                        dtype: "F32",
+                        width: 4,
+                        shape,
+                        bytes,
+                    });
                 }
                 Err(error) => self.failed = Some(format!("{}: {error}", entry.name)),
             }
         }
     }
-    let mut collect = Collect { entries, tensors: Vec::with_capacity(entries.len()), failed: None };
+    let mut collect = Collect {
+        entries,
+        tensors: Vec::with_capacity(entries.len()),
+        failed: None,
+    };
     module.visit(&mut collect);
     match collect.failed {
         Some(problem) => Err(Error::Device(problem)),
@@ -423,6 +522,8 @@ pub(crate) fn tensors_to_save<M: Module>(module: &M, entries: &[ParameterEntry])
 
 fn little_endian(values: &[f32]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(values.len() * 4);
-    values.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+    values
+        .iter()
+        .for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
     bytes
 }

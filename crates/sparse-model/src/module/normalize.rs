@@ -30,7 +30,10 @@ impl Normalize {
             let norm = x.clone().square().sum_dim(1).sqrt().clamp_min(self.epsilon);
             x / norm
         });
-        Features { sentence, ..features }
+        Features {
+            sentence,
+            ..features
+        }
     }
 
     pub(crate) fn config() -> Value {
@@ -38,7 +41,10 @@ impl Normalize {
     }
 
     pub(crate) fn save(writer: &DirectoryWriter, directory: &str) -> Result<()> {
-        writer.write(&format!("{directory}/config.json"), &to_pretty(&Self::config(), 4))
+        writer.write(
+            &format!("{directory}/config.json"),
+            &to_pretty(&Self::config(), 4),
+        )
     }
 }
 
@@ -48,7 +54,13 @@ pub(super) fn check_names(config: &Map<String, Value>, path: &std::path::Path) -
         match config.get(key) {
             None | Some(Value::Null) => {}
             Some(Value::String(name)) if name == SENTENCE => {}
-            Some(other) => return Err(Error::config(path, key, format!("is {other}; only `{SENTENCE}` is supported"))),
+            Some(other) => {
+                return Err(Error::config(
+                    path,
+                    key,
+                    format!("is {other}; only `{SENTENCE}` is supported"),
+                ));
+            }
         }
     }
     Ok(())

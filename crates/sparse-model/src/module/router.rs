@@ -39,7 +39,10 @@ struct Routing {
 
 impl Router {
     /// One route for queries and one for documents; a text without a task is a document.
-    pub(crate) fn for_query_document(query: Vec<PipelineModule>, document: Vec<PipelineModule>) -> Self {
+    pub(crate) fn for_query_document(
+        query: Vec<PipelineModule>,
+        document: Vec<PipelineModule>,
+    ) -> Self {
         let routing = Routing {
             names: vec!["query".to_string(), "document".to_string()],
             default_route: Some("document".to_string()),
@@ -47,46 +50,82 @@ impl Router {
             mappings: Map::new(),
             text_mappings: Vec::new(),
         };
-        let routes = vec![RouteModules { modules: query }, RouteModules { modules: document }];
-        Self { routes, routing: Arc::new(routing) }
+        let routes = vec![
+            RouteModules { modules: query },
+            RouteModules { modules: document },
+        ];
+        Self {
+            routes,
+            routing: Arc::new(routing),
+        }
     }
 
     pub(crate) fn load(place: &Place<'_>) -> Result<Self> {
         let path = ["router_config.json", "config.json"].map(|name| place.directory.join(name));
-        let path = path.iter().find(|path| path.exists()).unwrap_or(&path[0]).clone();
+        let path = path
+            .iter()
+            .find(|path| path.exists())
+            .unwrap_or(&path[0])
+            .clone();
         let config = read_object(&path, "it describes the routes")?;
         let object = |key: &str| match config.get(key) {
             Some(Value::Object(entries)) => Ok(entries),
             _ => Err(Error::config(&path, key, "is missing; expected an object")),
         };
         let (types, structure) = (object("types")?, object("structure")?);
-        let parameters = config.get("parameters").and_then(Value::as_object).cloned().unwrap_or_default();
+        let parameters = config
+            .get("parameters")
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default();
         if structure.is_empty() {
-            return Err(Error::config(&path, "structure", "is empty; expected at least one route"));
+            return Err(Error::config(
+                &path,
+                "structure",
+                "is empty; expected at least one route",
+            ));
         }
 
         let mut names = Vec::new();
         let mut routes = Vec::new();
         let mut seen: Vec<&str> = Vec::new();
         for (route, listed) in structure {
-            let listed = listed.as_array().ok_or_else(|| Error::config(&path, route, "is no list of modules"))?;
+            let listed = listed
+                .as_array()
+                .ok_or_else(|| Error::config(&path, route, "is no list of modules"))?;
             let mut modules = Vec::new();
             for (index, name) in listed.iter().enumerate() {
                 let name = name.as_str().unwrap_or_default();
                 if seen.contains(&name) {
-                    return Err(Error::config(&path, route, format!("shares `{name}` with another route, which is not supported")));
+                    return Err(Error::config(
+                        &path,
+                        route,
+                        format!("shares `{name}` with another route, which is not supported"),
+                    ));
                 }
                 seen.push(name);
                 let class = types.get(name).and_then(Value::as_str);
-                let class = class.ok_or_else(|| Error::config(&path, "types", format!("does not say what `{name}` is")))?;
+                let class = class.ok_or_else(|| {
+                    Error::config(&path, "types", format!("does not say what `{name}` is"))
+                })?;
                 let class = short_class(class, &path)?;
                 if class == "Router" || class == "Asym" {
                     return Err(Error::config(&path, route, "holds another router"));
                 }
-                let directory = join_inside(place.directory, name)
-                    .ok_or_else(|| Error::config(&path, route, format!("names `{name}`, outside of the model directory")))?;
+                let directory = join_inside(place.directory, name).ok_or_else(|| {
+                    Error::config(
+                        &path,
+                        route,
+                        format!("names `{name}`, outside of the model directory"),
+                    )
+                })?;
                 let owner = format!("{}sub_modules.{route}.{index}.", place.owner);
-                let inner = Place { directory: &directory, listing: &path, owner, device: place.device };
+                let inner = Place {
+                    directory: &directory,
+                    listing: &path,
+                    owner,
+                    device: place.device,
+                };
                 modules.push(PipelineModule::load(class, &inner)?);
             }
             if modules.is_empty() {
@@ -97,33 +136,63 @@ impl Router {
             routes.push(RouteModules { modules });
         }
 
-        let allow_empty_key = parameters.get("allow_empty_key").and_then(Value::as_bool).unwrap_or(true);
-        let mut default_route = parameters.get("default_route").and_then(Value::as_str).map(str::to_string);
+        let allow_empty_key = parameters
+            .get("allow_empty_key")
+            .and_then(Value::as_bool)
+            .unwrap_or(true);
+        let mut default_route = parameters
+            .get("default_route")
+            .and_then(Value::as_str)
+            .map(str::to_string);
         if let Some(route) = &default_route
             && !names.contains(route)
         {
             let known = names.join(", ");
-            return Err(Error::config(&path, "default_route", format!("is `{route}`; expected one of {known}")));
+            return Err(Error::config(
+                &path,
+                "default_route",
+                format!("is `{route}`; expected one of {known}"),
+            ));
         }
         if default_route.is_none() && allow_empty_key {
             default_route = names.first().cloned();
         }
-        let mappings = parameters.get("route_mappings").and_then(Value::as_object).cloned().unwrap_or_default();
+        let mappings = parameters
+            .get("route_mappings")
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default();
         let mut text_mappings = Vec::new();
         for (key, route) in &mappings {
             let route = route.as_str().unwrap_or_default();
             let Some(index) = names.iter().position(|name| name == route) else {
-                return Err(Error::config(&path, "route_mappings", format!("sends {key} to the unknown route `{route}`")));
+                return Err(Error::config(
+                    &path,
+                    "route_mappings",
+                    format!("sends {key} to the unknown route `{route}`"),
+                ));
             };
             match mapping_key(key) {
                 Some((task, Modality::Any)) => text_mappings.push((task, false, index)),
                 Some((task, Modality::Text)) => text_mappings.push((task, true, index)),
                 Some((_, Modality::Other)) => {}
-                None => tracing::warn!("`{}`: the route mapping {key} can not be read and is skipped", path.display()),
+                None => tracing::warn!(
+                    "`{}`: the route mapping {key} can not be read and is skipped",
+                    path.display()
+                ),
             }
         }
-        let routing = Routing { names, default_route, allow_empty_key, mappings, text_mappings };
-        Ok(Self { routes, routing: Arc::new(routing) })
+        let routing = Routing {
+            names,
+            default_route,
+            allow_empty_key,
+            mappings,
+            text_mappings,
+        };
+        Ok(Self {
+            routes,
+            routing: Arc::new(routing),
+        })
     }
 
     /// The modules for a task.
@@ -131,10 +200,18 @@ impl Router {
     /// Mappings come first, the more particular before the less; then the route of the task's name, then that of the
     /// modality's. The default route is for texts without a task: it does not rescue an unknown one.
     pub(crate) fn route(&self, task: Option<&str>) -> Result<&[PipelineModule]> {
-        let Routing { names, default_route, text_mappings, .. } = &*self.routing;
-        let named = |wanted: Option<&str>| names.iter().position(|name| Some(name.as_str()) == wanted);
+        let Routing {
+            names,
+            default_route,
+            text_mappings,
+            ..
+        } = &*self.routing;
+        let named =
+            |wanted: Option<&str>| names.iter().position(|name| Some(name.as_str()) == wanted);
         let mapped = |task: Option<&str>, with_modality: bool| {
-            let found = text_mappings.iter().find(|(key, named, _)| key.as_deref() == task && *named == with_modality);
+            let found = text_mappings
+                .iter()
+                .find(|(key, named, _)| key.as_deref() == task && *named == with_modality);
             found.map(|(_, _, index)| *index)
         };
         let own = task.and_then(|_| mapped(task, true).or_else(|| mapped(task, false)));
@@ -143,10 +220,19 @@ impl Router {
             .or_else(|| mapped(None, false))
             .or_else(|| task.and_then(|_| named(task)))
             .or_else(|| named(Some("text")))
-            .or_else(|| if task.is_none() { named(default_route.as_deref()) } else { None });
+            .or_else(|| {
+                if task.is_none() {
+                    named(default_route.as_deref())
+                } else {
+                    None
+                }
+            });
         match index {
             Some(index) => Ok(&self.routes[index].modules),
-            None => Err(Error::UnknownRoute { task: task.map(str::to_string), routes: names.clone() }),
+            None => Err(Error::UnknownRoute {
+                task: task.map(str::to_string),
+                routes: names.clone(),
+            }),
         }
     }
 
@@ -159,7 +245,12 @@ impl Router {
         self.route(task)?[0].preprocess(texts, prompt, task)
     }
 
-    pub(crate) fn preprocess_pairs(&self, pairs: &[(&str, &str)], prompt: Option<&str>, task: Option<&str>) -> Result<PackedTokens> {
+    pub(crate) fn preprocess_pairs(
+        &self,
+        pairs: &[(&str, &str)],
+        prompt: Option<&str>,
+        task: Option<&str>,
+    ) -> Result<PackedTokens> {
         self.route(task)?[0].preprocess_pairs(pairs, prompt, task)
     }
 
@@ -196,21 +287,40 @@ impl Router {
 
     /// The largest of the routes' values.
     pub(crate) fn max_seq_length(&self) -> Option<usize> {
-        self.firsts().filter_map(PipelineModule::max_seq_length).max()
+        self.firsts()
+            .filter_map(PipelineModule::max_seq_length)
+            .max()
     }
 
     pub(crate) fn set_max_seq_length(&mut self, max_seq_length: usize) -> Result<()> {
-        let firsts = self.routes.iter_mut().filter_map(|route| route.modules.first_mut());
-        firsts.into_iter().try_for_each(|module| module.set_max_seq_length(max_seq_length))
+        let firsts = self
+            .routes
+            .iter_mut()
+            .filter_map(|route| route.modules.first_mut());
+        firsts
+            .into_iter()
+            .try_for_each(|module| module.set_max_seq_length(max_seq_length))
     }
 
     /// Every module with its name, `query_0_SparseStaticEmbedding`, and its place in the parameters' names.
     fn named_modules(&self) -> impl Iterator<Item = (String, String, &PipelineModule)> {
-        self.routing.names.iter().zip(&self.routes).flat_map(|(route, modules)| {
-            modules.modules.iter().enumerate().map(move |(index, module)| {
-                (format!("{route}_{index}_{}", module.directory_name()), format!("sub_modules.{route}.{index}."), module)
+        self.routing
+            .names
+            .iter()
+            .zip(&self.routes)
+            .flat_map(|(route, modules)| {
+                modules
+                    .modules
+                    .iter()
+                    .enumerate()
+                    .map(move |(index, module)| {
+                        (
+                            format!("{route}_{index}_{}", module.directory_name()),
+                            format!("sub_modules.{route}.{index}."),
+                            module,
+                        )
+                    })
             })
-        })
     }
 
     /// The modules of all routes.
@@ -220,11 +330,17 @@ impl Router {
 
     /// The routes, by name.
     pub(crate) fn named_routes(&self) -> impl Iterator<Item = (&str, &[PipelineModule])> {
-        self.routing.names.iter().map(String::as_str).zip(self.routes.iter().map(|route| route.modules.as_slice()))
+        self.routing
+            .names
+            .iter()
+            .map(String::as_str)
+            .zip(self.routes.iter().map(|route| route.modules.as_slice()))
     }
 
     pub(crate) fn named_parameters(&self, prefix: &str) -> Vec<NamedParameter> {
-        self.named_modules().flat_map(|(_, place, module)| module.named_parameters(&format!("{prefix}{place}"))).collect()
+        self.named_modules()
+            .flat_map(|(_, place, module)| module.named_parameters(&format!("{prefix}{place}")))
+            .collect()
     }
 
     pub(crate) fn printed(&self) -> String {
@@ -233,7 +349,10 @@ impl Router {
             text.push_str(&format!("    ({name}): Sequential(\n"));
             let flows = check_flow(modules, std::path::Path::new("")).unwrap_or_default();
             for (index, (module, flow)) in modules.iter().zip(flows).enumerate() {
-                text.push_str(&format!("      ({index}): {}\n", module.printed(flow).replace('\n', "\n      ")));
+                text.push_str(&format!(
+                    "      ({index}): {}\n",
+                    module.printed(flow).replace('\n', "\n      ")
+                ));
             }
             text.push_str("    )\n");
         }
@@ -242,9 +361,17 @@ impl Router {
     }
 
     pub(crate) fn save(&self, writer: &DirectoryWriter, directory: &str) -> Result<()> {
-        let at = |name: &str| if directory.is_empty() { name.to_string() } else { format!("{directory}/{name}") };
-        let types: Map<String, Value> =
-            self.named_modules().map(|(name, _, module)| (name, json!(module.class()))).collect();
+        let at = |name: &str| {
+            if directory.is_empty() {
+                name.to_string()
+            } else {
+                format!("{directory}/{name}")
+            }
+        };
+        let types: Map<String, Value> = self
+            .named_modules()
+            .map(|(name, _, module)| (name, json!(module.class())))
+            .collect();
         let mut structure = Map::new();
         let mut names = self.named_modules().map(|(name, _, _)| name);
         for (route, modules) in self.named_routes() {
@@ -255,7 +382,12 @@ impl Router {
                 module.save(writer, &at(&name), flow)?;
             }
         }
-        let Routing { default_route, allow_empty_key, mappings, .. } = &*self.routing;
+        let Routing {
+            default_route,
+            allow_empty_key,
+            mappings,
+            ..
+        } = &*self.routing;
         let config = json!({
             "types": types,
             "structure": structure,
@@ -292,7 +424,10 @@ fn mapping_key(key: &str) -> Option<(Option<String>, Modality)> {
         if text == "None" {
             return Some(None);
         }
-        let quote = text.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
+        let quote = text
+            .chars()
+            .next()
+            .filter(|quote| matches!(quote, '\'' | '"'))?;
         let word = text.strip_prefix(quote)?.strip_suffix(quote)?;
         (!word.contains(quote)).then(|| Some(word.to_string()))
     };
@@ -316,10 +451,22 @@ mod tests {
     #[test]
     fn mapping_keys_are_python_tuples() {
         let query = || Some("query".to_string());
-        assert_eq!(mapping_key("('query', None)"), Some((query(), Modality::Any)));
-        assert_eq!(mapping_key("(\"query\", 'text')"), Some((query(), Modality::Text)));
-        assert_eq!(mapping_key("(None, 'image')"), Some((None, Modality::Other)));
-        assert_eq!(mapping_key("(None, ('image', 'text'))"), Some((None, Modality::Other)));
+        assert_eq!(
+            mapping_key("('query', None)"),
+            Some((query(), Modality::Any))
+        );
+        assert_eq!(
+            mapping_key("(\"query\", 'text')"),
+            Some((query(), Modality::Text))
+        );
+        assert_eq!(
+            mapping_key("(None, 'image')"),
+            Some((None, Modality::Other))
+        );
+        assert_eq!(
+            mapping_key("(None, ('image', 'text'))"),
+            Some((None, Modality::Other))
+        );
         for broken in ["", "query", "('query')", "(query, None)", "('query', None"] {
             assert_eq!(mapping_key(broken), None, "{broken}");
         }

@@ -10,8 +10,8 @@ use sparse_index::SparseMatrix;
 use super::{Features, Flow, Place, tensors_to_save};
 use crate::parameter::ParameterEntry;
 use crate::pretrained::{
-    Aliases, DirectoryWriter, ParameterReader, Weights, parameter_id, read_json_or_default, read_object, to_pretty,
-    write_safetensors,
+    Aliases, DirectoryWriter, ParameterReader, Weights, parameter_id, read_json_or_default,
+    read_object, to_pretty, write_safetensors,
 };
 use crate::tokenizer::{TextTokenizer, TokenizerSettings};
 use crate::{Error, PackedTokens, Result};
@@ -38,41 +38,94 @@ pub(crate) struct SparseStaticEmbedding {
 
 impl SparseStaticEmbedding {
     /// The given weight for each token id.
-    pub(crate) fn new(weight: Vec<f32>, frozen: bool, tokenizer: TextTokenizer, owner: &str, device: &Device) -> Self {
+    pub(crate) fn new(
+        weight: Vec<f32>,
+        frozen: bool,
+        tokenizer: TextTokenizer,
+        owner: &str,
+        device: &Device,
+    ) -> Self {
         let n_weights = weight.len();
         let id = parameter_id(&format!("{owner}weight"));
         let name = "weight".to_string();
-        let entries = vec![ParameterEntry { id, file_key: name.clone(), name, shape: vec![n_weights], is_norm: false }];
-        let mut param = Param::from_tensor(Tensor::from_data(TensorData::new(weight, [n_weights]), device));
+        let entries = vec![ParameterEntry {
+            id,
+            file_key: name.clone(),
+            name,
+            shape: vec![n_weights],
+            is_norm: false,
+        }];
+        let mut param = Param::from_tensor(Tensor::from_data(
+            TensorData::new(weight, [n_weights]),
+            device,
+        ));
         param.id = id;
         let max_seq_length = tokenizer.max_length();
-        Self { weight: param.set_require_grad(!frozen), frozen, tokenizer, max_seq_length, entries }
+        Self {
+            weight: param.set_require_grad(!frozen),
+            frozen,
+            tokenizer,
+            max_seq_length,
+            entries,
+        }
     }
 
     pub(crate) fn load(place: &Place<'_>) -> Result<Self> {
         let path = place.directory.join("config.json");
         let config: Map<String, Value> = read_json_or_default(&path)?;
-        let frozen = config.get("frozen").and_then(Value::as_bool).unwrap_or(false);
+        let frozen = config
+            .get("frozen")
+            .and_then(Value::as_bool)
+            .unwrap_or(false);
         let tokenizer = TextTokenizer::load(place.directory, TokenizerSettings::default())?;
         if let Some(Value::String(named)) = config.get("path")
             && named.ends_with(".json")
         {
-            let table = crate::pretrained::join_inside(place.directory, named)
-                .ok_or_else(|| Error::config(&path, "path", format!("is `{named}`, outside of the model directory")))?;
+            let table =
+                crate::pretrained::join_inside(place.directory, named).ok_or_else(|| {
+                    Error::config(
+                        &path,
+                        "path",
+                        format!("is `{named}`, outside of the model directory"),
+                    )
+                })?;
             let weight = weights_from_json(&table, &tokenizer)?;
-            return Ok(Self::new(weight, frozen, tokenizer, &place.owner, place.device));
+            return Ok(Self::new(
+                weight,
+                frozen,
+                tokenizer,
+                &place.owner,
+                place.device,
+            ));
         }
         let weights = Weights::open(place.directory)?;
-        let mut reader = ParameterReader::new(&weights, place.device, Aliases::default(), place.owner.clone());
-        let length = reader.shape("weight").and_then(|shape| shape.first().copied()).unwrap_or(0);
+        let mut reader = ParameterReader::new(
+            &weights,
+            place.device,
+            Aliases::default(),
+            place.owner.clone(),
+        );
+        let length = reader
+            .shape("weight")
+            .and_then(|shape| shape.first().copied())
+            .unwrap_or(0);
         let weight = reader.vector("weight", length)?.set_require_grad(!frozen);
         let entries = reader.finish("SparseStaticEmbedding", |_| false)?;
         let max_seq_length = tokenizer.max_length();
-        Ok(Self { weight, frozen, tokenizer, max_seq_length, entries })
+        Ok(Self {
+            weight,
+            frozen,
+            tokenizer,
+            max_seq_length,
+            entries,
+        })
     }
 
     pub(crate) fn flow(&self) -> Flow {
-        Flow::Sentence { width: self.weight.dims()[0], lexical: true }
+        Flow::Sentence {
+            width: self.weight.dims()[0],
+            lexical: true,
+        }
     }
 
     pub(crate) fn tokenizer(&self) -> &TextTokenizer {
@@ -96,7 +149,11 @@ impl SparseStaticEmbedding {
     }
 
     /// Tokens without the special ones.
-    pub(crate) fn preprocess<S: AsRef<str> + Sync>(&self, texts: &[S], prompt: Option<&str>) -> Result<PackedTokens> {
+    pub(crate) fn preprocess<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+        prompt: Option<&str>,
+    ) -> Result<PackedTokens> {
         self.tokenizer.pack(texts, prompt, false)
     }
 
@@ -112,13 +169,19 @@ impl SparseStaticEmbedding {
                 }
             }
         }
-        let present = Tensor::<2>::from_data(TensorData::new(present, [tokens.n_texts(), width]), &weight.device());
+        let present = Tensor::<2>::from_data(
+            TensorData::new(present, [tokens.n_texts(), width]),
+            &weight.device(),
+        );
         let sentence = present * weight.unsqueeze();
         let sentence = match features.sentence {
             Some(before) => before * sentence,
             None => sentence,
         };
-        Features { sentence: Some(sentence), ..features }
+        Features {
+            sentence: Some(sentence),
+            ..features
+        }
     }
 
     /// Sparse vectors at once, without ever building a dense one.
@@ -129,7 +192,9 @@ impl SparseStaticEmbedding {
         let mut indices: Vec<u32> = Vec::with_capacity(tokens.n_tokens());
         for range in tokens.rows.ranges() {
             let start = indices.len();
-            let known = tokens.input_ids[range].iter().filter_map(|&id| u32::try_from(id).ok());
+            let known = tokens.input_ids[range]
+                .iter()
+                .filter_map(|&id| u32::try_from(id).ok());
             indices.extend(known.filter(|id| (*id as usize) < width));
             indices[start..].sort_unstable();
             let mut kept = start;
@@ -147,12 +212,20 @@ impl SparseStaticEmbedding {
             Vec::new()
         } else {
             let chosen: Vec<i32> = indices.iter().map(|&index| index as i32).collect();
-            let chosen = weight.clone().select(0, Tensor::<1, Int>::from_data(chosen.as_slice(), &weight.device()));
-            let data = chosen.try_into_data_as::<f32>().map_err(|error| device(&error))?;
-            data.as_slice::<f32>().map_err(|error| Error::Device(format!("{error:?}")))?.to_vec()
+            let chosen = weight.clone().select(
+                0,
+                Tensor::<1, Int>::from_data(chosen.as_slice(), &weight.device()),
+            );
+            let data = chosen
+                .try_into_data_as::<f32>()
+                .map_err(|error| device(&error))?;
+            data.as_slice::<f32>()
+                .map_err(|error| Error::Device(format!("{error:?}")))?
+                .to_vec()
         };
         if values.iter().all(|value| *value != 0.0) {
-            return SparseMatrix::from_csr(width, offsets, indices, values).map_err(|error| device(&error));
+            return SparseMatrix::from_csr(width, offsets, indices, values)
+                .map_err(|error| device(&error));
         }
         let mut kept = (vec![0], Vec::new(), Vec::new());
         for row in offsets.windows(2) {
@@ -172,7 +245,13 @@ impl SparseStaticEmbedding {
     }
 
     pub(crate) fn save(&self, writer: &DirectoryWriter, directory: &str) -> Result<()> {
-        let at = |name: &str| if directory.is_empty() { name.to_string() } else { format!("{directory}/{name}") };
+        let at = |name: &str| {
+            if directory.is_empty() {
+                name.to_string()
+            } else {
+                format!("{directory}/{name}")
+            }
+        };
         writer.write(&at("config.json"), &to_pretty(&self.config(), 4))?;
         self.tokenizer.save(writer, directory)?;
         let tensors = tensors_to_save(self, self.entries())?;
@@ -184,10 +263,18 @@ impl SparseStaticEmbedding {
 /// strings go to the unknown token, as in the reference.
 pub(crate) fn weights_from_json(path: &Path, tokenizer: &TextTokenizer) -> Result<Vec<f32>> {
     let table: Map<String, Value> = read_object(path, "it holds the weights of tokens")?;
-    let unknown = tokenizer.special_token("unk_token").and_then(|token| tokenizer.id(token));
+    let unknown = tokenizer
+        .special_token("unk_token")
+        .and_then(|token| tokenizer.id(token));
     let mut weights = Vec::new();
     for (token, weight) in table {
-        let weight = weight.as_f64().ok_or_else(|| Error::config(path, token.as_str(), format!("is {weight}; expected a number")))?;
+        let weight = weight.as_f64().ok_or_else(|| {
+            Error::config(
+                path,
+                token.as_str(),
+                format!("is {weight}; expected a number"),
+            )
+        })?;
         if let Some(id) = tokenizer.id(&token).or(unknown).map(|id| id as usize) {
             if weights.len() <= id {
                 weights.resize(id + 1, 0.0);

@@ -17,20 +17,37 @@ const LARGEST_CONFIG: u64 = 256 << 20;
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, needed_for: &'static str) -> Result<T> {
     let text = match std::fs::metadata(path) {
         Ok(metadata) if metadata.len() > LARGEST_CONFIG => {
-            return Err(Error::config(path, "", format!("is {} bytes long, too long for a configuration", metadata.len())));
+            return Err(Error::config(
+                path,
+                "",
+                format!(
+                    "is {} bytes long, too long for a configuration",
+                    metadata.len()
+                ),
+            ));
         }
         Ok(_) => std::fs::read(path).map_err(|source| Error::read(path, source))?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Error::MissingFile { path: path.to_path_buf(), needed_for });
+            return Err(Error::MissingFile {
+                path: path.to_path_buf(),
+                needed_for,
+            });
         }
         Err(source) => return Err(Error::read(path, source)),
     };
-    serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })
+    serde_json::from_slice(&text).map_err(|source| Error::Json {
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 /// Reads a file, or gives the default where there is none.
 pub(crate) fn read_json_or_default<T: DeserializeOwned + Default>(path: &Path) -> Result<T> {
-    if path.exists() { read_json(path, "") } else { Ok(T::default()) }
+    if path.exists() {
+        read_json(path, "")
+    } else {
+        Ok(T::default())
+    }
 }
 
 /// Reads a JSON object, keeping its order.
@@ -44,7 +61,9 @@ pub(crate) fn to_pretty<T: Serialize + ?Sized>(value: &T, indent: usize) -> Vec<
     let mut text = Vec::new();
     let formatter = PythonFormatter(PrettyFormatter::with_indent(&spaces));
     let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
-    value.serialize(&mut serializer).expect("a JSON value in memory can be written");
+    value
+        .serialize(&mut serializer)
+        .expect("a JSON value in memory can be written");
     text
 }
 
@@ -74,7 +93,11 @@ impl Formatter for PythonFormatter<'_> {
         self.0.end_array(writer)
     }
 
-    fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+    fn begin_array_value<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
         self.0.begin_array_value(writer, first)
     }
 
@@ -90,7 +113,11 @@ impl Formatter for PythonFormatter<'_> {
         self.0.end_object(writer)
     }
 
-    fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+    fn begin_object_key<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
         self.0.begin_object_key(writer, first)
     }
 
@@ -112,7 +139,9 @@ mod tests {
     #[test]
     fn numbers_are_written_as_python_writes_them() {
         let value = json!([1e-5, 1e-12, 0.0001, 0.1, 160000.0, 1e16, 3, [], {}]);
-        let text = String::from_utf8(to_pretty(&value, 0)).unwrap().replace('\n', "");
+        let text = String::from_utf8(to_pretty(&value, 0))
+            .unwrap()
+            .replace('\n', "");
         assert_eq!(text, "[1e-05,1e-12,0.0001,0.1,160000.0,1e+16,3,[],{}]");
     }
 }

@@ -8,7 +8,9 @@ use sparse_model::{EncodeOptions, SparseEncoder};
 use crate::support::copy_of;
 
 fn open_and_use(directory: &Path) {
-    if let Ok(encoder) = SparseEncoder::from_pretrained(directory.to_str().unwrap(), &Default::default()) {
+    if let Ok(encoder) =
+        SparseEncoder::from_pretrained(directory.to_str().unwrap(), &Default::default())
+    {
         // What still loads must work, or say why not.
         let _ = encoder.encode_query(&["a text"], &EncodeOptions::default());
         let _ = encoder.encode_document(&["a text"], &EncodeOptions::default());
