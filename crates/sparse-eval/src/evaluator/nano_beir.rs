@@ -199,7 +199,7 @@ impl NanoBeirConfig {
             ));
         };
         let collections = self.datasets()?.into_iter().map(|(_, long)| {
-            Collection::load(&RetrievalFiles::in_folder(&folder.join(long), "test"))
+            Collection::load_without_empty(&RetrievalFiles::in_folder(&folder.join(long), "test"))
         });
         NanoBeirEvaluator::new(collections.collect::<Result<Vec<_>>>()?, self.clone())
     }
@@ -391,6 +391,39 @@ impl Evaluator for NanoBeirEvaluator {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn collections_are_read_from_a_folder_without_empty_texts() {
+        let folder = tempfile::tempdir().unwrap();
+        let nq = folder.path().join("NanoNQ");
+        std::fs::create_dir_all(nq.join("qrels")).unwrap();
+        let write = |file: &str, text: &str| std::fs::write(nq.join(file), text).unwrap();
+        write(
+            "queries.jsonl",
+            "{\"_id\": \"q\", \"text\": \"who\"}\n{\"_id\": \"r\", \"text\": \" \"}\n",
+        );
+        write(
+            "corpus.jsonl",
+            "{\"_id\": \"a\", \"text\": \"he\"}\n{\"_id\": \"b\", \"text\": \"\"}\n",
+        );
+        write("qrels/test.tsv", "q\ta\t1\nq\tb\t1\nr\ta\t1\n");
+        let config = NanoBeirConfig {
+            folder: Some(folder.path().to_owned()),
+            dataset_names: Some(vec!["nq".to_owned()]),
+            ..NanoBeirConfig::default()
+        };
+        let evaluator = config.init().unwrap();
+        let collection = evaluator.evaluators[0].collection();
+        assert_eq!(
+            (collection.query_ids(), collection.document_ids()),
+            (&["q".to_owned()][..], &["a".to_owned()][..])
+        );
+        assert_eq!(collection.n_relevant(0), 2);
+        assert_eq!(
+            (evaluator.name(), evaluator.children()[0].name()),
+            ("NanoBEIR_mean", "NanoNQ")
+        );
+    }
 
     #[test]
     fn unknown_names_are_told_the_valid_ones() {
