@@ -118,7 +118,7 @@ impl SparseMatrix {
     }
 
     /// Appends a row that is known to have the right dimension.
-    pub(crate) fn push_entries(&mut self, row: SparseRow<'_>) {
+    fn push_entries(&mut self, row: SparseRow<'_>) {
         self.indices.extend_from_slice(row.indices());
         self.values.extend_from_slice(row.values());
         self.offsets.push(self.indices.len());
@@ -258,7 +258,7 @@ impl SparseMatrix {
         filtered
     }
 
-    pub(crate) fn check_dim(&self, dim: usize) -> Result<()> {
+    fn check_dim(&self, dim: usize) -> Result<()> {
         if dim == self.n_cols {
             return Ok(());
         }

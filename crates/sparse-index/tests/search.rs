@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use sparse_index::{
-    DocumentIds, Hit, IndexFile, InvertedIndex, SimilarityFunction, SparseMatrix, SparseVector,
-    TopK, brute_force,
+    DocumentIds, Hit, IndexBuilder, IndexFile, InvertedIndex, SimilarityFunction, SparseMatrix,
+    SparseVector, TopK, brute_force,
 };
 
 const N_COLS: usize = 40;
