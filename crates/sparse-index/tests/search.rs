@@ -92,6 +92,16 @@ fn many_blocks_on_any_number_of_threads_equal_brute_force() {
     let documents = large();
     let queries = documents.select(&(0..150).map(|row| row * 991).collect::<Vec<_>>());
     let index = InvertedIndex::from_matrix(&documents);
+    let mut builder = IndexBuilder::new(N_COLS);
+    documents
+        .rows()
+        .for_each(|row| builder.push_row(row).unwrap());
+    let streamed = builder.finish();
+    assert_eq!(streamed.cost(), index.cost());
+    assert_eq!(
+        streamed.search(&queries, 9).unwrap(),
+        index.search(&queries, 9).unwrap()
+    );
     let expected =
         hits(brute_force(SimilarityFunction::Dot, &queries, &documents, 0, 100).unwrap());
     for threads in [1, 3] {
