@@ -67,7 +67,11 @@ impl Table {
                 self.check_text(index)?;
                 let texts = rows
                     .iter()
-                    .map(|&row| self.text_at(index, row).map(str::to_owned).ok_or_else(|| self.null_error(name, row)))
+                    .map(|&row| {
+                        self.text_at(index, row)
+                            .map(str::to_owned)
+                            .ok_or_else(|| self.null_error(name, row))
+                    })
                     .collect::<Result<_>>()?;
                 Ok(TextColumn {
                     name: name.clone(),
@@ -78,7 +82,11 @@ impl Table {
         Ok(Batch {
             dataset_name: self.name().map(str::to_owned),
             columns,
-            labels: roles.label.as_ref().map(|label| self.labels(label, rows)).transpose()?,
+            labels: roles
+                .label
+                .as_ref()
+                .map(|label| self.labels(label, rows))
+                .transpose()?,
         })
     }
 
@@ -157,7 +165,10 @@ impl Table {
                     file,
                     row,
                     label,
-                    format!("is a list of {} numbers, others of {width}; all must be equally long", labels.width),
+                    format!(
+                        "is a list of {} numbers, others of {width}; all must be equally long",
+                        labels.width
+                    ),
                 ));
             }
         }
@@ -216,24 +227,44 @@ mod tests {
         let table = table();
         let report = table.check(&table.roles().unwrap()).unwrap();
         assert_eq!(report.empty_texts, [("query".to_owned(), 1)]);
-        assert_eq!(report.warnings, ["column `query` holds 1 empty texts; they are kept and give empty vectors"]);
+        assert_eq!(
+            report.warnings,
+            ["column `query` holds 1 empty texts; they are kept and give empty vectors"]
+        );
     }
 
     #[test]
     fn a_null_text_is_named_with_its_row_even_after_a_shuffle() {
-        let table = Table::from_columns([("query", Column::from([Some("a"), None, Some("c")]))]).unwrap();
+        let table =
+            Table::from_columns([("query", Column::from([Some("a"), None, Some("c")]))]).unwrap();
         for table in [table.clone(), table.shuffle(3)] {
-            let message = table.check(&table.roles().unwrap()).unwrap_err().to_string();
-            assert!(message.starts_with("`from_columns`, row 2, column `query`: has no text"), "{message}");
+            let message = table
+                .check(&table.roles().unwrap())
+                .unwrap_err()
+                .to_string();
+            assert!(
+                message.starts_with("`from_columns`, row 2, column `query`: has no text"),
+                "{message}"
+            );
         }
     }
 
     #[test]
     fn inputs_must_be_text_and_rows_must_exist() {
-        let table = Table::from_columns([("query", Column::from(["a"])), ("id", Column::from([1]))]).unwrap();
-        let message = table.check(&table.roles().unwrap()).unwrap_err().to_string();
-        assert!(message.starts_with("`from_columns`: column `id` holds whole numbers, and an input column must hold text"));
+        let table =
+            Table::from_columns([("query", Column::from(["a"])), ("id", Column::from([1]))])
+                .unwrap();
+        let message = table
+            .check(&table.roles().unwrap())
+            .unwrap_err()
+            .to_string();
+        assert!(message.starts_with(
+            "`from_columns`: column `id` holds whole numbers, and an input column must hold text"
+        ));
         let none = table.slice(0..0).unwrap();
-        assert_eq!(none.check(&none.roles().unwrap()).unwrap_err().to_string(), "`from_columns` is empty: it has no rows");
+        assert_eq!(
+            none.check(&none.roles().unwrap()).unwrap_err().to_string(),
+            "`from_columns` is empty: it has no rows"
+        );
     }
 }

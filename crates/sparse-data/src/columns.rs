@@ -110,7 +110,12 @@ impl ColumnRoles {
 
     /// The order that the names of the first two inputs ask for, if it is surely not the one they have.
     pub(crate) fn inverted(&self) -> Option<Vec<String>> {
-        let position = |name: &str| EXPECTED_POSITIONS.iter().find(|(known, _)| *known == name).map(|known| known.1);
+        let position = |name: &str| {
+            EXPECTED_POSITIONS
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|known| known.1)
+        };
         let [first, second, ..] = self.inputs.as_slice() else {
             return None;
         };
@@ -126,7 +131,8 @@ impl ColumnRoles {
 
 fn is_leftover(name: &str) -> bool {
     let name = name.trim_start_matches('_').to_lowercase();
-    LEFTOVER_COLUMNS.contains(&name.as_str()) || LEFTOVER_ENDINGS.iter().any(|ending| name.ends_with(ending))
+    LEFTOVER_COLUMNS.contains(&name.as_str())
+        || LEFTOVER_ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
 impl Table {
@@ -140,7 +146,9 @@ impl Table {
             if RESERVED_COLUMNS.contains(&name) {
                 return Err(Error::Columns {
                     place: self.place().to_owned(),
-                    problem: format!("`{name}` is a reserved name; rename the column or leave it out"),
+                    problem: format!(
+                        "`{name}` is a reserved name; rename the column or leave it out"
+                    ),
                 });
             }
         }
@@ -160,7 +168,12 @@ mod tests {
         let roles = ColumnRoles::from_names(["score", "query", "label", "answer"]);
         assert_eq!(roles.label.as_deref(), Some("label"));
         assert_eq!(roles.inputs, ["score", "query", "answer"]);
-        assert!(roles.warnings().iter().any(|warning| warning.contains("because `label` is the label")));
+        assert!(
+            roles
+                .warnings()
+                .iter()
+                .any(|warning| warning.contains("because `label` is the label"))
+        );
         assert_eq!(ColumnRoles::from_names(["a", "b"]).label, None);
     }
 
@@ -168,9 +181,15 @@ mod tests {
     fn suspicious_names_are_reported() {
         let warnings = ColumnRoles::from_names(["positive", "anchor", "sample_id"]).warnings();
         assert_eq!(warnings.len(), 3, "{warnings:?}");
-        assert!(warnings[0].starts_with("input column `positive` is number 1 and usually number 2"));
+        assert!(
+            warnings[0].starts_with("input column `positive` is number 1 and usually number 2")
+        );
         assert!(warnings[2].starts_with("column `sample_id` will be encoded as a text"));
-        assert!(ColumnRoles::from_names(["anchor", "positive", "negative", "label"]).warnings().is_empty());
+        assert!(
+            ColumnRoles::from_names(["anchor", "positive", "negative", "label"])
+                .warnings()
+                .is_empty()
+        );
     }
 
     #[test]
@@ -182,8 +201,16 @@ mod tests {
 
     #[test]
     fn one_column_is_too_few_for_a_pair() {
-        let table = Table::from_columns([("query", Column::from(["a"])), ("score", Column::from([1.0]))]).unwrap();
-        let error = table.roles().unwrap().require_inputs("pairs.csv", 2).unwrap_err();
+        let table = Table::from_columns([
+            ("query", Column::from(["a"])),
+            ("score", Column::from([1.0])),
+        ])
+        .unwrap();
+        let error = table
+            .roles()
+            .unwrap()
+            .require_inputs("pairs.csv", 2)
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             "`pairs.csv`: a training example needs at least 2 text columns (query, positive, ...); got 1, beside the label `score`: `query`"

@@ -23,7 +23,7 @@ pub enum Paths {
 }
 
 impl Paths {
-    fn as_slice(&self) -> &[String] {
+    pub(crate) fn as_slice(&self) -> &[String] {
         match self {
             Self::One(path) => std::slice::from_ref(path),
             Self::Many(paths) => paths,
@@ -117,24 +117,39 @@ impl DatasetConfig {
             })
         };
         match (&self.path, &self.retrieval) {
-            (None, None) => return setting("path", "is missing: a data set needs `path` or `retrieval`"),
+            (None, None) => {
+                return setting("path", "is missing: a data set needs `path` or `retrieval`");
+            }
             (Some(_), Some(_)) => return setting("path", "and `retrieval` can't both be given"),
-            (Some(paths), None) if paths.as_slice().is_empty() => return setting("path", "is an empty list"),
+            (Some(paths), None) if paths.as_slice().is_empty() => {
+                return setting("path", "is an empty list");
+            }
             _ => {}
         }
         if self.retrieval.is_some() {
             if self.format.is_some() || self.delimiter.is_some() {
-                return setting("format", "and `delimiter` belong to `path`, not to `retrieval`");
+                return setting(
+                    "format",
+                    "and `delimiter` belong to `path`, not to `retrieval`",
+                );
             }
             if !self.lookups.is_empty() {
-                return setting("lookups", "belong to `path`; a retrieval folder is joined by itself");
+                return setting(
+                    "lookups",
+                    "belong to `path`; a retrieval folder is joined by itself",
+                );
             }
         }
         if self.columns.as_ref().is_some_and(Vec::is_empty) {
             return setting("columns", "is an empty list");
         }
-        if self.delimiter.is_some_and(|delimiter| !delimiter.is_ascii() || matches!(delimiter, '"' | '\n' | '\r')) {
-            return setting("delimiter", "must be one ASCII character, neither a quote nor a line end");
+        if self.delimiter.is_some_and(|delimiter| {
+            !delimiter.is_ascii() || matches!(delimiter, '"' | '\n' | '\r')
+        }) {
+            return setting(
+                "delimiter",
+                "must be one ASCII character, neither a quote nor a line end",
+            );
         }
         self.split_expression()?;
         Ok(())
@@ -142,6 +157,15 @@ impl DatasetConfig {
 
     fn split_expression(&self) -> Result<Option<SplitExpression>> {
         self.split.as_deref().map(str::parse).transpose()
+    }
+
+    /// What the source is called in messages.
+    pub(crate) fn place(&self) -> String {
+        match (&self.path, &self.retrieval) {
+            (Some(paths), _) => paths.as_slice().join(", "),
+            (None, Some(folder)) => folder.display().to_string(),
+            (None, None) => self.name.clone().unwrap_or_default(),
+        }
     }
 
     /// Reads the rows of the splits that are asked for.
@@ -157,12 +181,14 @@ impl DatasetConfig {
         }
         let paths = self.path.as_ref().map_or(&[][..], Paths::as_slice);
         let splits = resolve(paths)?;
-        let place = paths.join(", ");
+        let place = self.place();
         // The columns can be left in the file only if nothing else looks at them.
         let untouched = self.sql.is_none() && self.lookups.is_empty();
         let options = ReadOptions {
             format: self.format,
-            delimiter: self.delimiter.and_then(|delimiter| u8::try_from(delimiter).ok()),
+            delimiter: self
+                .delimiter
+                .and_then(|delimiter| u8::try_from(delimiter).ok()),
             columns: self.columns.clone().filter(|_| untouched),
         };
         let known: Vec<&str> = splits.iter().map(|split| split.name.as_str()).collect();
@@ -178,13 +204,19 @@ impl DatasetConfig {
         let split = split.with_names(canonical_split, &known);
         split.check_names(&place, &known)?;
         concatenate_splits(&split, |name| {
-            let files = splits.iter().filter(|split| split.name == name).flat_map(|split| &split.files);
+            let files = splits
+                .iter()
+                .filter(|split| split.name == name)
+                .flat_map(|split| &split.files);
             read_files(&files.collect::<Vec<_>>(), &options)
         })
     }
 }
 
-fn concatenate_splits(split: &SplitExpression, read: impl Fn(&str) -> Result<Table>) -> Result<Table> {
+fn concatenate_splits(
+    split: &SplitExpression,
+    read: impl Fn(&str) -> Result<Table>,
+) -> Result<Table> {
     let mut tables: BTreeMap<&str, Table> = BTreeMap::new();
     for name in split.names() {
         if !tables.contains_key(name) {
@@ -257,7 +289,7 @@ impl Table {
                 None => "it has no rows".to_owned(),
             };
             return Err(Error::Empty {
-                place: table.place().to_owned(),
+                place: config.place(),
                 problem,
             });
         }

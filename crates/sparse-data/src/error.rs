@@ -22,7 +22,9 @@ pub enum Error {
         nearest: Option<String>,
     },
     /// A directory or a pattern in which no data file was found.
-    #[error("no data file matches `{pattern}`; files end in {known}, where csv, tsv, json, jsonl and txt may be followed by gz, bz2, xz or zst")]
+    #[error(
+        "no data file matches `{pattern}`; files end in {known}, where csv, tsv, json, jsonl and txt may be followed by gz, bz2, xz or zst"
+    )]
     NoFiles {
         /// The path or the pattern as it was given.
         pattern: String,
@@ -214,7 +216,12 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     let lower = name.to_lowercase();
     known
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                strsim::jaro_winkler(&lower, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
         .filter(|(similarity, _)| *similarity >= 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate.to_owned())
@@ -252,13 +259,19 @@ mod tests {
             column: Some("answer".to_owned()),
             problem: "is empty".to_owned(),
         };
-        assert_eq!(error.to_string(), "`pairs.csv`, row 2 (line 3), column `answer`: is empty");
+        assert_eq!(
+            error.to_string(),
+            "`pairs.csv`, row 2 (line 3), column `answer`: is empty"
+        );
         assert!(error.is_user_error());
     }
 
     #[test]
     fn only_similar_names_are_suggested() {
-        assert_eq!(nearest("positve", ["query", "positive"]).as_deref(), Some("positive"));
+        assert_eq!(
+            nearest("positve", ["query", "positive"]).as_deref(),
+            Some("positive")
+        );
         assert_eq!(nearest("text", ["id", "score"]), None);
     }
 }

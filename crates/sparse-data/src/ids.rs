@@ -25,7 +25,12 @@ struct Ids {
 impl TextsById {
     /// Indexes a table. The id column, if not named, is the single one named `_id` or `id` or ending in `_id`; the text
     /// columns, if not named, are `title` and `text`, `text`, or the single other one.
-    pub(crate) fn new(place: &Path, table: Table, id: Option<&str>, text: Option<&str>) -> Result<Self> {
+    pub(crate) fn new(
+        place: &Path,
+        table: Table,
+        id: Option<&str>,
+        text: Option<&str>,
+    ) -> Result<Self> {
         let names = table.column_names();
         let problem = |problem: String| Error::Columns {
             place: place.display().to_string(),
@@ -49,7 +54,10 @@ impl TextsById {
         };
         let columns: Vec<&str> = match text {
             Some(text) => vec![text],
-            None if names.contains(&"text") => ["title", "text"].into_iter().filter(|name| names.contains(name)).collect(),
+            None if names.contains(&"text") => ["title", "text"]
+                .into_iter()
+                .filter(|name| names.contains(name))
+                .collect(),
             None => {
                 let others: Vec<&str> = names.iter().copied().filter(|name| *name != id).collect();
                 if others.len() != 1 {
@@ -89,7 +97,9 @@ impl TextsById {
     /// Row of an id.
     pub(crate) fn row(&self, id: &str) -> Option<usize> {
         let sorted = &self.ids.sorted;
-        let position = sorted.binary_search_by(|&row| (*self.ids.texts[row as usize]).cmp(id)).ok()?;
+        let position = sorted
+            .binary_search_by(|&row| (*self.ids.texts[row as usize]).cmp(id))
+            .ok()?;
         Some(sorted[position] as usize)
     }
 
@@ -116,7 +126,12 @@ impl TextsById {
                 None if !is_last => {}
                 None => {
                     let (file, row) = self.table.origin(row);
-                    return Err(Error::value(file, row, self.table.column_names()[column], "has no text (null)"));
+                    return Err(Error::value(
+                        file,
+                        row,
+                        self.table.column_names()[column],
+                        "has no text (null)",
+                    ));
                 }
             }
             if !is_last {
@@ -148,7 +163,10 @@ impl Ids {
                     file,
                     row,
                     column,
-                    format!("repeats the id `{}` of row {first}", texts[pair[1] as usize]),
+                    format!(
+                        "repeats the id `{}` of row {first}",
+                        texts[pair[1] as usize]
+                    ),
                 ));
             }
         }
@@ -166,7 +184,12 @@ pub(crate) fn id_text(table: &Table, column: usize, row: usize) -> Result<String
         Some(number) if number.fract() == 0.0 => Ok(format!("{number:.0}")),
         _ => {
             let (file, row) = table.origin(row);
-            Err(Error::value(file, row, table.column_names()[column], "is not an id: a text or a whole number"))
+            Err(Error::value(
+                file,
+                row,
+                table.column_names()[column],
+                "is not an id: a text or a whole number",
+            ))
         }
     }
 }

@@ -53,7 +53,10 @@ impl Table {
                 return Err(self.label_error(
                     index,
                     row,
-                    format!("is a list of {width} numbers, others of {}; all must be equally long", labels.width),
+                    format!(
+                        "is a list of {width} numbers, others of {}; all must be equally long",
+                        labels.width
+                    ),
                 ));
             }
             labels.width = width;
@@ -62,10 +65,19 @@ impl Table {
     }
 
     /// Appends the label of a row and returns how many numbers it has.
-    pub(crate) fn read_label(&self, column: usize, row: usize, values: &mut Vec<f32>) -> Result<usize> {
+    pub(crate) fn read_label(
+        &self,
+        column: usize,
+        row: usize,
+        values: &mut Vec<f32>,
+    ) -> Result<usize> {
         let (array, offset) = self.cell(column, row);
         if array.is_null(offset) {
-            return Err(self.label_error(column, row, "is null, and a label must be a number".to_owned()));
+            return Err(self.label_error(
+                column,
+                row,
+                "is null, and a label must be a number".to_owned(),
+            ));
         }
         if let Some(items) = array.as_list_opt::<i32>() {
             let items = items.value(offset);
@@ -78,13 +90,25 @@ impl Table {
         Ok(1)
     }
 
-    fn checked_number(&self, column: usize, row: usize, array: &ArrayRef, offset: usize) -> Result<f32> {
+    fn checked_number(
+        &self,
+        column: usize,
+        row: usize,
+        array: &ArrayRef,
+        offset: usize,
+    ) -> Result<f32> {
         match number(array, offset) {
             Some(value) if value.is_finite() => Ok(value as f32),
-            Some(value) => Err(self.label_error(column, row, format!("is {value}, and a label must be a finite number"))),
-            None if array.is_null(offset) => {
-                Err(self.label_error(column, row, "holds a null, and a label must be a number".to_owned()))
-            }
+            Some(value) => Err(self.label_error(
+                column,
+                row,
+                format!("is {value}, and a label must be a finite number"),
+            )),
+            None if array.is_null(offset) => Err(self.label_error(
+                column,
+                row,
+                "holds a null, and a label must be a number".to_owned(),
+            )),
             None => {
                 let shown = match array.as_string_opt::<i32>() {
                     Some(texts) => format!("is the text \"{}\"", shorten(texts.value(offset))),
@@ -124,17 +148,33 @@ mod tests {
     use crate::Column;
 
     fn label(column: Column) -> Result<Labels> {
-        Table::from_columns([("label", column)]).unwrap().labels("label", &[1, 0])
+        Table::from_columns([("label", column)])
+            .unwrap()
+            .labels("label", &[1, 0])
     }
 
     #[test]
     fn numbers_and_lists_are_read_in_the_order_asked() {
         let labels = label(Column::from([1, 0])).unwrap();
-        assert_eq!((labels.values.as_slice(), labels.width, labels.integer, labels.per_row_list), (&[0.0, 1.0][..], 1, true, false));
+        assert_eq!(
+            (
+                labels.values.as_slice(),
+                labels.width,
+                labels.integer,
+                labels.per_row_list
+            ),
+            (&[0.0, 1.0][..], 1, true, false)
+        );
         let labels = label(Column::from([0.25, 0.5])).unwrap();
-        assert_eq!((labels.values.as_slice(), labels.integer), (&[0.5, 0.25][..], false));
+        assert_eq!(
+            (labels.values.as_slice(), labels.integer),
+            (&[0.5, 0.25][..], false)
+        );
         let labels = label(Column::from(vec![vec![1.0, 2.0], vec![3.0, 4.0]])).unwrap();
-        assert_eq!((labels.values.as_slice(), labels.width, labels.per_row_list), (&[3.0, 4.0, 1.0, 2.0][..], 2, true));
+        assert_eq!(
+            (labels.values.as_slice(), labels.width, labels.per_row_list),
+            (&[3.0, 4.0, 1.0, 2.0][..], 2, true)
+        );
     }
 
     #[test]

@@ -1,7 +1,36 @@
 //! Tables of text and samplers of batches, on Arrow and DataFusion.
+//!
+//! A [`Table`] is read from files (CSV, TSV, JSON, Parquet, Arrow, text; compressed, by pattern, by directory), from a
+//! [`Retrieval`] folder or from memory, cut by a [`SplitExpression`] and reshaped by SQL or by its methods. Its
+//! [`ColumnRoles`] say which columns are inputs and which is the label. A [`BatchSampler`] cuts an epoch into lists of
+//! rows, and [`Table::batch`] makes a [`Batch`] of texts and labels out of one. A [`StreamingTable`] does the same for
+//! data that are larger than memory.
+//!
+//! ```
+//! use sparse_data::{Column, SamplerConfig, Table};
+//!
+//! let table = Table::from_columns([
+//!     ("query", Column::from(["red fruit", "yellow fruit", "green fruit"])),
+//!     ("answer", Column::from(["apple", "banana", "pear"])),
+//! ])?;
+//! let roles = table.roles()?;
+//! for warning in table.check(&roles)?.warnings {
+//!     eprintln!("{warning}");
+//! }
+//! let sampler = SamplerConfig { batch_size: 2, ..SamplerConfig::default() }.init(&table, &roles)?;
+//! for rows in sampler.epoch(0)? {
+//!     let batch = table.batch(&roles, &rows)?;
+//!     assert_eq!(batch.columns[1].name, "answer");
+//! }
+//! # Ok::<(), sparse_data::Error>(())
+//! ```
+//!
+//! Bad data are the user's to mend, so every [`Error`] names the file, the row and the column. This crate never sees a
+//! tensor, never tokenizes and never opens a socket.
 
 mod batch;
 mod columns;
+mod concatenate;
 mod config;
 mod error;
 mod ids;
@@ -14,6 +43,7 @@ mod retrieval;
 mod sampler;
 mod source;
 mod split;
+mod stream;
 mod table;
 mod vector_file;
 
@@ -27,10 +57,12 @@ pub use memory::Column;
 pub use operations::{Row, SplitSize};
 pub use retrieval::{Judgement, Retrieval};
 pub use sampler::{
-    BatchSampler, BatchSamplerKind, GroupByLabelSampler, MixedBatch, MultiDatasetKind, MultiDatasetSampler,
-    NoDuplicatesSampler, SampleOrder, SamplerConfig, ShuffledSampler, TokenBudgetSampler,
+    BatchSampler, BatchSamplerKind, GroupByLabelSampler, MixedBatch, MultiDatasetKind,
+    MultiDatasetSampler, NoDuplicatesSampler, SampleOrder, SamplerConfig, ShuffledSampler,
+    TokenBudgetSampler,
 };
 pub use source::Format;
 pub use split::SplitExpression;
+pub use stream::{StreamBatches, StreamConfig, StreamingTable};
 pub use table::Table;
 pub use vector_file::VectorFile;

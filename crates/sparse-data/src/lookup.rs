@@ -95,7 +95,12 @@ pub(crate) fn resolve_ids(table: &Table, lookups: &BTreeMap<String, Lookup>) -> 
 }
 
 /// The texts of a column of ids, under the names that they get.
-fn id_column(table: &Table, column: &str, name: &str, texts: &TextsById) -> Result<Vec<(String, Vec<String>)>> {
+fn id_column(
+    table: &Table,
+    column: &str,
+    name: &str,
+    texts: &TextsById,
+) -> Result<Vec<(String, Vec<String>)>> {
     let index = table.column_index(column)?;
     let look_up = |id: &str, row: usize| -> Result<String> {
         let Some(found) = texts.row(id) else {
@@ -118,21 +123,34 @@ fn id_column(table: &Table, column: &str, name: &str, texts: &TextsById) -> Resu
         }
         if ids.is_empty() || ids.len() != columns.len() {
             let (file, row) = table.origin(row);
-            let problem = format!("is a list of {} ids, the first row has {}; all must be equally long and not empty", ids.len(), columns.len());
+            let problem = format!(
+                "is a list of {} ids, the first row has {}; all must be equally long and not empty",
+                ids.len(),
+                columns.len()
+            );
             return Err(Error::value(file, row, column, problem));
         }
         for (texts, id) in columns.iter_mut().zip(&ids) {
             texts.push(look_up(id, row)?);
         }
     }
-    Ok(columns.into_iter().enumerate().map(|(i, texts)| (format!("{name}_{}", i + 1), texts)).collect())
+    Ok(columns
+        .into_iter()
+        .enumerate()
+        .map(|(i, texts)| (format!("{name}_{}", i + 1), texts))
+        .collect())
 }
 
 fn id_list(table: &Table, column: usize, row: usize) -> Result<Vec<String>> {
     let (array, offset) = table.cell(column, row);
     let wrong = || {
         let (file, row) = table.origin(row);
-        Error::value(file, row, table.column_names()[column], "is not a list of ids: texts or whole numbers")
+        Error::value(
+            file,
+            row,
+            table.column_names()[column],
+            "is not a list of ids: texts or whole numbers",
+        )
     };
     if array.is_null(offset) {
         return Err(wrong());

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, BooleanArray, Float64Array, Float64Builder, Int64Array, ListBuilder, RecordBatch, StringArray,
+    Array, ArrayRef, BooleanArray, Float64Array, Float64Builder, Int64Array, ListBuilder,
+    RecordBatch, StringArray,
 };
 use datafusion::arrow::datatypes::{Field, Schema};
 
@@ -96,10 +97,11 @@ impl Table {
         if arrays.is_empty() {
             return Ok(Self::from_normal(schema, Vec::new(), None));
         }
-        let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).map_err(|source| Error::Arrow {
-            place: "from_columns".to_owned(),
-            source,
-        })?;
+        let batch =
+            RecordBatch::try_new(Arc::clone(&schema), arrays).map_err(|source| Error::Arrow {
+                place: "from_columns".to_owned(),
+                source,
+            })?;
         Self::from_chunks(&schema, number_chunks("from_columns", vec![batch]))
     }
 }
@@ -118,14 +120,25 @@ mod tests {
         assert_eq!(table.column_names(), ["b", "a"]);
         assert_eq!(table.text("b", 0).unwrap(), Some("x"));
         assert_eq!(table.text("b", 1).unwrap(), None);
-        assert_eq!(format!("{table:?}"), "Table { name: None, columns: [\"b: text\", \"a: whole numbers\"], num_rows: 2 }");
+        assert_eq!(
+            format!("{table:?}"),
+            "Table { name: None, columns: [\"b: text\", \"a: whole numbers\"], num_rows: 2 }"
+        );
     }
 
     #[test]
     fn unequal_lengths_and_equal_names_are_refused() {
-        let error = Table::from_columns([("a", Column::from([1, 2])), ("b", Column::from([1]))]).unwrap_err();
-        assert_eq!(error.to_string(), "`from_columns`: column `b` has 1 values, column `a` has 2");
-        let error = Table::from_columns([("a", Column::from([1])), ("a", Column::from([2]))]).unwrap_err();
-        assert_eq!(error.to_string(), "`from_columns`: columns 1 and 2 are both named `a`");
+        let error = Table::from_columns([("a", Column::from([1, 2])), ("b", Column::from([1]))])
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`from_columns`: column `b` has 1 values, column `a` has 2"
+        );
+        let error =
+            Table::from_columns([("a", Column::from([1])), ("a", Column::from([2]))]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`from_columns`: columns 1 and 2 are both named `a`"
+        );
     }
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, StringArray};
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 
 use crate::error::{Error, Result};
 use crate::random::Pcg64;
-use crate::table::{Chunk, Table, check_names, normalize, type_name};
+use crate::table::{Chunk, Table, check_names};
 
 /// How large a part of [`Table::train_test_split`] is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,12 +30,15 @@ pub struct Row<'a> {
 impl<'a> Row<'a> {
     /// The text in `column`; `None` if there is no such column, or it holds null or no text.
     pub fn text(&self, column: &str) -> Option<&'a str> {
-        self.table.text_at(self.table.column_index(column).ok()?, self.row)
+        self.table
+            .text_at(self.table.column_index(column).ok()?, self.row)
     }
 
     /// The number in `column`; `None` if there is no such column, or it holds null or no number.
     pub fn number(&self, column: &str) -> Option<f64> {
-        let (array, offset) = self.table.cell(self.table.column_index(column).ok()?, self.row);
+        let (array, offset) = self
+            .table
+            .cell(self.table.column_index(column).ok()?, self.row);
         crate::label::number(array, offset)
     }
 }
@@ -82,7 +85,10 @@ impl Table {
             .map_err(|source| self.arrow_error(source))?;
         check_names(self.place(), &schema)?;
         self.with_chunks(schema, |chunk| {
-            chunk.batch.project(&indices).map_err(|source| self.arrow_error(source))
+            chunk
+                .batch
+                .project(&indices)
+                .map_err(|source| self.arrow_error(source))
         })
     }
 
@@ -125,10 +131,7 @@ impl Table {
         check_names(self.place(), &schema)?;
         let renamed = Arc::new(schema.clone());
         self.with_chunks(schema, |chunk| {
-            chunk
-                .batch
-                .clone()
-                .with_schema(Arc::clone(&renamed))
+            RecordBatch::try_new(Arc::clone(&renamed), chunk.batch.columns().to_vec())
                 .map_err(|source| self.arrow_error(source))
         })
     }
@@ -153,7 +156,11 @@ impl Table {
     /// # Errors
     ///
     /// If Arrow can't gather the chosen rows (more than 2 GiB of text in one batch).
-    pub fn map_text(&self, column: &str, mut compute: impl FnMut(Row<'_>) -> String) -> Result<Self> {
+    pub fn map_text(
+        &self,
+        column: &str,
+        mut compute: impl FnMut(Row<'_>) -> String,
+    ) -> Result<Self> {
         let texts: Vec<String> = (0..self.num_rows())
             .map(|row| compute(Row { table: self, row }))
             .collect();
@@ -162,7 +169,12 @@ impl Table {
 
     /// Sets a column of text, one for each row.
     pub(crate) fn with_text_column(&self, column: &str, texts: &[impl AsRef<str>]) -> Result<Self> {
-        let mut fields: Vec<Field> = self.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+        let mut fields: Vec<Field> = self
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.as_ref().clone())
+            .collect();
         let new = Field::new(column, DataType::Utf8, true);
         let index = self.schema().index_of(column).ok();
         match index {
@@ -181,7 +193,7 @@ impl Table {
                 Some(index) => columns[index] = array,
                 None => columns.push(array),
             }
-            let batch = datafusion::arrow::array::RecordBatch::try_new(Arc::clone(&schema), columns)
+            let batch = RecordBatch::try_new(Arc::clone(&schema), columns)
                 .map_err(|source| self.arrow_error(source))?;
             chunks.push(Chunk {
                 batch,
@@ -216,7 +228,12 @@ impl Table {
             return Ok((self.clone(), self.clone()));
         }
         let test = match (test_size, train_size) {
-            (None, None) => Some(size_in_rows("test_size", SplitSize::Fraction(0.25), num_rows, f64::ceil)?),
+            (None, None) => Some(size_in_rows(
+                "test_size",
+                SplitSize::Fraction(0.25),
+                num_rows,
+                f64::ceil,
+            )?),
             (Some(size), _) => Some(size_in_rows("test_size", size, num_rows, f64::ceil)?),
             (None, Some(_)) => None,
         };
@@ -228,7 +245,9 @@ impl Table {
         if train == 0 || test + train > num_rows {
             return Err(Error::Setting {
                 key: "train_size",
-                problem: format!("of {train} rows and `test_size` of {test} rows do not fit a table of {num_rows} rows"),
+                problem: format!(
+                    "of {train} rows and `test_size` of {test} rows do not fit a table of {num_rows} rows"
+                ),
             });
         }
         let (train_rows, test_rows) = match seed {
@@ -242,42 +261,10 @@ impl Table {
         Ok((self.select(&train_rows)?, self.select(&test_rows)?))
     }
 
-    /// Lays tables of the same columns end to end.
-    ///
-    /// # Errors
-    ///
-    /// If a table lacks a column of the first, has one more, or holds another type in it.
-    pub fn concatenate(tables: &[Self]) -> Result<Self> {
-        let Some(first) = tables.first() else {
-            return Err(Error::Empty {
-                place: "concatenate".to_owned(),
-                problem: "no table was given".to_owned(),
-            });
-        };
-        let tables = unify(tables)?;
-        let schema = tables[0].schema().clone();
-        let mut chunks = Vec::new();
-        let mut rows = Vec::new();
-        let any_chosen = tables.iter().any(|table| table.rows().is_some());
-        let mut offset = 0;
-        for table in &tables {
-            if any_chosen {
-                rows.extend((0..table.num_rows()).map(|row| offset + table.stored(row)));
-            }
-            offset += table.stored_rows();
-            chunks.extend_from_slice(table.chunks());
-        }
-        let table = Self::from_normal(schema, chunks, any_chosen.then(|| rows.into()));
-        Ok(match first.name() {
-            Some(name) => table.with_name(name),
-            None => table,
-        })
-    }
-
     fn with_chunks(
         &self,
         schema: Schema,
-        mut change: impl FnMut(&Chunk) -> Result<datafusion::arrow::array::RecordBatch>,
+        mut change: impl FnMut(&Chunk) -> Result<RecordBatch>,
     ) -> Result<Self> {
         let chunks = self
             .chunks()
@@ -297,76 +284,17 @@ impl Table {
     }
 }
 
-/// Gives tables one schema: the columns of the first in its order, whole numbers widened to fractions where one has them.
-fn unify(tables: &[Table]) -> Result<Vec<Table>> {
-    let names = tables[0].column_names();
-    let ordered = tables
-        .iter()
-        .map(|table| {
-            for name in table.column_names() {
-                if !names.contains(&name) {
-                    return Err(Error::Columns {
-                        place: table.place().to_owned(),
-                        problem: format!("column `{name}` is not in `{}`", tables[0].place()),
-                    });
-                }
-            }
-            table.select_columns(&names)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let mut fields: Vec<Field> = ordered[0].schema().fields().iter().map(|field| field.as_ref().clone()).collect();
-    for table in &ordered {
-        for (field, other) in fields.iter_mut().zip(table.schema().fields()) {
-            let Some(wide) = wider(field.data_type(), other.data_type()) else {
-                return Err(Error::Columns {
-                    place: table.place().to_owned(),
-                    problem: format!(
-                        "column `{}` holds {}, and {} in `{}`",
-                        field.name(),
-                        type_name(other.data_type()),
-                        type_name(field.data_type()),
-                        tables[0].place()
-                    ),
-                });
-            };
-            *field = Field::new(field.name(), wide, true);
-        }
-    }
-    let schema = Arc::new(Schema::new(fields));
-    ordered
-        .into_iter()
-        .map(|table| {
-            if table.schema() == &schema {
-                return Ok(table);
-            }
-            let chunks = table
-                .chunks()
-                .iter()
-                .map(|chunk| normalize(chunk.clone(), &schema))
-                .collect::<Result<Vec<_>>>()?;
-            Ok(Table::from_normal(Arc::clone(&schema), chunks, table.rows().cloned()))
-        })
-        .collect()
-}
-
-/// The type that holds the values of both, if there is one.
-fn wider(a: &DataType, b: &DataType) -> Option<DataType> {
-    match (a, b) {
-        _ if a == b => Some(a.clone()),
-        (DataType::Null, other) | (other, DataType::Null) => Some(other.clone()),
-        (DataType::Int64, DataType::Float64) | (DataType::Float64, DataType::Int64) => Some(DataType::Float64),
-        (DataType::List(a), DataType::List(b)) => {
-            let item = wider(a.data_type(), b.data_type())?;
-            Some(DataType::List(Arc::new(Field::new_list_field(item, true))))
-        }
-        _ => None,
-    }
-}
-
-fn size_in_rows(key: &'static str, size: SplitSize, num_rows: usize, round: fn(f64) -> f64) -> Result<usize> {
+fn size_in_rows(
+    key: &'static str,
+    size: SplitSize,
+    num_rows: usize,
+    round: fn(f64) -> f64,
+) -> Result<usize> {
     let rows = match size {
         SplitSize::Rows(rows) => rows,
-        SplitSize::Fraction(fraction) if (0.0..=1.0).contains(&fraction) => round(fraction * num_rows as f64) as usize,
+        SplitSize::Fraction(fraction) if (0.0..=1.0).contains(&fraction) => {
+            round(fraction * num_rows as f64) as usize
+        }
         SplitSize::Fraction(fraction) => {
             return Err(Error::Setting {
                 key,
@@ -401,7 +329,10 @@ mod tests {
 
     #[test]
     fn shuffle_gives_the_order_of_hugging_face_datasets() {
-        assert_eq!(texts(&numbered(10).shuffle(42)), ["5", "6", "0", "7", "3", "2", "4", "9", "1", "8"]);
+        assert_eq!(
+            texts(&numbered(10).shuffle(42)),
+            ["5", "6", "0", "7", "3", "2", "4", "9", "1", "8"]
+        );
     }
 
     #[test]
@@ -410,11 +341,25 @@ mod tests {
         let (train, test) = numbered(10).train_test_split(None, None, Some(42)).unwrap();
         assert_eq!(texts(&test), ["5", "6", "0"]);
         assert_eq!(texts(&train), ["7", "3", "2", "4", "9", "1", "8"]);
-        let (train, test) = numbered(5).train_test_split(Some(SplitSize::Rows(2)), None, None).unwrap();
-        assert_eq!((texts(&train), texts(&test)), (vec!["0", "1", "2"], vec!["3", "4"]));
-        let error = numbered(5).train_test_split(Some(SplitSize::Rows(5)), None, None).unwrap_err();
-        assert_eq!(error.to_string(), "`train_size` of 0 rows and `test_size` of 5 rows do not fit a table of 5 rows");
-        assert!(numbered(5).train_test_split(Some(SplitSize::Fraction(1.5)), None, None).is_err());
+        let (train, test) = numbered(5)
+            .train_test_split(Some(SplitSize::Rows(2)), None, None)
+            .unwrap();
+        assert_eq!(
+            (texts(&train), texts(&test)),
+            (vec!["0", "1", "2"], vec!["3", "4"])
+        );
+        let error = numbered(5)
+            .train_test_split(Some(SplitSize::Rows(5)), None, None)
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`train_size` of 0 rows and `test_size` of 5 rows do not fit a table of 5 rows"
+        );
+        assert!(
+            numbered(5)
+                .train_test_split(Some(SplitSize::Fraction(1.5)), None, None)
+                .is_err()
+        );
     }
 
     #[test]
@@ -423,24 +368,44 @@ mod tests {
         assert_eq!(texts(&table), ["9", "1", "1", "4"]);
         let table = table.filter(|row| row.text("text") != Some("1"));
         assert_eq!(texts(&table), ["9", "4"]);
-        let table = table.map_text("twice", |row| row.text("text").unwrap_or_default().repeat(2)).unwrap();
+        let table = table
+            .map_text("twice", |row| {
+                row.text("text").unwrap_or_default().repeat(2)
+            })
+            .unwrap();
         assert_eq!(table.column_names(), ["text", "twice"]);
-        let table = table.rename_columns(&[("text".into(), "once".into())].into()).unwrap();
+        let table = table
+            .rename_columns(&[("text".into(), "once".into())].into())
+            .unwrap();
         let table = Table::concatenate(&[table.clone(), table.slice(0..1).unwrap()]).unwrap();
-        assert_eq!(texts(&table.select_columns(&["twice"]).unwrap()), ["99", "44", "99"]);
-        assert_eq!(texts(&table.remove_columns(&["twice"]).unwrap()), ["9", "4", "9"]);
+        assert_eq!(
+            texts(&table.select_columns(&["twice"]).unwrap()),
+            ["99", "44", "99"]
+        );
+        assert_eq!(
+            texts(&table.remove_columns(&["twice"]).unwrap()),
+            ["9", "4", "9"]
+        );
     }
 
     #[test]
     fn wrong_rows_and_names_are_named() {
         let table = numbered(3);
-        assert_eq!(table.select(&[3]).unwrap_err().to_string(), "row 3 of `from_columns` is out of range: it has 3 rows");
+        assert_eq!(
+            table.select(&[3]).unwrap_err().to_string(),
+            "row 3 of `from_columns` is out of range: it has 3 rows"
+        );
         assert_eq!(
             table.select_columns(&["txt"]).unwrap_err().to_string(),
             "`from_columns` has no column `txt`; did you mean `text`?; it has `text`"
         );
         assert!(table.select_columns(&["text", "text"]).is_err());
-        let other = table.rename_columns(&[("text".into(), "other".into())].into()).unwrap();
-        assert!(Table::concatenate(&[table, other]).is_err());
+        let other = table
+            .rename_columns(&[("text".into(), "other".into())].into())
+            .unwrap();
+        assert_eq!(
+            Table::concatenate(&[table, other]).unwrap_err().to_string(),
+            "`from_columns`: column `other` is not in `from_columns`"
+        );
     }
 }

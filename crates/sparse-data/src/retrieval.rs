@@ -127,7 +127,16 @@ impl Retrieval {
             source,
         })?;
         let mut names: Vec<String> = entries
-            .filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.strip_suffix(".tsv")?.to_owned()))
+            .filter_map(|entry| {
+                Some(
+                    entry
+                        .ok()?
+                        .file_name()
+                        .to_str()?
+                        .strip_suffix(".tsv")?
+                        .to_owned(),
+                )
+            })
             .collect();
         names.sort();
         Ok(names)
@@ -159,13 +168,15 @@ impl Retrieval {
         let mut line = 0;
         while reader.read_until(b'\n', &mut buffer).map_err(io_error)? > 0 {
             line += 1;
-            let parsed = self.judgement(&buffer, line == 1).map_err(|(column, problem)| Error::Malformed {
-                file: path.display().to_string(),
-                row: None,
-                line: Some(line),
-                column: column.map(str::to_owned),
-                problem,
-            })?;
+            let parsed = self
+                .judgement(&buffer, line == 1)
+                .map_err(|(column, problem)| Error::Malformed {
+                    file: path.display().to_string(),
+                    row: None,
+                    line: Some(line),
+                    column: column.map(str::to_owned),
+                    problem,
+                })?;
             judgements.extend(parsed);
             buffer.clear();
         }
@@ -179,7 +190,11 @@ impl Retrieval {
     }
 
     /// One line; none for an empty line and for the header.
-    fn judgement(&self, line: &[u8], may_be_header: bool) -> Result<Option<Judgement>, (Option<&'static str>, String)> {
+    fn judgement(
+        &self,
+        line: &[u8],
+        may_be_header: bool,
+    ) -> Result<Option<Judgement>, (Option<&'static str>, String)> {
         let text = std::str::from_utf8(line).map_err(|_| (None, "is not UTF-8".to_owned()))?;
         let text = text.trim_end_matches(['\n', '\r']);
         if text.is_empty() {
@@ -187,7 +202,10 @@ impl Retrieval {
         }
         let cells: Vec<&str> = text.split('\t').collect();
         let [query, document, score] = cells.as_slice() else {
-            let problem = format!("has {} cells; expected 3 between tabs: query-id, corpus-id, score", cells.len());
+            let problem = format!(
+                "has {} cells; expected 3 between tabs: query-id, corpus-id, score",
+                cells.len()
+            );
             return Err((None, problem));
         };
         let score: f64 = match score.trim().parse() {
@@ -195,7 +213,11 @@ impl Retrieval {
             _ if may_be_header => return Ok(None),
             _ => return Err((Some("score"), format!("is not a number: `{score}`"))),
         };
-        let row = |texts: &TextsById, id: &str, column| texts.row(id).ok_or_else(|| (Some(column), texts.unknown(id)));
+        let row = |texts: &TextsById, id: &str, column| {
+            texts
+                .row(id)
+                .ok_or_else(|| (Some(column), texts.unknown(id)))
+        };
         Ok(Some(Judgement {
             query: row(&self.queries, query, "query-id")?,
             document: row(&self.corpus, document, "corpus-id")?,
@@ -219,13 +241,25 @@ impl Retrieval {
             });
         }
         let texts = |part: &[Judgement]| -> Result<Table> {
-            let queries: Vec<String> = part.iter().map(|pair| self.query_text(pair.query)).collect::<Result<_>>()?;
-            let documents: Vec<String> = part.iter().map(|pair| self.document_text(pair.document)).collect::<Result<_>>()?;
-            Table::from_columns([("query", Column::from(queries)), ("document", Column::from(documents))])
+            let queries: Vec<String> = part
+                .iter()
+                .map(|pair| self.query_text(pair.query))
+                .collect::<Result<_>>()?;
+            let documents: Vec<String> = part
+                .iter()
+                .map(|pair| self.document_text(pair.document))
+                .collect::<Result<_>>()?;
+            Table::from_columns([
+                ("query", Column::from(queries)),
+                ("document", Column::from(documents)),
+            ])
         };
         // In parts, as files are: the offsets of one Arrow array end at 2 GiB of text.
         const PART: usize = 8192;
-        let parts = judgements.chunks(PART).map(texts).collect::<Result<Vec<_>>>()?;
+        let parts = judgements
+            .chunks(PART)
+            .map(texts)
+            .collect::<Result<Vec<_>>>()?;
         Ok(Table::concatenate(&parts)?.with_place(&place))
     }
 }

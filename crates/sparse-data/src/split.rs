@@ -106,15 +106,27 @@ impl SplitExpression {
         let rows = |bound: i64| -> usize {
             let rows = match (bounds.percent, part.rounding) {
                 (false, _) => bound,
-                (true, Rounding::Closest) => (bound as f64 * num_rows as f64 / 100.0).round_ties_even() as i64,
-                (true, Rounding::PctOneDropRemainder) => bound.saturating_mul(num_rows as i64 / 100),
+                (true, Rounding::Closest) => {
+                    (bound as f64 * num_rows as f64 / 100.0).round_ties_even() as i64
+                }
+                (true, Rounding::PctOneDropRemainder) => {
+                    bound.saturating_mul(num_rows as i64 / 100)
+                }
             };
-            let rows = if rows < 0 { rows.saturating_add(num_rows as i64) } else { rows };
+            let rows = if rows < 0 {
+                rows.saturating_add(num_rows as i64)
+            } else {
+                rows
+            };
             rows.clamp(0, num_rows as i64) as usize
         };
         let range = bounds.from.map_or(0, rows)..bounds.to.map_or(num_rows, rows);
         if !bounds.percent && bounds.to.is_some_and(|to| to > num_rows as i64) {
-            tracing::warn!("`split = \"{}\"` ends beyond the {num_rows} rows of `{}`; taking all", self.expression, part.name);
+            tracing::warn!(
+                "`split = \"{}\"` ends beyond the {num_rows} rows of `{}`; taking all",
+                self.expression,
+                part.name
+            );
         }
         if range.is_empty() {
             return Err(self.error(format!(
@@ -139,7 +151,9 @@ impl std::str::FromStr for SplitExpression {
     fn from_str(expression: &str) -> Result<Self> {
         let error = |problem: String| Error::Split {
             expression: expression.to_owned(),
-            problem: format!("{problem}; expected for example train, train[:1000], train[10%:20%], train+dev"),
+            problem: format!(
+                "{problem}; expected for example train, train[:1000], train[10%:20%], train+dev"
+            ),
         };
         let parts = expression
             .split('+')
@@ -164,7 +178,12 @@ impl std::str::FromStr for SplitExpression {
 fn parse_part(text: &str) -> Result<Part, String> {
     let name_end = text.find(['[', '(']).unwrap_or(text.len());
     let (name, mut rest) = text.split_at(name_end);
-    let is_word = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
+    let is_word = |word: &str| {
+        !word.is_empty()
+            && word
+                .chars()
+                .all(|c| c.is_alphanumeric() || c == '_' || c == '-')
+    };
     if !name.split('.').all(is_word) {
         return Err(format!("`{name}` is not the name of a split"));
     }
@@ -177,7 +196,11 @@ fn parse_part(text: &str) -> Result<Part, String> {
     let rounding = match rest {
         "" | "(closest)" => Rounding::Closest,
         "(pct1_dropremainder)" => Rounding::PctOneDropRemainder,
-        other => return Err(format!("`{other}` is neither (closest) nor (pct1_dropremainder)")),
+        other => {
+            return Err(format!(
+                "`{other}` is neither (closest) nor (pct1_dropremainder)"
+            ));
+        }
     };
     Ok(Part {
         name: name.to_owned(),
@@ -187,7 +210,9 @@ fn parse_part(text: &str) -> Result<Part, String> {
 }
 
 fn parse_bounds(text: &str) -> Result<Bounds, String> {
-    let (from, to) = text.split_once(':').ok_or_else(|| format!("`[{text}]` has no `:`"))?;
+    let (from, to) = text
+        .split_once(':')
+        .ok_or_else(|| format!("`[{text}]` has no `:`"))?;
     let mut percent = false;
     let mut bound = |text: &str| -> Result<Option<i64>, String> {
         let text = text.trim();
@@ -204,11 +229,18 @@ fn parse_bounds(text: &str) -> Result<Bounds, String> {
             .all(|c| c.is_ascii_digit() || c == '_');
         match digits.replace('_', "").parse() {
             Ok(number) if well_formed => Ok(Some(number)),
-            _ => Err(format!("`{text}` is neither a whole number nor a percentage")),
+            _ => Err(format!(
+                "`{text}` is neither a whole number nor a percentage"
+            )),
         }
     };
     let (from, to) = (bound(from)?, bound(to)?);
-    if percent && [from, to].into_iter().flatten().any(|bound| bound.abs() > 100) {
+    if percent
+        && [from, to]
+            .into_iter()
+            .flatten()
+            .any(|bound| bound.abs() > 100)
+    {
         return Err("a percentage must lie between -100% and 100%".to_owned());
     }
     Ok(Bounds { from, to, percent })
@@ -235,10 +267,10 @@ mod tests {
             ("train[:10%]", 0..100), // 100.5, half to even
             ("train[:30%]", 0..302), // 301.5, half to even
             ("train[40%:60%]", 402..603),
-            ("train[:-5%]", 0..955),             // -50.25 from the end
+            ("train[:-5%]", 0..955), // -50.25 from the end
             ("train[:10](closest)", 0..10),
             ("train[:10%](pct1_dropremainder)", 0..100), // 10 · ⌊1005/100⌋
-            ("train[ 1 : 50% ]", 10..502),       // both are percents
+            ("train[ 1 : 50% ]", 10..502),               // both are percents
         ];
         for (expression, expected) in cases {
             assert_eq!(range(expression, 1005), expected, "{expression}");
@@ -248,17 +280,37 @@ mod tests {
     #[test]
     fn sums_keep_their_order() {
         let split: SplitExpression = "test[:33%] + train[1:-1]".parse().unwrap();
-        let ranges = split.ranges(|name| if name == "test" { 100 } else { 10 }).unwrap();
+        let ranges = split
+            .ranges(|name| if name == "test" { 100 } else { 10 })
+            .unwrap();
         assert_eq!(ranges, [("test", 0..33), ("train", 1..9)]);
     }
 
     #[test]
     fn malformed_expressions_say_why() {
-        for expression in ["", "train[", "train[5]", "train[a:b]", "train[:1.5]", "tr ain", "train[:5](up)", "train[:500%]", "a+", "train[:--5]"] {
-            let error = expression.parse::<SplitExpression>().unwrap_err().to_string();
+        for expression in [
+            "",
+            "train[",
+            "train[5]",
+            "train[a:b]",
+            "train[:1.5]",
+            "tr ain",
+            "train[:5](up)",
+            "train[:500%]",
+            "a+",
+            "train[:--5]",
+        ] {
+            let error = expression
+                .parse::<SplitExpression>()
+                .unwrap_err()
+                .to_string();
             assert!(error.contains("expected for example train"), "{error}");
         }
-        assert!("a[:1%]+b[:1%](pct1_dropremainder)".parse::<SplitExpression>().is_err());
+        assert!(
+            "a[:1%]+b[:1%](pct1_dropremainder)"
+                .parse::<SplitExpression>()
+                .is_err()
+        );
     }
 
     #[test]
@@ -270,7 +322,10 @@ mod tests {
         );
         let split: SplitExpression = "trian".parse().unwrap();
         assert_eq!(
-            split.check_names("data", &["train", "test"]).unwrap_err().to_string(),
+            split
+                .check_names("data", &["train", "test"])
+                .unwrap_err()
+                .to_string(),
             "`data` has no split `trian`; did you mean `train`?; it has `train`, `test`"
         );
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use datafusion::arrow::compute::cast_with_options;
 use datafusion::arrow::compute::CastOptions;
+use datafusion::arrow::compute::cast_with_options;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::error::{Error, Result, list_names, nearest};
@@ -56,7 +56,10 @@ pub struct Table {
 impl Table {
     /// Builds a table out of chunks, whose column types are made uniform.
     pub(crate) fn from_chunks(schema: &Schema, chunks: Vec<Chunk>) -> Result<Self> {
-        let place = chunks.first().map_or("table", |chunk| &*chunk.file).to_owned();
+        let place = chunks
+            .first()
+            .map_or("table", |chunk| &*chunk.file)
+            .to_owned();
         check_names(&place, schema)?;
         let fields: Vec<Field> = schema
             .fields()
@@ -73,7 +76,11 @@ impl Table {
     }
 
     /// Builds a table out of chunks that all have `schema` already.
-    pub(crate) fn from_normal(schema: SchemaRef, chunks: Vec<Chunk>, rows: Option<Arc<[usize]>>) -> Self {
+    pub(crate) fn from_normal(
+        schema: SchemaRef,
+        chunks: Vec<Chunk>,
+        rows: Option<Arc<[usize]>>,
+    ) -> Self {
         let mut starts = Vec::with_capacity(chunks.len() + 1);
         starts.push(0);
         let mut end = 0;
@@ -110,12 +117,17 @@ impl Table {
     pub fn to_batches(&self) -> Result<Vec<RecordBatch>> {
         const BATCH_ROWS: usize = 8192;
         let Some(rows) = &self.rows else {
-            return Ok(self.chunks.iter().map(|chunk| chunk.batch.clone()).collect());
+            return Ok(self
+                .chunks
+                .iter()
+                .map(|chunk| chunk.batch.clone())
+                .collect());
         };
         let sources: Vec<&RecordBatch> = self.chunks.iter().map(|chunk| &chunk.batch).collect();
         rows.chunks(BATCH_ROWS)
             .map(|part| {
-                let places: Vec<(usize, usize)> = part.iter().map(|&row| self.locate_stored(row)).collect();
+                let places: Vec<(usize, usize)> =
+                    part.iter().map(|&row| self.locate_stored(row)).collect();
                 datafusion::arrow::compute::interleave_record_batch(&sources, &places)
                     .map_err(|source| self.arrow_error(source))
             })
@@ -135,7 +147,9 @@ impl Table {
 
     /// Number of rows.
     pub fn num_rows(&self) -> usize {
-        self.rows.as_ref().map_or_else(|| self.stored_rows(), |rows| rows.len())
+        self.rows
+            .as_ref()
+            .map_or_else(|| self.stored_rows(), |rows| rows.len())
     }
 
     /// Whether there is no row.
@@ -145,7 +159,11 @@ impl Table {
 
     /// Names of the columns, in order.
     pub fn column_names(&self) -> Vec<&str> {
-        self.schema.fields().iter().map(|field| field.name().as_str()).collect()
+        self.schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect()
     }
 
     /// Names and types of the columns: `Utf8` text, `Int64`, `Float64`, `Boolean`, lists of these.
@@ -155,7 +173,11 @@ impl Table {
 
     /// Memory that the Arrow arrays and the row numbers take, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        let arrays: usize = self.chunks.iter().map(|chunk| chunk.batch.get_array_memory_size()).sum();
+        let arrays: usize = self
+            .chunks
+            .iter()
+            .map(|chunk| chunk.batch.get_array_memory_size())
+            .sum();
         arrays + self.rows.as_ref().map_or(0, |rows| size_of_val(&**rows))
     }
 
@@ -195,7 +217,11 @@ impl Table {
 
     /// The same rows said to come from one place, rows counted through from 1.
     pub(crate) fn with_place(self, place: &str) -> Self {
-        let batches = self.chunks.iter().map(|chunk| chunk.batch.clone()).collect();
+        let batches = self
+            .chunks
+            .iter()
+            .map(|chunk| chunk.batch.clone())
+            .collect();
         Self {
             chunks: number_chunks(place, batches).into(),
             ..self
@@ -266,12 +292,14 @@ impl Table {
 
     /// Position of a column.
     pub(crate) fn column_index(&self, column: &str) -> Result<usize> {
-        self.schema.index_of(column).map_err(|_| Error::UnknownColumn {
-            place: self.place().to_owned(),
-            column: column.to_owned(),
-            nearest: nearest(column, self.column_names()),
-            known: list_names(self.column_names()),
-        })
+        self.schema
+            .index_of(column)
+            .map_err(|_| Error::UnknownColumn {
+                place: self.place().to_owned(),
+                column: column.to_owned(),
+                nearest: nearest(column, self.column_names()),
+                known: list_names(self.column_names()),
+            })
     }
 
     fn check_row(&self, row: usize) -> Result<()> {
@@ -366,16 +394,18 @@ pub(crate) fn normal_type(data_type: &DataType) -> DataType {
         DataType::Int8 | DataType::Int16 | DataType::Int32 => DataType::Int64,
         DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => DataType::Int64,
         DataType::Float16 | DataType::Float32 => DataType::Float64,
-        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
-            DataType::Float64
-        }
+        DataType::Decimal32(..)
+        | DataType::Decimal64(..)
+        | DataType::Decimal128(..)
+        | DataType::Decimal256(..) => DataType::Float64,
         DataType::List(item)
         | DataType::LargeList(item)
         | DataType::ListView(item)
         | DataType::LargeListView(item)
-        | DataType::FixedSizeList(item, _) => {
-            DataType::List(Arc::new(Field::new_list_field(normal_type(item.data_type()), true)))
-        }
+        | DataType::FixedSizeList(item, _) => DataType::List(Arc::new(Field::new_list_field(
+            normal_type(item.data_type()),
+            true,
+        ))),
         other => other.clone(),
     }
 }
@@ -395,19 +425,22 @@ pub(crate) fn normalize(chunk: Chunk, schema: &SchemaRef) -> Result<Chunk> {
             if array.data_type() == field.data_type() {
                 return Ok(Arc::clone(array));
             }
-            cast_with_options(array, field.data_type(), &options).map_err(|source| Error::Malformed {
-                file: chunk.file.to_string(),
-                row: None,
-                line: None,
-                column: Some(field.name().clone()),
-                problem: source.to_string(),
+            cast_with_options(array, field.data_type(), &options).map_err(|source| {
+                Error::Malformed {
+                    file: chunk.file.to_string(),
+                    row: None,
+                    line: None,
+                    column: Some(field.name().clone()),
+                    problem: source.to_string(),
+                }
             })
         })
         .collect::<Result<Vec<_>>>()?;
-    let batch = RecordBatch::try_new(Arc::clone(schema), columns).map_err(|source| Error::Arrow {
-        place: chunk.file.to_string(),
-        source,
-    })?;
+    let batch =
+        RecordBatch::try_new(Arc::clone(schema), columns).map_err(|source| Error::Arrow {
+            place: chunk.file.to_string(),
+            source,
+        })?;
     Ok(Chunk { batch, ..chunk })
 }
 
@@ -421,10 +454,18 @@ pub(crate) fn check_names(place: &str, schema: &Schema) -> Result<()> {
                 problem: format!("column {} has no name", i + 1),
             });
         }
-        if let Some(first) = fields[..i].iter().position(|other| other.name() == field.name()) {
+        if let Some(first) = fields[..i]
+            .iter()
+            .position(|other| other.name() == field.name())
+        {
             return Err(Error::Columns {
                 place: place.to_owned(),
-                problem: format!("columns {} and {} are both named `{}`", first + 1, i + 1, field.name()),
+                problem: format!(
+                    "columns {} and {} are both named `{}`",
+                    first + 1,
+                    i + 1,
+                    field.name()
+                ),
             });
         }
     }

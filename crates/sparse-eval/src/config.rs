@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BinaryClassificationConfig, EmbeddingSimilarityConfig, Evaluator, InformationRetrievalConfig,
-    NanoBeirConfig, RerankingConfig, Result, TranslationConfig, TripletConfig,
+    MseConfig, NanoBeirConfig, RerankingConfig, Result, TranslationConfig, TripletConfig,
 };
 
 /// Declares the kinds of evaluators that a configuration file can name: the enum, its names and what each can do.
@@ -53,6 +53,8 @@ evaluators! {
     "embedding_similarity" => EmbeddingSimilarity(EmbeddingSimilarityConfig),
     /// Queries search a corpus.
     "information_retrieval" => InformationRetrieval(InformationRetrievalConfig),
+    /// Distance from a teacher's vectors.
+    "mse" => Mse(MseConfig),
     /// Queries search several small corpora.
     "nano_beir" => NanoBeir(NanoBeirConfig),
     /// Candidates of a query, put in order.

@@ -17,13 +17,19 @@ pub(crate) fn append(
 ) -> Result<()> {
     fs::create_dir_all(folder).map_err(|source| Error::write(folder, source))?;
     let path = folder.join(file_name);
+    let names = columns
+        .iter()
+        .map(|(name, _)| format!(",{name}"))
+        .collect::<String>();
+    let header = format!("epoch,steps{names}");
     let mut text = String::new();
-    if !path.exists() {
-        text += "epoch,steps";
-        columns
-            .iter()
-            .for_each(|(name, _)| text = format!("{text},{name}"));
-        text += "\r\n";
+    match first_line(&path).map_err(|source| Error::read(&path, source))? {
+        None => text = format!("{header}\r\n"),
+        Some(line) if line == header => {}
+        Some(_) => tracing::warn!(
+            "the columns of `{}` are no longer those of its header",
+            path.display()
+        ),
     }
     text += &run.epoch.map_or("-1".to_owned(), number);
     text += ",";
@@ -35,6 +41,15 @@ pub(crate) fn append(
     let file = fs::OpenOptions::new().create(true).append(true).open(&path);
     file.and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(|source| Error::write(&path, source))
+}
+
+/// The first line of a file, without its end; `None` if there is no file or nothing in it.
+fn first_line(path: &Path) -> std::io::Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text.lines().next().map(str::to_owned)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// `_NAME`, or nothing without a name.

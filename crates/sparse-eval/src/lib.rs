@@ -1,11 +1,32 @@
 //! Figures that say how good a sparse encoder is, and what it costs.
 //!
-//! An [`Evaluator`] takes an encoder and returns [`Metrics`] under the reference's names: [`InformationRetrievalEvaluator`]
-//! searches a corpus. The figures themselves are pure functions in [`metric`]; [`Bm25`] is the lexical baseline on the same data.
-//! [`mining`] finds hard negatives.
+//! An [`Evaluator`] takes an encoder and returns [`Metrics`] under the reference's names. The one that matters most,
+//! [`InformationRetrievalEvaluator`], lets queries search a corpus:
+//!
+//! ```no_run
+//! use sparse_eval::{EvaluationRun, Evaluator, InformationRetrievalConfig};
+//!
+//! # fn example(encoder: &sparse_model::SparseEncoder) -> sparse_eval::Result<()> {
+//! let config = InformationRetrievalConfig {
+//!     name: "scifact".into(),
+//!     retrieval: Some("data/scifact".into()), // corpus.jsonl, queries.jsonl, qrels/test.tsv
+//!     ..Default::default()
+//! };
+//! let evaluator = config.init()?;
+//! let metrics = evaluator.evaluate(encoder, &EvaluationRun::default())?;
+//! let baseline = evaluator.baseline()?;
+//! assert!(metrics.get("scifact_dot_ndcg@10") > Some(0.6));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The figures themselves are pure functions in [`metric`]. [`Bm25`] is the lexical baseline on the same data, [`Bootstrap`]
+//! says how sure a difference between two runs is, [`PruningTable`] what fewer active dimensions cost, and [`mining`] finds
+//! hard negatives.
 //!
 //! This crate never updates a weight, and reads only its own small formats of evaluation data.
 
+mod compare;
 mod config;
 mod csv;
 mod error;
@@ -13,9 +34,11 @@ mod evaluator;
 pub mod metric;
 mod metrics;
 pub mod mining;
+mod pruning;
 mod retrieval;
 mod table;
 
+pub use compare::{Bootstrap, Comparison};
 pub use config::EvaluatorConfig;
 pub use error::{Error, Result};
 pub use evaluator::{
@@ -29,4 +52,5 @@ pub use evaluator::{
     TripletEvaluator, fuse,
 };
 pub use metrics::Metrics;
+pub use pruning::{PruningEntry, PruningTable};
 pub use retrieval::{Bm25, Collection, Cutoffs, Ranker, RetrievalFiles, RetrievalRun};

@@ -57,15 +57,6 @@ fn mine(
     MinedNegatives::new(data, &positive_scores, selection, config)
 }
 
-/// The reference's rows, with texts in place of their numbers.
-fn expand(value: &Value, texts: &[String]) -> Value {
-    match value {
-        Value::Object(text) => Value::from(texts[text["t"].as_u64().unwrap() as usize].clone()),
-        Value::Array(values) => values.iter().map(|value| expand(value, texts)).collect(),
-        other => other.clone(),
-    }
-}
-
 #[test]
 fn negatives_of_the_reference() {
     let golden = golden::read_from("mining/mining.json");
@@ -95,7 +86,7 @@ fn negatives_of_the_reference() {
         for (row, expected) in mined.rows.iter().zip(expected) {
             golden::compare_json(
                 &serde_json::to_value(row).unwrap(),
-                &expand(expected, &texts),
+                &golden::expand(expected, &texts),
                 1e-6,
                 name,
             );

@@ -3,11 +3,12 @@
 
 mod golden;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sparse_eval::{
     BinaryClassificationEvaluator, EmbeddingSimilarityEvaluator, EvaluationRun, Evaluator,
-    RankedSample, ReciprocalRankFusionConfig, ReciprocalRankFusionEvaluator, RerankingConfig,
-    RerankingEvaluator, RetrievalRun, TranslationEvaluator, TripletConfig, TripletEvaluator,
+    InformationRetrievalEvaluator, RankedSample, ReciprocalRankFusionConfig,
+    ReciprocalRankFusionEvaluator, RerankingConfig, RerankingEvaluator, RetrievalRun,
+    TranslationEvaluator, TripletConfig, TripletEvaluator,
 };
 use sparse_index::{Hit, SimilarityFunction, TopK};
 
@@ -323,4 +324,17 @@ fn reciprocal_rank_fusion() {
         assert_eq!(Value::Object(evaluator.config()), case["config_dict"]);
         golden::compare_files(case, folder.path(), TOLERANCE);
     }
+}
+
+#[test]
+fn the_baseline_has_the_same_figures() {
+    let golden = golden::read("information_retrieval");
+    let config = serde_json::from_value(json!({ "name": "wiki" })).unwrap();
+    let collection = golden::collection(&golden["inputs"]["plain"]);
+    let evaluator = InformationRetrievalEvaluator::new(collection, config).unwrap();
+    let baseline = evaluator.baseline().unwrap().unwrap();
+    assert_eq!(baseline.primary(), Some("wiki_bm25_ndcg@10"));
+    assert_eq!(baseline.len(), evaluator.cutoffs().names().len());
+    // Questions share words with the paragraphs that answer them.
+    assert!(baseline.get("wiki_bm25_mrr@10") > Some(0.8), "{baseline}");
 }

@@ -24,7 +24,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::buffer::Buffer;
 use crate::search::Block;
-use crate::{Error, InvertedIndex, Result};
+use crate::{Error, Hit, InvertedIndex, Result, SparseMatrix};
 
 const MAGIC: &[u8; 8] = b"sparsidx";
 const VERSION: u32 = 1;
@@ -240,10 +240,8 @@ impl IndexFile {
         if map.get(..8) != Some(MAGIC) || map.len() < ALIGNMENT {
             return Err(corrupt("it does not begin as one".to_owned()));
         }
-        let number = |at: usize| {
-            let bytes = map[at..at + 8].try_into().expect("eight bytes");
-            u64::from_le_bytes(bytes)
-        };
+        let number =
+            |at: usize| u64::from_le(bytemuck::pod_read_unaligned::<u64>(&map[at..at + 8]));
         let version = number(8);
         if version != u64::from(VERSION) {
             return Err(corrupt(format!(
@@ -301,6 +299,24 @@ impl IndexFile {
             map: Some(mapped),
             ..opened
         })
+    }
+
+    /// The `k` best documents of every row of `queries` by dot product, with their ids, best first; documents without a common
+    /// dimension (score 0) are left out.
+    ///
+    /// # Errors
+    ///
+    /// If `queries` has another number of columns than the index.
+    pub fn search(&self, queries: &SparseMatrix, k: usize) -> Result<Vec<Vec<(&str, f32)>>> {
+        let hits = self.index.search(queries, k)?;
+        let named = |hit: Hit| Some((self.ids.get(hit.document as usize)?, hit.score));
+        let found = |hits: Vec<Hit>| {
+            hits.into_iter()
+                .filter(|hit| hit.score != 0.0)
+                .filter_map(named)
+                .collect()
+        };
+        Ok(hits.into_iter().map(found).collect())
     }
 
     /// Reads the whole file and compares its checksum; does nothing for an index that does not come from a file.

@@ -113,10 +113,15 @@ impl SparseMatrix {
     /// If it has another dimension than the matrix.
     pub fn push_row(&mut self, row: SparseRow<'_>) -> Result<()> {
         self.check_dim(row.dim())?;
+        self.push_entries(row);
+        Ok(())
+    }
+
+    /// Appends a row that is known to have the right dimension.
+    fn push_entries(&mut self, row: SparseRow<'_>) {
         self.indices.extend_from_slice(row.indices());
         self.values.extend_from_slice(row.values());
         self.offsets.push(self.indices.len());
-        Ok(())
     }
 
     /// Appends all rows of `other`.
@@ -191,10 +196,7 @@ impl SparseMatrix {
     pub fn select(&self, rows: &[usize]) -> Self {
         let mut selected = Self::new(self.n_cols);
         for &index in rows {
-            let row = self.row(index);
-            selected.indices.extend_from_slice(row.indices());
-            selected.values.extend_from_slice(row.values());
-            selected.offsets.push(selected.indices.len());
+            selected.push_entries(self.row(index));
         }
         selected
     }

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use sparse_index::{
-    DocumentIds, Hit, IndexFile, InvertedIndex, SimilarityFunction, SparseMatrix, SparseVector,
-    TopK, brute_force,
+    DocumentIds, Hit, IndexBuilder, IndexFile, InvertedIndex, SimilarityFunction, SparseMatrix,
+    SparseVector, TopK, brute_force,
 };
 
 const N_COLS: usize = 40;
@@ -92,6 +92,16 @@ fn many_blocks_on_any_number_of_threads_equal_brute_force() {
     let documents = large();
     let queries = documents.select(&(0..150).map(|row| row * 991).collect::<Vec<_>>());
     let index = InvertedIndex::from_matrix(&documents);
+    let mut builder = IndexBuilder::new(N_COLS);
+    documents
+        .rows()
+        .for_each(|row| builder.push_row(row).unwrap());
+    let streamed = builder.finish();
+    assert_eq!(streamed.cost(), index.cost());
+    assert_eq!(
+        streamed.search(&queries, 9).unwrap(),
+        index.search(&queries, 9).unwrap()
+    );
     let expected =
         hits(brute_force(SimilarityFunction::Dot, &queries, &documents, 0, 100).unwrap());
     for threads in [1, 3] {
@@ -134,6 +144,19 @@ fn a_saved_index_answers_as_before() {
         read.index.search(&queries, 20).unwrap(),
         written.index.search(&queries, 20).unwrap()
     );
+    let named = read.search(&queries, 20).unwrap();
+    let expected = read.index.search(&queries, 20).unwrap();
+    for (named, expected) in named.iter().flatten().zip(expected.iter().flatten()) {
+        assert_eq!(
+            *named,
+            (
+                format!("dök-{}", expected.document).as_str(),
+                expected.score
+            )
+        );
+    }
+    let unrelated = SparseMatrix::from_dense(&[0.0; N_COLS], 1, N_COLS).unwrap();
+    assert_eq!(read.search(&unrelated, 20).unwrap(), [vec![]]);
     let names = std::fs::read_dir(folder.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name())

@@ -7,7 +7,9 @@ use serde_json::json;
 use crate::co_sent::{check_labelled_pairs, ranking_loss, require_positive_scale};
 use crate::overview::Role;
 use crate::similarity::row_norms;
-use crate::{DataFormat, DataSummary, Description, EmbeddedBatch, Loss, LossOutput, Result, citation};
+use crate::{
+    DataFormat, DataSummary, Description, EmbeddedBatch, Loss, LossOutput, Result, citation,
+};
 
 const NAME: &str = "angle";
 
@@ -30,9 +32,12 @@ impl Default for AngleLossConfig {
 
 impl AngleLossConfig {
     pub(crate) const ROLE: Role = Role::Base;
-    pub(crate) const SUMMARY: &'static str = "`co_sent` with the angle between complex vectors as similarity";
-    pub(crate) const FORMATS: &'static [DataFormat] =
-        &[DataFormat::new("(sentence_A, sentence_B)", "similarity of the two, 0 to 1")];
+    pub(crate) const SUMMARY: &'static str =
+        "`co_sent` with the angle between complex vectors as similarity";
+    pub(crate) const FORMATS: &'static [DataFormat] = &[DataFormat::new(
+        "(sentence_A, sentence_B)",
+        "similarity of the two, 0 to 1",
+    )];
 
     /// Builds the loss.
     ///
@@ -41,7 +46,9 @@ impl AngleLossConfig {
     /// If `scale` is not positive.
     pub fn init(&self) -> Result<AngleLoss> {
         require_positive_scale(NAME, self.scale)?;
-        Ok(AngleLoss { config: self.clone() })
+        Ok(AngleLoss {
+            config: self.clone(),
+        })
     }
 }
 
@@ -73,7 +80,11 @@ impl Loss for AngleLoss {
 
     fn forward(&self, batch: &EmbeddedBatch) -> LossOutput {
         let (x, y) = batch.pair(NAME);
-        ranking_loss(angle_similarity(x, y) * self.config.scale, batch.scalar_labels(NAME)).into()
+        ranking_loss(
+            angle_similarity(x, y) * self.config.scale,
+            batch.scalar_labels(NAME),
+        )
+        .into()
     }
 
     fn check(&self, data: &DataSummary) -> Result<()> {
@@ -97,7 +108,12 @@ fn angle_similarity(x: Tensor<2>, y: Tensor<2>) -> Tensor<2> {
     };
     let (x, y) = (even(x), even(y));
     let half = width.div_ceil(2);
-    let halves = |rows: &Tensor<2>| (rows.clone().narrow(1, 0, half), rows.clone().narrow(1, half, half));
+    let halves = |rows: &Tensor<2>| {
+        (
+            rows.clone().narrow(1, 0, half),
+            rows.clone().narrow(1, half, half),
+        )
+    };
     let ((a, b), (c, d)) = (halves(&x), halves(&y));
     let norms = (row_norms(x.clone(), EPSILON), row_norms(y.clone(), EPSILON));
     // a·c + b·d is the product of the whole vectors.
@@ -117,7 +133,11 @@ mod tests {
         let x = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 4.0]], &device);
         let y = Tensor::<2>::from_floats([[3.0, 1.0], [0.0, 0.0]], &device);
         // a=1 b=2 c=3 d=1: 3 + 2 + 6 − 1 = 10, over √5·√10
-        assert_close(&values(angle_similarity(x, y)), &[10.0 / 50f32.sqrt(), 0.0], 1e-6);
+        assert_close(
+            &values(angle_similarity(x, y)),
+            &[10.0 / 50f32.sqrt(), 0.0],
+            1e-6,
+        );
     }
 
     #[test]
@@ -136,7 +156,10 @@ mod tests {
         let similarities = values(angle_similarity(tensor(Q), tensor(P)));
         assert_close(&similarities, &[0.948_683, 1.264_911, 0.0], 1e-5);
         let labels = Tensor::<1>::from_floats([0.9, 0.1, 0.5], &device);
-        let loss = AngleLossConfig::default().init().unwrap().forward(&batch(&[Q, P]).with_labels(labels));
+        let loss = AngleLossConfig::default()
+            .init()
+            .unwrap()
+            .forward(&batch(&[Q, P]).with_labels(labels));
         assert!((scalar(loss.total()) - 25.298_222).abs() < 1e-4);
     }
 
@@ -152,8 +175,18 @@ mod tests {
     fn labels_are_required() {
         let loss = AngleLossConfig::default().init().unwrap();
         let data = DataSummary::new(["a", "b", "c"]);
-        assert!(loss.check(&data).unwrap_err().to_string().contains("`angle` needs labels"));
+        assert!(
+            loss.check(&data)
+                .unwrap_err()
+                .to_string()
+                .contains("`angle` needs labels")
+        );
         let nan = data.with_labels("label", LabelShape::Scalar, vec![0.0, f32::NAN]);
-        assert!(loss.check(&nan).unwrap_err().to_string().contains("row 1 holds NaN"));
+        assert!(
+            loss.check(&nan)
+                .unwrap_err()
+                .to_string()
+                .contains("row 1 holds NaN")
+        );
     }
 }

@@ -75,7 +75,9 @@ impl EmbeddedBatch {
     ///
     /// If the batch has no column.
     pub fn query(&self) -> &Tensor<2> {
-        self.columns.first().expect("a batch has at least one column")
+        self.columns
+            .first()
+            .expect("a batch has at least one column")
     }
 
     /// Every column but the first.
@@ -90,16 +92,24 @@ impl EmbeddedBatch {
 
     /// Scores of each query with its own documents, positive first: `[batch_size, n_documents]`.
     pub(crate) fn candidate_scores(&self, loss: &str, similarity: Similarity) -> Tensor<2> {
-        assert!(self.columns.len() >= 3, "`{loss}` needs a query, a positive and a negative column");
-        let scores = self.documents().iter().map(|document| {
-            similarity.pairwise(self.query().clone(), document.clone())
-        });
+        assert!(
+            self.columns.len() >= 3,
+            "`{loss}` needs a query, a positive and a negative column"
+        );
+        let scores = self
+            .documents()
+            .iter()
+            .map(|document| similarity.pairwise(self.query().clone(), document.clone()));
         Tensor::cat(scores.collect(), 1)
     }
 
     /// The first two columns, for losses on pairs.
     pub(crate) fn pair(&self, loss: &str) -> (Tensor<2>, Tensor<2>) {
-        assert!(self.columns.len() >= 2, "`{loss}` needs two columns, got {}", self.columns.len());
+        assert!(
+            self.columns.len() >= 2,
+            "`{loss}` needs two columns, got {}",
+            self.columns.len()
+        );
         (self.columns[0].clone(), self.columns[1].clone())
     }
 
@@ -108,9 +118,16 @@ impl EmbeddedBatch {
         let labels = match self.labels.clone() {
             Some(Labels::Scalars(labels)) => labels.detach(),
             Some(Labels::Lists(labels)) if labels.dims()[1] == 1 => labels.detach().squeeze_dim(1),
-            other => panic!("`{loss}` needs one label per row, got {}", describe(other.as_ref())),
+            other => panic!(
+                "`{loss}` needs one label per row, got {}",
+                describe(other.as_ref())
+            ),
         };
-        assert_eq!(labels.dims()[0], self.batch_size(), "`{loss}` needs one label per row");
+        assert_eq!(
+            labels.dims()[0],
+            self.batch_size(),
+            "`{loss}` needs one label per row"
+        );
         labels
     }
 }

@@ -58,19 +58,32 @@ impl LabelShape {
 impl DataSummary {
     /// Data without labels.
     pub fn new<S: Into<String>>(columns: impl IntoIterator<Item = S>) -> Self {
-        Self { columns: columns.into_iter().map(Into::into).collect(), labels: None }
+        Self {
+            columns: columns.into_iter().map(Into::into).collect(),
+            labels: None,
+        }
     }
 
     /// Adds the label column.
-    pub fn with_labels(mut self, column: impl Into<String>, shape: LabelShape, values: Vec<f32>) -> Self {
-        self.labels = Some(LabelSummary { column: column.into(), shape, integer: false, values });
+    pub fn with_labels(
+        mut self,
+        column: impl Into<String>,
+        shape: LabelShape,
+        values: Vec<f32>,
+    ) -> Self {
+        self.labels = Some(LabelSummary {
+            column: column.into(),
+            shape,
+            integer: false,
+            values,
+        });
         self
     }
 
     /// Requires at least `least` input columns and, with `most`, no more than that.
     pub(crate) fn require_columns(
         &self,
-        loss: &str,
+        loss: &'static str,
         least: usize,
         most: Option<usize>,
         needed: &str,
@@ -87,7 +100,7 @@ impl DataSummary {
             return Ok(());
         };
         Err(Error::Columns {
-            loss: loss.to_owned(),
+            loss,
             needed: needed.to_owned(),
             found: self.columns.clone(),
             fix,
@@ -95,9 +108,9 @@ impl DataSummary {
     }
 
     /// Requires a label column.
-    pub(crate) fn require_labels(&self, loss: &str, needed: &str) -> Result<&LabelSummary> {
+    pub(crate) fn require_labels(&self, loss: &'static str, needed: &str) -> Result<&LabelSummary> {
         self.labels.as_ref().ok_or_else(|| Error::MissingLabels {
-            loss: loss.to_owned(),
+            loss,
             needed: needed.to_owned(),
             columns: self.columns.clone(),
             fix: "Name the column that holds them `label` or `score`, or choose a loss that needs none".to_owned(),
@@ -105,7 +118,11 @@ impl DataSummary {
     }
 
     /// Requires one finite number per row.
-    pub(crate) fn require_scalar_labels(&self, loss: &str, needed: &str) -> Result<&LabelSummary> {
+    pub(crate) fn require_scalar_labels(
+        &self,
+        loss: &'static str,
+        needed: &str,
+    ) -> Result<&LabelSummary> {
         let labels = self.require_labels(loss, needed)?;
         if !matches!(labels.shape, LabelShape::Scalar | LabelShape::List(1)) {
             return Err(labels.wrong_shape(loss, needed, "Give one number per row".to_owned()));
@@ -117,9 +134,9 @@ impl DataSummary {
 
 impl LabelSummary {
     /// The error for a shape that the loss can't read.
-    pub(crate) fn wrong_shape(&self, loss: &str, needed: &str, fix: String) -> Error {
+    pub(crate) fn wrong_shape(&self, loss: &'static str, needed: &str, fix: String) -> Error {
         Error::LabelShape {
-            loss: loss.to_owned(),
+            loss,
             column: self.column.clone(),
             needed: needed.to_owned(),
             found: self.shape.describe(),
@@ -130,26 +147,26 @@ impl LabelSummary {
     /// Requires every label of the sample to fulfil `accepts`.
     pub(crate) fn require_values(
         &self,
-        loss: &str,
+        loss: &'static str,
         needed: &str,
-        fix: &str,
+        fix: &'static str,
         accepts: impl Fn(f32) -> bool,
     ) -> Result<()> {
         let Some(position) = self.values.iter().position(|value| !accepts(*value)) else {
             return Ok(());
         };
         Err(Error::LabelValue {
-            loss: loss.to_owned(),
+            loss,
             column: self.column.clone(),
             row: position / self.shape.width().max(1),
             needed: needed.to_owned(),
             found: self.values[position].to_string(),
-            fix: fix.to_owned(),
+            fix,
         })
     }
 
     /// Requires every label of the sample to be finite.
-    pub(crate) fn require_finite(&self, loss: &str) -> Result<()> {
+    pub(crate) fn require_finite(&self, loss: &'static str) -> Result<()> {
         let fix = "Remove or repair the rows whose label is missing or not a number";
         self.require_values(loss, "finite labels", fix, f32::is_finite)
     }
@@ -160,70 +177,46 @@ impl LabelSummary {
     }
 }
 
-/// Warnings about columns whose name belongs elsewhere: losses go by position, so `positive, anchor` trains the
-/// wrong way round, and an `id` is embedded as a text like any other.
-pub fn column_order_warning(columns: &[String]) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for (position, column) in columns.iter().enumerate() {
-        let name = column.to_lowercase();
-        let (place, fits) = match name.as_str() {
-            "anchor" | "query" | "question" => ("first", position == 0),
-            "positive" | "answer" => ("second", position == 1),
-            _ if name == "negative" || name.starts_with("negative_") => ("third or later", position >= 2),
-            _ => ("", true),
-        };
-        if !fits {
-            warnings.push(format!(
-                "column `{column}` is input {} of {}, but by its name it should be {place}; losses go by position \
-                 (query, positive, negatives), so set `columns = [...]` in that order",
-                position + 1,
-                columns.len(),
-            ));
-        }
-        if name == "id" || ["_id", "_ids", "_idx"].iter().any(|ending| name.ends_with(ending)) {
-            warnings.push(format!(
-                "column `{column}` looks like an identifier, but every column is embedded as text; leave it out with \
-                 `columns = [...]`"
-            ));
-        }
-    }
-    warnings
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_missing_column_is_counted_and_named() {
-        let error = DataSummary::new(["query", "answer"]).require_columns("triplet", 3, Some(3), "three").unwrap_err();
+        let error = DataSummary::new(["query", "answer"])
+            .require_columns("triplet", 3, Some(3), "three")
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             "`triplet` needs three; the data has 2 input columns: `query`, `answer`. Add 1 column, or choose a loss \
              that needs fewer"
         );
-        let error = DataSummary::new(["a", "b", "c", "d"]).require_columns("triplet", 3, Some(3), "three");
-        assert!(error.unwrap_err().to_string().ends_with("Keep 3 of them with `columns = [...]`, or choose a loss that takes more"));
+        let error =
+            DataSummary::new(["a", "b", "c", "d"]).require_columns("triplet", 3, Some(3), "three");
+        assert!(
+            error.unwrap_err().to_string().ends_with(
+                "Keep 3 of them with `columns = [...]`, or choose a loss that takes more"
+            )
+        );
     }
 
     #[test]
     fn a_label_that_is_not_finite_is_found_by_row() {
-        let data = DataSummary::new(["a", "b"]).with_labels("score", LabelShape::List(2), vec![1., 2., 3., f32::NAN]);
-        let error = data.labels.unwrap().require_finite("margin_mse").unwrap_err();
-        assert!(error.to_string().contains("in column `score`; row 1 holds NaN"), "{error}");
-    }
-
-    #[test]
-    fn names_in_the_wrong_place_are_noticed() {
-        let warn = |columns: &[&str]| {
-            column_order_warning(&columns.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
-        };
-        assert!(warn(&["anchor", "positive", "negative_1", "negative_2"]).is_empty());
-        assert!(warn(&["sentence1", "sentence2"]).is_empty());
-        let swapped = warn(&["positive", "anchor"]);
-        assert_eq!(swapped.len(), 2);
-        assert!(swapped[0].starts_with("column `positive` is input 1 of 2"), "{swapped:?}");
-        assert!(warn(&["query", "negative"])[0].contains("third or later"));
-        assert!(warn(&["query_id", "answer"])[0].contains("looks like an identifier"));
+        let data = DataSummary::new(["a", "b"]).with_labels(
+            "score",
+            LabelShape::List(2),
+            vec![1., 2., 3., f32::NAN],
+        );
+        let error = data
+            .labels
+            .unwrap()
+            .require_finite("margin_mse")
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("in column `score`; row 1 holds NaN"),
+            "{error}"
+        );
     }
 }

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::overview::Role;
-use crate::{DataFormat, DataSummary, Description, EmbeddedBatch, Error, Loss, LossOutput, Result, Similarity, citation};
+use crate::{
+    DataFormat, DataSummary, Description, EmbeddedBatch, Error, Loss, LossOutput, Result,
+    Similarity, citation,
+};
 
 const NAME: &str = "co_sent";
 
@@ -24,15 +27,21 @@ pub struct CoSentLossConfig {
 
 impl Default for CoSentLossConfig {
     fn default() -> Self {
-        Self { scale: 20.0, similarity_fct: Similarity::Cosine }
+        Self {
+            scale: 20.0,
+            similarity_fct: Similarity::Cosine,
+        }
     }
 }
 
 impl CoSentLossConfig {
     pub(crate) const ROLE: Role = Role::Base;
-    pub(crate) const SUMMARY: &'static str = "pairs with a higher label must be more similar, pair against pair";
-    pub(crate) const FORMATS: &'static [DataFormat] =
-        &[DataFormat::first_choice("(sentence_A, sentence_B)", "similarity of the two, 0 to 1")];
+    pub(crate) const SUMMARY: &'static str =
+        "pairs with a higher label must be more similar, pair against pair";
+    pub(crate) const FORMATS: &'static [DataFormat] = &[DataFormat::first_choice(
+        "(sentence_A, sentence_B)",
+        "similarity of the two, 0 to 1",
+    )];
 
     /// Builds the loss.
     ///
@@ -41,7 +50,9 @@ impl CoSentLossConfig {
     /// If `scale` is not positive.
     pub fn init(&self) -> Result<CoSentLoss> {
         require_positive_scale(NAME, self.scale)?;
-        Ok(CoSentLoss { config: self.clone() })
+        Ok(CoSentLoss {
+            config: self.clone(),
+        })
     }
 }
 
@@ -97,26 +108,37 @@ impl Loss for CoSentLoss {
     fn describe(&self) -> Description {
         Description::new("SparseCoSENTLoss")
             .option("scale", json!(self.config.scale))
-            .option("similarity_fct", json!(self.config.similarity_fct.pairwise_name()))
+            .option(
+                "similarity_fct",
+                json!(self.config.similarity_fct.pairwise_name()),
+            )
             .citation(citation::CO_SENT)
     }
 }
 
 /// Requires two columns and one finite number per row.
-pub(crate) fn check_labelled_pairs(loss: &str, data: &DataSummary) -> Result<()> {
+pub(crate) fn check_labelled_pairs(loss: &'static str, data: &DataSummary) -> Result<()> {
     data.require_columns(loss, 2, None, "2 input columns (sentence_A, sentence_B)")?;
-    data.require_scalar_labels(loss, "one similarity per row, higher for more similar pairs").map(drop)
+    data.require_scalar_labels(
+        loss,
+        "one similarity per row, higher for more similar pairs",
+    )
+    .map(drop)
 }
 
 /// `ln(1 + Σ exp(sᵢ − sⱼ))` over the pairs with `yᵢ < yⱼ`, for scores `[n, 1]` and labels `[n]`.
 pub(crate) fn ranking_loss(scores: Tensor<2>, labels: Tensor<1>) -> Tensor<1> {
     let labels: Tensor<2> = labels.unsqueeze_dim(1);
     let [n, _] = labels.dims();
-    let lower = labels.clone().expand([n, n]).lower(labels.transpose().expand([n, n]));
+    let lower = labels
+        .clone()
+        .expand([n, n])
+        .lower(labels.transpose().expand([n, n]));
     let differences = (scores.clone() - scores.transpose()).mask_fill(lower.bool_not(), EXCLUDED);
     // The 1 is exp(0), so the largest exponent is at least 0.
     let largest = differences.clone().detach().max().clamp_min(0.0);
-    let sum = (differences - largest.clone().unsqueeze_dim(1)).exp().sum() + (-largest.clone()).exp();
+    let sum =
+        (differences - largest.clone().unsqueeze_dim(1)).exp().sum() + (-largest.clone()).exp();
     sum.log() + largest
 }
 
@@ -127,8 +149,16 @@ mod tests {
     use crate::testing::{P, Q, batch, device, scalar};
 
     fn value(scale: f64, labels: [f32; 3]) -> f32 {
-        let loss = CoSentLossConfig { scale, ..Default::default() }.init().unwrap();
-        scalar(loss.forward(&batch(&[Q, P]).with_labels(Tensor::<1>::from_floats(labels, &device()))).total())
+        let loss = CoSentLossConfig {
+            scale,
+            ..Default::default()
+        }
+        .init()
+        .unwrap();
+        scalar(
+            loss.forward(&batch(&[Q, P]).with_labels(Tensor::<1>::from_floats(labels, &device())))
+                .total(),
+        )
     }
 
     #[test]
@@ -156,17 +186,43 @@ mod tests {
     fn scores_far_apart_do_not_overflow() {
         let device = device();
         let scores = Tensor::<2>::from_floats([[1e4], [-1e4]], &device);
-        assert_eq!(scalar(ranking_loss(scores, Tensor::<1>::from_floats([0.0, 1.0], &device))), 2e4);
+        assert_eq!(
+            scalar(ranking_loss(
+                scores,
+                Tensor::<1>::from_floats([0.0, 1.0], &device)
+            )),
+            2e4
+        );
     }
 
     #[test]
     fn labels_are_required_one_per_row() {
         let loss = CoSentLossConfig::default().init().unwrap();
         let data = DataSummary::new(["sentence1", "sentence2"]);
-        assert!(loss.check(&data).unwrap_err().to_string().contains("`co_sent` needs labels"));
-        let lists = data.clone().with_labels("score", LabelShape::List(3), vec![0.0; 3]);
-        assert!(loss.check(&lists).unwrap_err().to_string().contains("found a list of 3 numbers"));
-        loss.check(&data.with_labels("score", LabelShape::Scalar, vec![0.3])).unwrap();
-        assert!(CoSentLossConfig { scale: -1.0, ..Default::default() }.init().is_err());
+        assert!(
+            loss.check(&data)
+                .unwrap_err()
+                .to_string()
+                .contains("`co_sent` needs labels")
+        );
+        let lists = data
+            .clone()
+            .with_labels("score", LabelShape::List(3), vec![0.0; 3]);
+        assert!(
+            loss.check(&lists)
+                .unwrap_err()
+                .to_string()
+                .contains("found a list of 3 numbers")
+        );
+        loss.check(&data.with_labels("score", LabelShape::Scalar, vec![0.3]))
+            .unwrap();
+        assert!(
+            CoSentLossConfig {
+                scale: -1.0,
+                ..Default::default()
+            }
+            .init()
+            .is_err()
+        );
     }
 }

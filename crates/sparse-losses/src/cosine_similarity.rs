@@ -49,8 +49,10 @@ pub struct CosineSimilarityLossConfig {
 impl CosineSimilarityLossConfig {
     pub(crate) const ROLE: Role = Role::Base;
     pub(crate) const SUMMARY: &'static str = "the cosine of a pair imitates its label";
-    pub(crate) const FORMATS: &'static [DataFormat] =
-        &[DataFormat::new("(sentence_A, sentence_B)", "similarity of the two, 0 to 1")];
+    pub(crate) const FORMATS: &'static [DataFormat] = &[DataFormat::new(
+        "(sentence_A, sentence_B)",
+        "similarity of the two, 0 to 1",
+    )];
 
     /// Builds the loss.
     ///
@@ -58,7 +60,9 @@ impl CosineSimilarityLossConfig {
     ///
     /// Never; the signature is that of every configuration.
     pub fn init(&self) -> Result<CosineSimilarityLoss> {
-        Ok(CosineSimilarityLoss { config: self.clone() })
+        Ok(CosineSimilarityLoss {
+            config: self.clone(),
+        })
     }
 }
 
@@ -102,9 +106,15 @@ impl Loss for CosineSimilarityLoss {
 
     fn check(&self, data: &DataSummary) -> Result<()> {
         data.require_columns(NAME, 2, None, "2 input columns (sentence_A, sentence_B)")?;
-        let labels = data.require_scalar_labels(NAME, "one similarity per row, between -1 and 1")?;
+        let labels =
+            data.require_scalar_labels(NAME, "one similarity per row, between -1 and 1")?;
         let fix = "Divide the labels by the largest of them, or use `co_sent`, which only ranks";
-        labels.require_values(NAME, "labels between -1 and 1, as a cosine is", fix, |label| label.abs() <= 1.0)
+        labels.require_values(
+            NAME,
+            "labels between -1 and 1, as a cosine is",
+            fix,
+            |label| label.abs() <= 1.0,
+        )
     }
 
     fn describe(&self) -> Description {
@@ -129,9 +139,17 @@ mod tests {
     use crate::testing::{P, Q, batch, device, scalar};
 
     fn value(loss_fct: RegressionLoss, cos_score_transformation: ScoreTransformation) -> f32 {
-        let loss = CosineSimilarityLossConfig { loss_fct, cos_score_transformation }.init().unwrap();
+        let loss = CosineSimilarityLossConfig {
+            loss_fct,
+            cos_score_transformation,
+        }
+        .init()
+        .unwrap();
         let batch = batch(&[[[3.0, 4.0], [1.0, 0.0]], [[4.0, 3.0], [0.0, 0.0]]]);
-        scalar(loss.forward(&batch.with_labels(Tensor::<1>::from_floats([0.5, 0.2], &device()))).total())
+        scalar(
+            loss.forward(&batch.with_labels(Tensor::<1>::from_floats([0.5, 0.2], &device())))
+                .total(),
+        )
     }
 
     #[test]
@@ -156,8 +174,12 @@ mod tests {
     #[test]
     fn labels_outside_the_cosine_s_range_are_refused() {
         let loss = CosineSimilarityLossConfig::default().init().unwrap();
-        let data = DataSummary::new(["a", "b"]).with_labels("score", LabelShape::Scalar, vec![0.5, 4.2]);
+        let data =
+            DataSummary::new(["a", "b"]).with_labels("score", LabelShape::Scalar, vec![0.5, 4.2]);
         let message = loss.check(&data).unwrap_err().to_string();
-        assert!(message.contains("row 1 holds 4.2") && message.contains("co_sent"), "{message}");
+        assert!(
+            message.contains("row 1 holds 4.2") && message.contains("co_sent"),
+            "{message}"
+        );
     }
 }

@@ -6,8 +6,9 @@ use serde_json::json;
 use crate::csr_reconstruction::require_weight;
 use crate::overview::Role;
 use crate::{
-    CsrReconstructionLoss, CsrReconstructionLossConfig, DataFormat, DataSummary, Description, EmbeddedBatch, Loss,
-    LossConfig, LossOutput, MultipleNegativesRankingLossConfig, Result, citation,
+    CsrReconstructionLoss, CsrReconstructionLossConfig, DataFormat, DataSummary, Description,
+    EmbeddedBatch, Loss, LossConfig, LossOutput, MultipleNegativesRankingLossConfig, Result,
+    citation,
 };
 
 const NAME: &str = "csr";
@@ -87,7 +88,12 @@ impl Loss for CsrLoss {
 
     fn forward(&self, batch: &EmbeddedBatch) -> LossOutput {
         let mut output = self.reconstruction.forward(batch);
-        for (name, value) in self.loss.forward(batch).scaled(self.gamma).into_components() {
+        for (name, value) in self
+            .loss
+            .forward(batch)
+            .scaled(self.gamma)
+            .into_components()
+        {
             output.push(name, value);
         }
         output
@@ -128,7 +134,8 @@ mod tests {
     fn the_base_loss_is_weighted_by_gamma_and_reconstructions_are_averaged() {
         let device = device();
         let features = |input: f32| {
-            let tensor = |value: f32| Tensor::<2>::from_floats([[value, 0.0], [0.0, value]], &device);
+            let tensor =
+                |value: f32| Tensor::<2>::from_floats([[value, 0.0], [0.0, value]], &device);
             AutoencoderFeatures {
                 sentence_embedding_backbone: tensor(input),
                 decoded_embedding_k: tensor(0.0),
@@ -140,7 +147,13 @@ mod tests {
         let rows = |a, b| Tensor::<2>::from_floats([[a, 0.0], [0.0, b]], &device);
         let batch = EmbeddedBatch::new(vec![rows(1.0, 1.0), rows(2.0, 1.0)])
             .with_autoencoder(vec![features(2.0), features(4.0)]);
-        let output = CsrLossConfig { gamma: 0.5, ..Default::default() }.init().unwrap().forward(&batch);
+        let output = CsrLossConfig {
+            gamma: 0.5,
+            ..Default::default()
+        }
+        .init()
+        .unwrap()
+        .forward(&batch);
         let term = |name| scalar(output.component(name).unwrap().clone());
         assert_eq!(term("reconstruction_loss_k"), 5.0); // (2·4/4 + 2·16/4) / 2
         assert_eq!(term("reconstruction_loss_4k"), 0.0);
@@ -152,9 +165,23 @@ mod tests {
     #[test]
     fn it_needs_an_autoencoder_and_no_wrapper_inside() {
         assert!(CsrLossConfig::default().init().unwrap().needs_autoencoder());
-        let nested = CsrLossConfig { loss: Box::default(), ..Default::default() };
-        assert!(nested.init().unwrap_err().to_string().contains("`csr` can't contain `splade`"));
-        let error = CsrLossConfig { gamma: f64::NAN, ..Default::default() }.init().unwrap_err();
+        let nested = CsrLossConfig {
+            loss: Box::default(),
+            ..Default::default()
+        };
+        assert!(
+            nested
+                .init()
+                .unwrap_err()
+                .to_string()
+                .contains("`csr` can't contain `splade`")
+        );
+        let error = CsrLossConfig {
+            gamma: f64::NAN,
+            ..Default::default()
+        }
+        .init()
+        .unwrap_err();
         assert!(error.to_string().contains("`gamma` of `csr`"), "{error}");
     }
 }

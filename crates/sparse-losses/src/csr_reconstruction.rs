@@ -6,7 +6,8 @@ use serde_json::json;
 
 use crate::overview::Role;
 use crate::{
-    AutoencoderFeatures, DataFormat, DataSummary, Description, EmbeddedBatch, Error, Loss, LossOutput, Result, citation,
+    AutoencoderFeatures, DataFormat, DataSummary, Description, EmbeddedBatch, Error, Loss,
+    LossOutput, Result, citation,
 };
 
 const NAME: &str = "csr_reconstruction";
@@ -27,8 +28,10 @@ impl Default for CsrReconstructionLossConfig {
 
 impl CsrReconstructionLossConfig {
     pub(crate) const ROLE: Role = Role::Wrapper;
-    pub(crate) const SUMMARY: &'static str = "a sparse autoencoder's reconstruction alone, for texts without pairs";
-    pub(crate) const FORMATS: &'static [DataFormat] = &[DataFormat::new("(input_1 … input_n)", "none")];
+    pub(crate) const SUMMARY: &'static str =
+        "a sparse autoencoder's reconstruction alone, for texts without pairs";
+    pub(crate) const FORMATS: &'static [DataFormat] =
+        &[DataFormat::new("(input_1 … input_n)", "none")];
 
     /// Builds the loss.
     ///
@@ -82,15 +85,32 @@ impl Loss for CsrReconstructionLoss {
 
     fn forward(&self, batch: &EmbeddedBatch) -> LossOutput {
         let n_columns = batch.columns.len();
-        assert_eq!(batch.autoencoder.len(), n_columns, "`{NAME}` needs the autoencoder's features of every column");
+        assert_eq!(
+            batch.autoencoder.len(),
+            n_columns,
+            "`{NAME}` needs the autoencoder's features of every column"
+        );
         let mean = |term: fn(&AutoencoderFeatures) -> Tensor<1>, weight: f64| {
-            let terms = batch.autoencoder.iter().map(term).reduce(|sum, term| sum + term);
+            let terms = batch
+                .autoencoder
+                .iter()
+                .map(term)
+                .reduce(|sum, term| sum + term);
             terms.expect("a batch has at least one column") * (weight / n_columns as f64)
         };
         LossOutput::new(vec![
-            ("reconstruction_loss_k".to_owned(), mean(small_reconstruction, 1.0)),
-            ("reconstruction_loss_4k".to_owned(), mean(large_reconstruction, 1.0 / 8.0)),
-            ("reconstruction_loss_aux".to_owned(), mean(auxiliary_reconstruction, self.beta)),
+            (
+                "reconstruction_loss_k".to_owned(),
+                mean(small_reconstruction, 1.0),
+            ),
+            (
+                "reconstruction_loss_4k".to_owned(),
+                mean(large_reconstruction, 1.0 / 8.0),
+            ),
+            (
+                "reconstruction_loss_aux".to_owned(),
+                mean(auxiliary_reconstruction, self.beta),
+            ),
         ])
     }
 
@@ -99,7 +119,9 @@ impl Loss for CsrReconstructionLoss {
     }
 
     fn describe(&self) -> Description {
-        Description::new("CSRReconstructionLoss").option("beta", json!(self.beta)).citation(citation::CSR)
+        Description::new("CSRReconstructionLoss")
+            .option("beta", json!(self.beta))
+            .citation(citation::CSR)
     }
 
     fn needs_autoencoder(&self) -> bool {
@@ -109,12 +131,18 @@ impl Loss for CsrReconstructionLoss {
 
 /// Error of the reconstruction from `k` latents.
 fn small_reconstruction(features: &AutoencoderFeatures) -> Tensor<1> {
-    squared_error(features.sentence_embedding_backbone.clone(), features.decoded_embedding_k.clone())
+    squared_error(
+        features.sentence_embedding_backbone.clone(),
+        features.decoded_embedding_k.clone(),
+    )
 }
 
 /// Error of the reconstruction from `4k` latents.
 fn large_reconstruction(features: &AutoencoderFeatures) -> Tensor<1> {
-    squared_error(features.sentence_embedding_backbone.clone(), features.decoded_embedding_4k.clone())
+    squared_error(
+        features.sentence_embedding_backbone.clone(),
+        features.decoded_embedding_4k.clone(),
+    )
 }
 
 /// Normalised error of the dead latents' reconstruction of what is left over.
@@ -141,7 +169,11 @@ mod tests {
     use super::*;
     use crate::testing::{batch, device, scalar, values};
 
-    fn features(input: [[f32; 2]; 2], k: [[f32; 2]; 2], aux: Option<[[f32; 2]; 2]>) -> AutoencoderFeatures {
+    fn features(
+        input: [[f32; 2]; 2],
+        k: [[f32; 2]; 2],
+        aux: Option<[[f32; 2]; 2]>,
+    ) -> AutoencoderFeatures {
         let device = device();
         let tensor = |rows| Tensor::<2>::from_floats(rows, &device);
         AutoencoderFeatures {
@@ -155,15 +187,27 @@ mod tests {
 
     fn terms(features: AutoencoderFeatures, beta: f64) -> [f32; 3] {
         let batch = batch(&[[[0.0, 0.0], [0.0, 0.0]]]).with_autoencoder(vec![features]);
-        let output = CsrReconstructionLossConfig { beta }.init().unwrap().forward(&batch);
+        let output = CsrReconstructionLossConfig { beta }
+            .init()
+            .unwrap()
+            .forward(&batch);
         ["k", "4k", "aux"].map(|part| {
-            scalar(output.component(&format!("reconstruction_loss_{part}")).unwrap().clone())
+            scalar(
+                output
+                    .component(&format!("reconstruction_loss_{part}"))
+                    .unwrap()
+                    .clone(),
+            )
         })
     }
 
     #[test]
     fn terms_by_hand() {
-        let features = features([[1.0, 0.0], [0.0, 3.0]], [[1.0, 0.0], [0.0, 1.0]], Some([[0.0, 0.0], [0.0, 1.0]]));
+        let features = features(
+            [[1.0, 0.0], [0.0, 3.0]],
+            [[1.0, 0.0], [0.0, 1.0]],
+            Some([[0.0, 0.0], [0.0, 1.0]]),
+        );
         // k: 2² / 4 = 1; 4k: (1 + 9) / 4 / 8; the residual is [[0, 0], [0, 2]], its error 1 / 4, its mean (0, 1),
         // its variance (1 + 1) / 4, so NMSE = ½, times β
         assert_eq!(terms(features, 0.1), [1.0, 0.3125, 0.05]);
@@ -176,17 +220,28 @@ mod tests {
         let loss = auxiliary_reconstruction(&features);
         assert_eq!(scalar(loss.clone()), 2.5); // (1 + 4) · 2 / 4
         let gradients = loss.backward();
-        assert_eq!(values(input.grad(&gradients).unwrap()), [0.5, 1.0, 0.5, 1.0]); // 2x / 4
+        assert_eq!(
+            values(input.grad(&gradients).unwrap()),
+            [0.5, 1.0, 0.5, 1.0]
+        ); // 2x / 4
     }
 
     #[test]
     fn without_auxiliary_reconstruction_its_term_is_zero() {
-        assert_eq!(terms(features([[1.0, 0.0]; 2], [[1.0, 0.0]; 2], None), 1.0)[2], 0.0);
+        assert_eq!(
+            terms(features([[1.0, 0.0]; 2], [[1.0, 0.0]; 2], None), 1.0)[2],
+            0.0
+        );
     }
 
     #[test]
     fn a_negative_beta_is_refused() {
-        let error = CsrReconstructionLossConfig { beta: -0.1 }.init().unwrap_err();
-        assert!(error.to_string().contains("`beta` of `csr_reconstruction`"), "{error}");
+        let error = CsrReconstructionLossConfig { beta: -0.1 }
+            .init()
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("`beta` of `csr_reconstruction`"),
+            "{error}"
+        );
     }
 }

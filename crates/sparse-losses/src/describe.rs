@@ -57,7 +57,10 @@ impl Description {
     pub fn flatten(&self) -> Vec<&Self> {
         let mut found = vec![self];
         for part in self.parts.iter().flat_map(Self::flatten) {
-            if !found.iter().any(|other| other.class_name == part.class_name) {
+            if !found
+                .iter()
+                .any(|other| other.class_name == part.class_name)
+            {
                 found.push(part);
             }
         }
@@ -66,7 +69,11 @@ impl Description {
 
     /// `Class(key=value, …)`, as the reference's cards write a loss inside another.
     pub fn to_call(&self) -> String {
-        let options: Vec<_> = self.options.iter().map(|(key, value)| format!("{key}={}", python(value))).collect();
+        let options: Vec<_> = self
+            .options
+            .iter()
+            .map(|(key, value)| format!("{key}={}", python(value)))
+            .collect();
         format!("{}({})", self.class_name, options.join(", "))
     }
 }
@@ -80,9 +87,15 @@ fn python(value: &Value) -> String {
         Value::Number(number) => number.to_string(),
         Value::String(text) => format!("'{text}'"),
         Value::Array(values) if values.len() == 1 => format!("({},)", python(&values[0])),
-        Value::Array(values) => format!("({})", values.iter().map(python).collect::<Vec<_>>().join(", ")),
+        Value::Array(values) => format!(
+            "({})",
+            values.iter().map(python).collect::<Vec<_>>().join(", ")
+        ),
         Value::Object(values) => {
-            let entries: Vec<_> = values.iter().map(|(key, value)| format!("'{key}': {}", python(value))).collect();
+            let entries: Vec<_> = values
+                .iter()
+                .map(|(key, value)| format!("'{key}': {}", python(value)))
+                .collect();
             format!("{{{}}}", entries.join(", "))
         }
     }
@@ -94,7 +107,9 @@ mod tests {
 
     #[test]
     fn a_loss_inside_another_reads_as_in_the_reference_s_card() {
-        let loss = MultipleNegativesRankingLossConfig::default().init().unwrap();
+        let loss = MultipleNegativesRankingLossConfig::default()
+            .init()
+            .unwrap();
         assert_eq!(
             loss.describe().to_call(),
             "SparseMultipleNegativesRankingLoss(scale=1.0, similarity_fct='dot_score', gather_across_devices=False, \
@@ -105,7 +120,18 @@ mod tests {
     #[test]
     fn flattened_parts_come_once_each_in_the_card_s_order() {
         let description = SpladeLossConfig::default().init().unwrap().describe();
-        let names: Vec<_> = description.flatten().iter().map(|part| part.class_name.clone()).collect();
-        assert_eq!(names, ["SpladeLoss", "SparseMultipleNegativesRankingLoss", "FlopsLoss"]);
+        let names: Vec<_> = description
+            .flatten()
+            .iter()
+            .map(|part| part.class_name.clone())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "SpladeLoss",
+                "SparseMultipleNegativesRankingLoss",
+                "FlopsLoss"
+            ]
+        );
     }
 }

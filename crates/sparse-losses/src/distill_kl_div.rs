@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::batch::describe;
 use crate::overview::Role;
 use crate::{
-    DataFormat, DataSummary, Description, EmbeddedBatch, Error, LabelShape, Labels, Loss, LossOutput, Result,
-    Similarity, citation,
+    DataFormat, DataSummary, Description, EmbeddedBatch, Error, LabelShape, Labels, Loss,
+    LossOutput, Result, Similarity, citation,
 };
 
 const NAME: &str = "distill_kl_div";
@@ -44,7 +44,10 @@ impl DistillKlDivLossConfig {
         "distillation: the student's distribution over a query's documents imitates a teacher's";
     pub(crate) const FORMATS: &'static [DataFormat] = &[
         DataFormat::first_choice("(query, positive, negative)", "list of both teacher scores"),
-        DataFormat::first_choice("(query, positive, negative_1 … negative_n)", "list of n + 1 teacher scores"),
+        DataFormat::first_choice(
+            "(query, positive, negative_1 … negative_n)",
+            "list of n + 1 teacher scores",
+        ),
     ];
 
     /// Builds the loss.
@@ -70,7 +73,9 @@ impl DistillKlDivLossConfig {
                 });
             }
         }
-        Ok(DistillKlDivLoss { config: self.clone() })
+        Ok(DistillKlDivLoss {
+            config: self.clone(),
+        })
     }
 }
 
@@ -96,11 +101,15 @@ pub struct DistillKlDivLoss {
 
 impl DistillKlDivLoss {
     fn student_temperature(&self) -> f64 {
-        self.config.student_temperature.unwrap_or(self.config.temperature)
+        self.config
+            .student_temperature
+            .unwrap_or(self.config.temperature)
     }
 
     fn teacher_temperature(&self) -> f64 {
-        self.config.teacher_temperature.unwrap_or(self.config.temperature)
+        self.config
+            .teacher_temperature
+            .unwrap_or(self.config.temperature)
     }
 }
 
@@ -114,9 +123,16 @@ impl Loss for DistillKlDivLoss {
         let [batch_size, n_documents] = scores.dims();
         let labels = match batch.labels.clone() {
             Some(Labels::Lists(labels)) => labels.detach(),
-            other => panic!("`{NAME}` needs one teacher score per document, got {}", describe(other.as_ref())),
+            other => panic!(
+                "`{NAME}` needs one teacher score per document, got {}",
+                describe(other.as_ref())
+            ),
         };
-        assert_eq!(labels.dims(), [batch_size, n_documents], "`{NAME}` needs one teacher score per document");
+        assert_eq!(
+            labels.dims(),
+            [batch_size, n_documents],
+            "`{NAME}` needs one teacher score per document"
+        );
 
         let labels = labels / self.teacher_temperature();
         let teacher = softmax(labels.clone(), 1);
@@ -140,15 +156,20 @@ impl Loss for DistillKlDivLoss {
         }
         let fix = "Remove or repair the rows with missing scores; −inf leaves a document out";
         let finite = "teacher scores that are finite or −inf";
-        labels.require_values(NAME, finite, fix, |score| score.is_finite() || score == f32::NEG_INFINITY)?;
-        match labels.rows().position(|row| row.iter().all(|score| *score == f32::NEG_INFINITY)) {
+        labels.require_values(NAME, finite, fix, |score| {
+            score.is_finite() || score == f32::NEG_INFINITY
+        })?;
+        match labels
+            .rows()
+            .position(|row| row.iter().all(|score| *score == f32::NEG_INFINITY))
+        {
             Some(row) => Err(Error::LabelValue {
-                loss: NAME.to_owned(),
+                loss: NAME,
                 column: labels.column.clone(),
                 row,
                 needed: "at least one finite teacher score per row".to_owned(),
                 found: "only −inf".to_owned(),
-                fix: "Remove the row, or keep one of its documents".to_owned(),
+                fix: "Remove the row, or keep one of its documents",
             }),
             None => Ok(()),
         }
@@ -156,13 +177,24 @@ impl Loss for DistillKlDivLoss {
 
     fn describe(&self) -> Description {
         let differing = |temperature: Option<f64>| {
-            temperature.filter(|value| *value != self.config.temperature).map(|value| json!(value))
+            temperature
+                .filter(|value| *value != self.config.temperature)
+                .map(|value| json!(value))
         };
         Description::new("SparseDistillKLDivLoss")
-            .option("similarity_fct", json!(self.config.similarity_fct.pairwise_name()))
+            .option(
+                "similarity_fct",
+                json!(self.config.similarity_fct.pairwise_name()),
+            )
             .option("temperature", json!(self.config.temperature))
-            .optional("student_temperature", differing(self.config.student_temperature))
-            .optional("teacher_temperature", differing(self.config.teacher_temperature))
+            .optional(
+                "student_temperature",
+                differing(self.config.student_temperature),
+            )
+            .optional(
+                "teacher_temperature",
+                differing(self.config.teacher_temperature),
+            )
             .citation(citation::DISTILL_KL_DIV)
     }
 }
@@ -176,7 +208,13 @@ mod tests {
 
     fn value(config: &DistillKlDivLossConfig, labels: [[f32; 3]; 3]) -> f32 {
         let labels = Tensor::<2>::from_floats(labels, &device());
-        scalar(config.init().unwrap().forward(&batch(&[Q, P, N1, N2]).with_labels(labels)).total())
+        scalar(
+            config
+                .init()
+                .unwrap()
+                .forward(&batch(&[Q, P, N1, N2]).with_labels(labels))
+                .total(),
+        )
     }
 
     #[test]
@@ -184,9 +222,18 @@ mod tests {
         // scores 1 and 0, teacher 0 and 0, both temperatures 1:
         // P = (½, ½), ln Q = (−0.313262, −1.313262): ln ½ + (0.313262 + 1.313262) / 2 = 0.120115
         let columns = [[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 1.0]]];
-        let config = DistillKlDivLossConfig { temperature: 1.0, ..Default::default() };
+        let config = DistillKlDivLossConfig {
+            temperature: 1.0,
+            ..Default::default()
+        };
         let labels = Tensor::<2>::from_floats([[0.0, 0.0]], &device());
-        let value = scalar(config.init().unwrap().forward(&batch(&columns).with_labels(labels)).total());
+        let value = scalar(
+            config
+                .init()
+                .unwrap()
+                .forward(&batch(&columns).with_labels(labels))
+                .total(),
+        );
         assert!((value - 0.120_115).abs() < 1e-5, "{value}");
     }
 
@@ -195,9 +242,15 @@ mod tests {
         let labels = [[3.0, 2.0, 1.0], [1.0, 0.5, 1.0], [0.0, 1.0, -1.0]];
         let base = DistillKlDivLossConfig::default();
         assert!((value(&base, labels) - 0.763_130).abs() < 1e-5);
-        let cold = DistillKlDivLossConfig { temperature: 1.0, ..base.clone() };
+        let cold = DistillKlDivLossConfig {
+            temperature: 1.0,
+            ..base.clone()
+        };
         assert!((value(&cold, labels) - 0.710_601).abs() < 1e-5);
-        let sharp = DistillKlDivLossConfig { student_temperature: Some(0.5), ..base };
+        let sharp = DistillKlDivLossConfig {
+            student_temperature: Some(0.5),
+            ..base
+        };
         assert!((value(&sharp, labels) - 0.391_134).abs() < 1e-5);
     }
 
@@ -214,19 +267,32 @@ mod tests {
         let message = |data: &DataSummary| loss.check(data).unwrap_err().to_string();
         assert!(message(&DataSummary::new(["query", "positive"])).contains("is constant"));
         let data = DataSummary::new(["query", "positive", "negative"]);
-        let list = |values: [f32; 4]| data.clone().with_labels("scores", LabelShape::List(2), values.to_vec());
+        let list = |values: [f32; 4]| {
+            data.clone()
+                .with_labels("scores", LabelShape::List(2), values.to_vec())
+        };
         assert!(message(&list([1.0, 2.0, f32::NAN, 0.0])).contains("row 1 holds NaN"));
-        assert!(message(&list([1.0, 2.0, f32::NEG_INFINITY, f32::NEG_INFINITY])).contains("row 1 holds only −inf"));
+        assert!(
+            message(&list([1.0, 2.0, f32::NEG_INFINITY, f32::NEG_INFINITY]))
+                .contains("row 1 holds only −inf")
+        );
         assert!(message(&list([1.0, f32::INFINITY, 0.0, 0.0])).contains("row 0 holds inf"));
-        loss.check(&list([1.0, f32::NEG_INFINITY, 0.0, 0.0])).unwrap();
+        loss.check(&list([1.0, f32::NEG_INFINITY, 0.0, 0.0]))
+            .unwrap();
         let scalar = data.with_labels("score", LabelShape::Scalar, vec![1.0]);
         assert!(message(&scalar).contains("use `margin_mse`"));
     }
 
     #[test]
     fn temperatures_must_be_positive() {
-        let config = DistillKlDivLossConfig { temperature: 0.0, ..Default::default() };
+        let config = DistillKlDivLossConfig {
+            temperature: 0.0,
+            ..Default::default()
+        };
         let message = config.init().unwrap_err().to_string();
-        assert_eq!(message, "`temperature` of `distill_kl_div` must be a positive finite number; got 0");
+        assert_eq!(
+            message,
+            "`temperature` of `distill_kl_div` must be a positive finite number; got 0"
+        );
     }
 }

@@ -31,7 +31,11 @@ impl DocumentFrequencies {
     /// If `window` is 0.
     pub fn new(vocab_size: usize, window: usize) -> Self {
         assert!(window > 0, "a window holds at least one document");
-        Self { window: window as f64, total: 0.0, counts: vec![0.0; vocab_size] }
+        Self {
+            window: window as f64,
+            total: 0.0,
+            counts: vec![0.0; vocab_size],
+        }
     }
 
     /// Counts the active dimensions of some documents, each matrix `[n, vocab_size]`. Reads back from the device.
@@ -42,7 +46,11 @@ impl DocumentFrequencies {
     pub fn observe(&mut self, documents: &[Tensor<2>]) {
         for rows in documents {
             let [n, vocab_size] = rows.dims();
-            assert_eq!(vocab_size, self.counts.len(), "documents are as wide as the estimate");
+            assert_eq!(
+                vocab_size,
+                self.counts.len(),
+                "documents are as wide as the estimate"
+            );
             let active = rows.clone().detach().not_equal_elem(0.0).float().sum_dim(0);
             let active = active.into_data().convert::<f32>();
             let active = active.as_slice::<f32>().expect("just converted to f32");
@@ -59,7 +67,11 @@ impl DocumentFrequencies {
         if self.total == 0.0 {
             return None;
         }
-        let shares: Vec<f32> = self.counts.iter().map(|count| (count / self.total) as f32).collect();
+        let shares: Vec<f32> = self
+            .counts
+            .iter()
+            .map(|count| (count / self.total) as f32)
+            .collect();
         Some(Tensor::from_data(shares.as_slice(), device))
     }
 }
@@ -74,19 +86,39 @@ mod tests {
         let device = device();
         let mut frequencies = DocumentFrequencies::new(3, 4);
         assert!(frequencies.to_tensor(&device).is_none());
-        frequencies.observe(&[Tensor::from_floats([[1.0, 0.0, 2.0], [3.0, 0.0, 0.0]], &device)]);
-        assert_close(&values(frequencies.to_tensor(&device).unwrap()), &[1.0, 0.0, 0.5], 1e-7);
-        frequencies.observe(&[Tensor::from_floats([[0.0, 5.0, 1.0], [0.0, 0.0, 1.0]], &device)]);
+        frequencies.observe(&[Tensor::from_floats(
+            [[1.0, 0.0, 2.0], [3.0, 0.0, 0.0]],
+            &device,
+        )]);
+        assert_close(
+            &values(frequencies.to_tensor(&device).unwrap()),
+            &[1.0, 0.0, 0.5],
+            1e-7,
+        );
+        frequencies.observe(&[Tensor::from_floats(
+            [[0.0, 5.0, 1.0], [0.0, 0.0, 1.0]],
+            &device,
+        )]);
         // decay ½: counts (1, 0, ½) + (0, 1, 2), total 1 + 2
-        assert_close(&values(frequencies.to_tensor(&device).unwrap()), &[1.0 / 3.0, 1.0 / 3.0, 2.5 / 3.0], 1e-6);
+        assert_close(
+            &values(frequencies.to_tensor(&device).unwrap()),
+            &[1.0 / 3.0, 1.0 / 3.0, 2.5 / 3.0],
+            1e-6,
+        );
     }
 
     #[test]
     fn the_state_survives_saving() {
         let device = device();
         let mut frequencies = DocumentFrequencies::new(2, DocumentFrequencies::DEFAULT_WINDOW);
-        frequencies.observe(&[Tensor::from_floats([[1.0, 0.0], [0.1, 0.0], [0.0, 0.0]], &device)]);
+        frequencies.observe(&[Tensor::from_floats(
+            [[1.0, 0.0], [0.1, 0.0], [0.0, 0.0]],
+            &device,
+        )]);
         let text = serde_json::to_string(&frequencies).unwrap();
-        assert_eq!(serde_json::from_str::<DocumentFrequencies>(&text).unwrap(), frequencies);
+        assert_eq!(
+            serde_json::from_str::<DocumentFrequencies>(&text).unwrap(),
+            frequencies
+        );
     }
 }

@@ -32,7 +32,7 @@ pub enum Error {
         /// The wrapper.
         outer: &'static str,
         /// The loss inside.
-        inner: String,
+        inner: &'static str,
         /// Names of the losses that fit.
         accepted: String,
     },
@@ -44,7 +44,7 @@ pub enum Error {
     )]
     Unregularized {
         /// The base loss.
-        loss: String,
+        loss: &'static str,
     },
     /// The data has too few or too many input columns.
     #[error(
@@ -55,7 +55,7 @@ pub enum Error {
     )]
     Columns {
         /// Loss that was checked.
-        loss: String,
+        loss: &'static str,
         /// Columns that the loss accepts.
         needed: String,
         /// Names of the input columns found, in order.
@@ -71,7 +71,7 @@ pub enum Error {
     )]
     MissingLabels {
         /// Loss that was checked.
-        loss: String,
+        loss: &'static str,
         /// Labels that the loss accepts.
         needed: String,
         /// Names of the input columns found, in order.
@@ -83,7 +83,7 @@ pub enum Error {
     #[error("`{loss}` needs {needed} in column `{column}`; found {found}. {fix}")]
     LabelShape {
         /// Loss that was checked.
-        loss: String,
+        loss: &'static str,
         /// Name of the label column.
         column: String,
         /// Labels that the loss accepts.
@@ -97,7 +97,7 @@ pub enum Error {
     #[error("`{loss}` needs {needed} in column `{column}`; row {row} holds {found}. {fix}")]
     LabelValue {
         /// Loss that was checked.
-        loss: String,
+        loss: &'static str,
         /// Name of the label column.
         column: String,
         /// Row at fault, counted from 0.
@@ -107,7 +107,7 @@ pub enum Error {
         /// Value found.
         found: String,
         /// What to change.
-        fix: String,
+        fix: &'static str,
     },
 }
 
@@ -126,7 +126,11 @@ fn list(names: &[String]) -> String {
     if names.is_empty() {
         return "none".to_owned();
     }
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]
@@ -136,7 +140,7 @@ mod tests {
     #[test]
     fn a_column_error_names_loss_columns_need_and_fix() {
         let error = Error::Columns {
-            loss: "triplet".to_owned(),
+            loss: "triplet",
             needed: "exactly 3 input columns (anchor, positive, negative)".to_owned(),
             found: vec!["query".to_owned(), "answer".to_owned()],
             fix: "add a negative column".to_owned(),
@@ -151,7 +155,10 @@ mod tests {
 
     #[test]
     fn a_lone_base_loss_is_told_what_to_write() {
-        let message = Error::Unregularized { loss: "margin_mse".to_owned() }.to_string();
-        assert!(message.contains(r#"loss = { type = "margin_mse" }"#), "{message}");
+        let message = Error::Unregularized { loss: "margin_mse" }.to_string();
+        assert!(
+            message.contains(r#"loss = { type = "margin_mse" }"#),
+            "{message}"
+        );
     }
 }

@@ -54,12 +54,13 @@ mod similarity;
 mod splade;
 #[cfg(test)]
 mod testing;
+mod top_k;
 mod triplet;
 mod weighted_sum;
 
 pub use angle::{AngleLoss, AngleLossConfig};
 pub use batch::{AutoencoderFeatures, EmbeddedBatch, Labels, RegularizerWeights};
-pub use check::{DataSummary, LabelShape, LabelSummary, column_order_warning};
+pub use check::{DataSummary, LabelShape, LabelSummary};
 pub use co_sent::{CoSentLoss, CoSentLossConfig};
 pub use cosine_similarity::{
     CosineSimilarityLoss, CosineSimilarityLossConfig, RegressionLoss, ScoreTransformation,
@@ -74,17 +75,19 @@ pub use loss::{BASE_LOSS, Loss, LossOutput};
 pub use margin_mse::{MarginMseLoss, MarginMseLossConfig};
 pub use mse::{MseLoss, MseLossConfig};
 pub use multiple_negatives_ranking::{
-    Direction, HardnessMode, MultipleNegativesRankingLoss, MultipleNegativesRankingLossConfig, PartitionMode,
+    Direction, HardnessMode, MultipleNegativesRankingLoss, MultipleNegativesRankingLossConfig,
+    PartitionMode,
 };
 pub use overview::{DataFormat, overview_markdown};
 pub use registry::LossConfig;
 pub use regularizer::{
-    DfFlopsConfig, DfFlopsRegularizer, FlopsConfig, FlopsRegularizer, L0MaskConfig, L0MaskRegularizer, L1Config,
-    L1Regularizer, Regularizer, RegularizerConfig, RegularizerInput,
+    DfFlopsConfig, DfFlopsRegularizer, FlopsConfig, FlopsRegularizer, L0MaskConfig,
+    L0MaskRegularizer, L1Config, L1Regularizer, Regularizer, RegularizerConfig, RegularizerInput,
 };
 pub use schedule::{RegularizerScheduleConfig, SchedulerType, weight_factor};
 pub use sigmoid::{SigmoidLoss, SigmoidLossConfig};
 pub use similarity::Similarity;
 pub use splade::{DOCUMENT_REGULARIZER_LOSS, QUERY_REGULARIZER_LOSS, SpladeLoss, SpladeLossConfig};
+pub use top_k::{TopKScheduleConfig, keep_largest};
 pub use triplet::{DistanceMetric, TripletLoss, TripletLossConfig};
 pub use weighted_sum::{WeightedLossConfig, WeightedSumLoss, WeightedSumLossConfig};

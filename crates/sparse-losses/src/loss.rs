@@ -64,7 +64,9 @@ pub struct LossOutput {
 impl From<Tensor<1>> for LossOutput {
     /// A loss of one term, called [`BASE_LOSS`].
     fn from(loss: Tensor<1>) -> Self {
-        Self { components: vec![(BASE_LOSS.to_owned(), loss)] }
+        Self {
+            components: vec![(BASE_LOSS.to_owned(), loss)],
+        }
     }
 }
 
@@ -86,14 +88,18 @@ impl LossOutput {
 
     /// The term called `name`.
     pub fn component(&self, name: &str) -> Option<&Tensor<1>> {
-        self.components.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+        self.components
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
     }
 
     /// The sum of all terms, shape `[1]`.
     pub fn total(&self) -> Tensor<1> {
-        let mut values = self.components.iter().map(|(_, value)| value.clone());
-        let first = values.next().expect("a loss has at least one term");
-        values.fold(first, |sum, value| sum + value)
+        // `new` refuses an empty list.
+        let (_, first) = &self.components[0];
+        let rest = self.components[1..].iter();
+        rest.fold(first.clone(), |sum, (_, value)| sum + value.clone())
     }
 
     /// The terms, taken out.
@@ -124,7 +130,10 @@ mod tests {
     fn the_total_is_the_sum_of_the_terms() {
         let device = device();
         let mut output = LossOutput::from(Tensor::<1>::from_floats([2.0], &device));
-        output.push("document_regularizer_loss", Tensor::from_floats([0.5], &device));
+        output.push(
+            "document_regularizer_loss",
+            Tensor::from_floats([0.5], &device),
+        );
         assert_eq!(scalar(output.total()), 2.5); // 2 + 0.5
         assert_eq!(scalar(output.clone().scaled(2.0).total()), 5.0);
         assert!(output.component("query_regularizer_loss").is_none());

@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::batch::describe;
 use crate::overview::Role;
 use crate::{
-    DataFormat, DataSummary, Description, EmbeddedBatch, LabelShape, Labels, Loss, LossOutput, Result, Similarity,
-    citation,
+    DataFormat, DataSummary, Description, EmbeddedBatch, LabelShape, Labels, Loss, LossOutput,
+    Result, Similarity, citation,
 };
 
 const NAME: &str = "margin_mse";
@@ -23,15 +23,22 @@ pub struct MarginMseLossConfig {
 
 impl MarginMseLossConfig {
     pub(crate) const ROLE: Role = Role::Base;
-    pub(crate) const SUMMARY: &'static str = "distillation: the student's score margins imitate a teacher's";
+    pub(crate) const SUMMARY: &'static str =
+        "distillation: the student's score margins imitate a teacher's";
     pub(crate) const FORMATS: &'static [DataFormat] = &[
-        DataFormat::first_choice("(query, document_one, document_two)", "teacher's difference of the two scores"),
+        DataFormat::first_choice(
+            "(query, document_one, document_two)",
+            "teacher's difference of the two scores",
+        ),
         DataFormat::first_choice(
             "(query, positive, negative_1 … negative_n)",
             "list of n differences, positive minus negative",
         ),
         DataFormat::new("(query, positive, negative)", "list of both teacher scores"),
-        DataFormat::new("(query, positive, negative_1 … negative_n)", "list of n + 1 teacher scores"),
+        DataFormat::new(
+            "(query, positive, negative_1 … negative_n)",
+            "list of n + 1 teacher scores",
+        ),
     ];
 
     /// Builds the loss.
@@ -40,7 +47,9 @@ impl MarginMseLossConfig {
     ///
     /// Never; the signature is that of every configuration.
     pub fn init(&self) -> Result<MarginMseLoss> {
-        Ok(MarginMseLoss { similarity_fct: self.similarity_fct })
+        Ok(MarginMseLoss {
+            similarity_fct: self.similarity_fct,
+        })
     }
 }
 
@@ -69,7 +78,10 @@ fn needed(negatives: usize) -> String {
         1 => "one difference per row".to_owned(),
         n => format!("lists of {n} differences (positive minus negative)"),
     };
-    format!("teacher scores: lists of {} scores, or {differences}", negatives + 1)
+    format!(
+        "teacher scores: lists of {} scores, or {differences}",
+        negatives + 1
+    )
 }
 
 impl Loss for MarginMseLoss {
@@ -84,9 +96,17 @@ impl Loss for MarginMseLoss {
             Some(Labels::Scalars(labels)) if n == 1 => labels.detach().unsqueeze_dim(1),
             Some(Labels::Lists(labels)) if labels.dims()[1] == n + 1 => margins(labels.detach()),
             Some(Labels::Lists(labels)) if labels.dims()[1] == n => labels.detach(),
-            other => panic!("`{NAME}` needs {}, got {}", needed(n), describe(other.as_ref())),
+            other => panic!(
+                "`{NAME}` needs {}, got {}",
+                needed(n),
+                describe(other.as_ref())
+            ),
         };
-        assert_eq!(teacher.dims(), [batch_size, n], "`{NAME}` needs one label per row");
+        assert_eq!(
+            teacher.dims(),
+            [batch_size, n],
+            "`{NAME}` needs one label per row"
+        );
         (student - teacher).square().mean().into()
     }
 
@@ -132,7 +152,10 @@ mod tests {
 
     fn value(labels: impl Into<Labels>) -> f32 {
         let loss = MarginMseLossConfig::default().init().unwrap();
-        scalar(loss.forward(&batch(&[Q, P, N1]).with_labels(labels)).total())
+        scalar(
+            loss.forward(&batch(&[Q, P, N1]).with_labels(labels))
+                .total(),
+        )
     }
 
     #[test]
@@ -141,8 +164,13 @@ mod tests {
         // scores with P: 1, 3, 3; with N1: 2, 0, 2; margins −1, 3, 1
         // against 1, ½, −1: ((−2)² + 2.5² + 2²) / 3
         let expected = (4.0 + 6.25 + 4.0) / 3.0;
-        assert!((value(Tensor::<1>::from_floats([1.0, 0.5, -1.0], &device)) - expected).abs() < 1e-6);
-        assert!((value(Tensor::<2>::from_floats([[1.0], [0.5], [-1.0]], &device)) - expected).abs() < 1e-6);
+        assert!(
+            (value(Tensor::<1>::from_floats([1.0, 0.5, -1.0], &device)) - expected).abs() < 1e-6
+        );
+        assert!(
+            (value(Tensor::<2>::from_floats([[1.0], [0.5], [-1.0]], &device)) - expected).abs()
+                < 1e-6
+        );
         let scores = Tensor::<2>::from_floats([[3.0, 2.0], [1.0, 0.5], [0.0, 1.0]], &device);
         assert!((value(scores) - expected).abs() < 1e-6);
     }
@@ -152,7 +180,14 @@ mod tests {
         let labels = Tensor::<1>::from_floats([1.0, 0.5, -1.0], &device()).require_grad();
         let loss = MarginMseLossConfig::default().init().unwrap();
         let batch = batch(&[Q, P, N1]).with_labels(labels.clone());
-        let batch = EmbeddedBatch { columns: batch.columns.into_iter().map(Tensor::require_grad).collect(), ..batch };
+        let batch = EmbeddedBatch {
+            columns: batch
+                .columns
+                .into_iter()
+                .map(Tensor::require_grad)
+                .collect(),
+            ..batch
+        };
         let gradients = loss.forward(&batch).total().backward();
         assert!(labels.grad(&gradients).is_none());
         assert!(batch.columns[0].grad(&gradients).is_some());
@@ -164,16 +199,29 @@ mod tests {
         let data = DataSummary::new(["query", "positive", "negative_1", "negative_2"]);
         let message = |data: &DataSummary| loss.check(data).unwrap_err().to_string();
         assert!(message(&data).contains("no column named label, labels, score or scores"));
-        let scalar = data.clone().with_labels("score", LabelShape::Scalar, vec![1.0]);
+        let scalar = data
+            .clone()
+            .with_labels("score", LabelShape::Scalar, vec![1.0]);
         assert!(message(&scalar).contains("lists of 3 scores, or lists of 2 differences"));
-        let wide = data.clone().with_labels("score", LabelShape::List(5), vec![0.0; 5]);
+        let wide = data
+            .clone()
+            .with_labels("score", LabelShape::List(5), vec![0.0; 5]);
         assert!(message(&wide).contains("found a list of 5 numbers per row"));
-        let nan = data.clone().with_labels("score", LabelShape::List(3), vec![1.0, f32::INFINITY, 0.0]);
+        let nan =
+            data.clone()
+                .with_labels("score", LabelShape::List(3), vec![1.0, f32::INFINITY, 0.0]);
         assert!(message(&nan).contains("row 0 holds inf"));
         for length in [2, 3] {
-            loss.check(&data.clone().with_labels("score", LabelShape::List(length), vec![0.5; length])).unwrap();
+            loss.check(&data.clone().with_labels(
+                "score",
+                LabelShape::List(length),
+                vec![0.5; length],
+            ))
+            .unwrap();
         }
-        assert!(message(&DataSummary::new(["query", "positive"])).contains("at least 3 input columns"));
+        assert!(
+            message(&DataSummary::new(["query", "positive"])).contains("at least 3 input columns")
+        );
     }
 
     #[test]

@@ -7,7 +7,8 @@ use serde_json::json;
 use crate::batch::describe;
 use crate::overview::Role;
 use crate::{
-    DataFormat, DataSummary, Description, EmbeddedBatch, LabelShape, Labels, Loss, LossOutput, Result, citation,
+    DataFormat, DataSummary, Description, EmbeddedBatch, LabelShape, Labels, Loss, LossOutput,
+    Result, citation,
 };
 
 const NAME: &str = "mse";
@@ -19,7 +20,8 @@ pub struct MseLossConfig {}
 
 impl MseLossConfig {
     pub(crate) const ROLE: Role = Role::Standalone;
-    pub(crate) const SUMMARY: &'static str = "distillation: embeddings imitate a teacher's, entry by entry";
+    pub(crate) const SUMMARY: &'static str =
+        "distillation: embeddings imitate a teacher's, entry by entry";
     pub(crate) const FORMATS: &'static [DataFormat] = &[
         DataFormat::first_choice("one input", "teacher embedding"),
         DataFormat::first_choice("(input_1 … input_n)", "teacher embedding, or one per input"),
@@ -66,22 +68,36 @@ impl Loss for MseLoss {
                 Some(Labels::Matrices(labels)) if labels.dims()[1] == n_columns => {
                     labels.clone().detach().narrow(1, column, 1).squeeze_dim(1)
                 }
-                other => panic!("`{NAME}` needs teacher embeddings, got {}", describe(other.as_ref())),
+                other => panic!(
+                    "`{NAME}` needs teacher embeddings, got {}",
+                    describe(other.as_ref())
+                ),
             }
         };
-        let terms = batch.columns.iter().enumerate().map(|(column, embeddings)| {
-            let target = target(column);
-            assert_eq!(target.dims(), embeddings.dims(), "`{NAME}` needs teacher embeddings of the student's width");
-            (embeddings.clone() - target).square().mean()
-        });
-        let sum = terms.reduce(|sum, term| sum + term).expect("a batch has at least one column");
+        let terms = batch
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(column, embeddings)| {
+                let target = target(column);
+                assert_eq!(
+                    target.dims(),
+                    embeddings.dims(),
+                    "`{NAME}` needs teacher embeddings of the student's width"
+                );
+                (embeddings.clone() - target).square().mean()
+            });
+        let sum = terms
+            .reduce(|sum, term| sum + term)
+            .expect("a batch has at least one column");
         (sum / n_columns as f64).into()
     }
 
     fn check(&self, data: &DataSummary) -> Result<()> {
         data.require_columns(NAME, 1, None, "at least 1 input column")?;
         let n_columns = data.columns.len();
-        let needed = "teacher embeddings: one list of numbers per row, or one list per row and input column";
+        let needed =
+            "teacher embeddings: one list of numbers per row, or one list per row and input column";
         let labels = data.require_labels(NAME, needed)?;
         let fits = match labels.shape {
             LabelShape::Scalar => false,
@@ -89,14 +105,17 @@ impl Loss for MseLoss {
             LabelShape::Matrix(lists, _) => lists == n_columns,
         };
         if !fits {
-            let fix = format!("Give an embedding as wide as the model's, or {n_columns} of them per row");
+            let fix =
+                format!("Give an embedding as wide as the model's, or {n_columns} of them per row");
             return Err(labels.wrong_shape(NAME, needed, fix));
         }
         labels.require_finite(NAME)
     }
 
     fn describe(&self) -> Description {
-        Description::new("SparseMSELoss").option("projection_dim", json!(null)).citation(citation::MSE)
+        Description::new("SparseMSELoss")
+            .option("projection_dim", json!(null))
+            .citation(citation::MSE)
     }
 }
 
@@ -108,7 +127,10 @@ mod tests {
     #[test]
     fn a_shared_target_by_hand() {
         let target = Tensor::<2>::from_floats(N1, &device());
-        let loss = MseLossConfig::default().init().unwrap().forward(&batch(&[Q, P]).with_labels(target));
+        let loss = MseLossConfig::default()
+            .init()
+            .unwrap()
+            .forward(&batch(&[Q, P]).with_labels(target));
         // squared differences Q: 2, 4, 10 and P: 3, 7, 6, over 12 entries each: (16/12 + 16/12) / 2
         assert!((scalar(loss.total()) - 16.0 / 12.0).abs() < 1e-6);
     }
@@ -119,7 +141,16 @@ mod tests {
         let labels = Tensor::<3>::from_floats([[[0.0, 0.0], [1.0, 1.0]]], &device);
         let batch = batch(&[[[2.0, 0.0]], [[1.0, 3.0]]]).with_labels(labels);
         // column 0: (2² + 0) / 2 = 2; column 1: (0 + 2²) / 2 = 2
-        assert_eq!(scalar(MseLossConfig::default().init().unwrap().forward(&batch).total()), 2.0);
+        assert_eq!(
+            scalar(
+                MseLossConfig::default()
+                    .init()
+                    .unwrap()
+                    .forward(&batch)
+                    .total()
+            ),
+            2.0
+        );
     }
 
     #[test]
@@ -132,6 +163,11 @@ mod tests {
         };
         assert!(message(LabelShape::Scalar).contains("found one number per row"));
         assert!(message(LabelShape::Matrix(3, 4)).contains("found 3 lists of 4 numbers"));
-        assert!(loss.check(&DataSummary::new(["a"])).unwrap_err().to_string().contains("`mse` needs labels"));
+        assert!(
+            loss.check(&DataSummary::new(["a"]))
+                .unwrap_err()
+                .to_string()
+                .contains("`mse` needs labels")
+        );
     }
 }

@@ -6,7 +6,10 @@ use serde_json::json;
 
 use crate::overview::Role;
 use crate::similarity::Rows;
-use crate::{DataFormat, DataSummary, Description, EmbeddedBatch, Error, Loss, LossOutput, Result, Similarity, citation};
+use crate::{
+    DataFormat, DataSummary, Description, EmbeddedBatch, Error, Loss, LossOutput, Result,
+    Similarity, citation,
+};
 
 const NAME: &str = "multiple_negatives_ranking";
 
@@ -105,20 +108,39 @@ impl MultipleNegativesRankingLossConfig {
             found,
         };
         if !(self.scale > 0.0 && self.scale.is_finite()) {
-            return Err(invalid("scale", "positive and finite", self.scale.to_string()));
+            return Err(invalid(
+                "scale",
+                "positive and finite",
+                self.scale.to_string(),
+            ));
         }
         if !(self.hardness_strength >= 0.0 && self.hardness_strength.is_finite()) {
-            return Err(invalid("hardness_strength", "at least 0 and finite", self.hardness_strength.to_string()));
+            return Err(invalid(
+                "hardness_strength",
+                "at least 0 and finite",
+                self.hardness_strength.to_string(),
+            ));
         }
         if !self.directions.contains(&Direction::QueryToDoc) {
             let expected = "a list with \"query_to_doc\", which holds the positive pair";
-            return Err(invalid("directions", expected, json!(self.directions).to_string()));
+            return Err(invalid(
+                "directions",
+                expected,
+                json!(self.directions).to_string(),
+            ));
         }
-        let twice = (1..self.directions.len()).find(|end| self.directions[..*end].contains(&self.directions[*end]));
+        let twice = (1..self.directions.len())
+            .find(|end| self.directions[..*end].contains(&self.directions[*end]));
         if twice.is_some() {
-            return Err(invalid("directions", "a list without repetitions", json!(self.directions).to_string()));
+            return Err(invalid(
+                "directions",
+                "a list without repetitions",
+                json!(self.directions).to_string(),
+            ));
         }
-        let one_kind = |direction: &&Direction| matches!(direction, Direction::QueryToQuery | Direction::DocToDoc);
+        let one_kind = |direction: &&Direction| {
+            matches!(direction, Direction::QueryToQuery | Direction::DocToDoc)
+        };
         if self.partition_mode == PartitionMode::PerDirection
             && let Some(direction) = self.directions.iter().find(one_kind)
         {
@@ -132,7 +154,9 @@ impl MultipleNegativesRankingLossConfig {
                 fix: "use partition_mode = \"joint\" or leave that direction out".to_owned(),
             });
         }
-        Ok(MultipleNegativesRankingLoss { config: self.clone() })
+        Ok(MultipleNegativesRankingLoss {
+            config: self.clone(),
+        })
     }
 }
 
@@ -172,7 +196,9 @@ impl MultipleNegativesRankingLoss {
     /// The penalised entries among row i's similarities with document column `column`.
     fn penalised(&self, column: usize, own: &Tensor<2, Bool>) -> Option<Tensor<2, Bool>> {
         match (self.config.hardness_mode?, column) {
-            (HardnessMode::InBatchNegatives, _) | (HardnessMode::AllNegatives, 0) => Some(own.clone().bool_not()),
+            (HardnessMode::InBatchNegatives, _) | (HardnessMode::AllNegatives, 0) => {
+                Some(own.clone().bool_not())
+            }
             (HardnessMode::HardNegatives, 0) => None,
             (HardnessMode::HardNegatives, _) => Some(own.clone()),
             (HardnessMode::AllNegatives, _) => Some(own.clone().bool_or(own.clone().bool_not())),
@@ -195,31 +221,45 @@ impl Loss for MultipleNegativesRankingLoss {
 
         // Everything below is [batch_size, batch_size]: row i against the batch's row j of one column.
         let own = Tensor::<2>::eye(batch.batch_size(), &batch.device()).bool();
-        let to_documents: Vec<_> = documents.iter().map(|document| similarity(&queries, document)).collect();
+        let to_documents: Vec<_> = documents
+            .iter()
+            .map(|document| similarity(&queries, document))
+            .collect();
         let positive = to_documents[0].clone() * config.scale;
-        let target = positive.clone().mask_fill(own.clone().bool_not(), 0.0).sum_dim(1);
+        let target = positive
+            .clone()
+            .mask_fill(own.clone().bool_not(), 0.0)
+            .sum_dim(1);
 
         let directions = config.directions.iter().map(|direction| match direction {
             Direction::QueryToDoc => {
-                let logits = to_documents.iter().enumerate().map(|(column, similarities)| {
-                    let logits = similarities.clone() * config.scale;
-                    match self.penalised(column, &own) {
-                        Some(mask) => {
-                            let penalty = similarities.clone().detach() * config.hardness_strength;
-                            logits + penalty.mask_fill(mask.bool_not(), 0.0)
+                let logits = to_documents
+                    .iter()
+                    .enumerate()
+                    .map(|(column, similarities)| {
+                        let logits = similarities.clone() * config.scale;
+                        match self.penalised(column, &own) {
+                            Some(mask) => {
+                                let penalty =
+                                    similarities.clone().detach() * config.hardness_strength;
+                                logits + penalty.mask_fill(mask.bool_not(), 0.0)
+                            }
+                            None => logits,
                         }
-                        None => logits,
-                    }
-                });
+                    });
                 logits.collect()
             }
             Direction::QueryToQuery => {
-                vec![(similarity(&queries, &queries) * config.scale).mask_fill(own.clone(), EXCLUDED)]
+                vec![
+                    (similarity(&queries, &queries) * config.scale)
+                        .mask_fill(own.clone(), EXCLUDED),
+                ]
             }
             Direction::DocToQuery => vec![positive.clone().transpose()],
             Direction::DocToDoc => {
                 let others = documents.iter().map(|document| {
-                    (similarity(&documents[0], document) * config.scale).mask_fill(own.clone(), EXCLUDED)
+                    (similarity(&documents[0], document) * config.scale)
+                        .mask_fill(own.clone(), EXCLUDED)
                 });
                 others.collect::<Vec<_>>()
             }
@@ -235,7 +275,12 @@ impl Loss for MultipleNegativesRankingLoss {
     }
 
     fn check(&self, data: &DataSummary) -> Result<()> {
-        data.require_columns(NAME, 2, None, "at least 2 input columns (anchor, positive and any number of negatives)")
+        data.require_columns(
+            NAME,
+            2,
+            None,
+            "at least 2 input columns (anchor, positive and any number of negatives)",
+        )
     }
 
     fn describe(&self) -> Description {
@@ -243,7 +288,9 @@ impl Loss for MultipleNegativesRankingLoss {
         let both_ways = [Direction::QueryToDoc, Direction::DocToQuery];
         let citation = if config.directions.len() == 4 {
             citation::GTE
-        } else if config.directions.len() == 2 && both_ways.iter().all(|way| config.directions.contains(way)) {
+        } else if config.directions.len() == 2
+            && both_ways.iter().all(|way| config.directions.contains(way))
+        {
             citation::JINA
         } else {
             citation::CPC
@@ -287,7 +334,9 @@ mod tests {
     #[test]
     fn two_rows_by_hand() {
         // similarities [[2, 0], [0, 1]]: (ln(e² + 1) − 2 + ln(1 + e) − 1) / 2 = (0.126928 + 0.313262) / 2
-        let loss = MultipleNegativesRankingLossConfig::default().init().unwrap();
+        let loss = MultipleNegativesRankingLossConfig::default()
+            .init()
+            .unwrap();
         let value = total(&loss, &[[[1.0, 0.0], [0.0, 1.0]], [[2.0, 0.0], [0.0, 1.0]]]);
         assert!((value - 0.220_095).abs() < 1e-5, "{value}");
     }
@@ -299,7 +348,12 @@ mod tests {
         };
         let base = MultipleNegativesRankingLossConfig::default();
         let both = vec![Direction::QueryToDoc, Direction::DocToQuery];
-        let all = vec![Direction::QueryToDoc, Direction::QueryToQuery, Direction::DocToQuery, Direction::DocToDoc];
+        let all = vec![
+            Direction::QueryToDoc,
+            Direction::QueryToQuery,
+            Direction::DocToQuery,
+            Direction::DocToDoc,
+        ];
         let hard = |mode| MultipleNegativesRankingLossConfig {
             hardness_mode: Some(mode),
             hardness_strength: 0.5,
@@ -319,24 +373,58 @@ mod tests {
                 ),
                 1.037_574,
             ),
-            (value(MultipleNegativesRankingLossConfig { directions: both, ..base.clone() }, &[Q, P]), 1.730_993),
-            (value(MultipleNegativesRankingLossConfig { directions: all, ..base.clone() }, &[Q, P, N1]), 2.360_024),
-            (value(hard(HardnessMode::InBatchNegatives), &[Q, P, N1]), 2.494_474),
-            (value(hard(HardnessMode::HardNegatives), &[Q, P, N1]), 1.702_624),
-            (value(hard(HardnessMode::AllNegatives), &[Q, P, N1]), 2.535_103),
+            (
+                value(
+                    MultipleNegativesRankingLossConfig {
+                        directions: both,
+                        ..base.clone()
+                    },
+                    &[Q, P],
+                ),
+                1.730_993,
+            ),
+            (
+                value(
+                    MultipleNegativesRankingLossConfig {
+                        directions: all,
+                        ..base.clone()
+                    },
+                    &[Q, P, N1],
+                ),
+                2.360_024,
+            ),
+            (
+                value(hard(HardnessMode::InBatchNegatives), &[Q, P, N1]),
+                2.494_474,
+            ),
+            (
+                value(hard(HardnessMode::HardNegatives), &[Q, P, N1]),
+                1.702_624,
+            ),
+            (
+                value(hard(HardnessMode::AllNegatives), &[Q, P, N1]),
+                2.535_103,
+            ),
             (value(hard(HardnessMode::HardNegatives), &[Q, P]), 1.032_772),
         ];
         for (found, expected) in cases {
-            assert!((found - expected).abs() < 2e-5, "{found} against {expected}");
+            assert!(
+                (found - expected).abs() < 2e-5,
+                "{found} against {expected}"
+            );
         }
     }
 
     #[test]
     fn one_pair_alone_has_nothing_to_tell_apart() {
-        let loss = MultipleNegativesRankingLossConfig::default().init().unwrap();
+        let loss = MultipleNegativesRankingLossConfig::default()
+            .init()
+            .unwrap();
         let query = Tensor::<2>::from_floats([[1.0, 2.0]], &device()).require_grad();
         let positive = Tensor::<2>::from_floats([[0.0, 3.0]], &device()).require_grad();
-        let value = loss.forward(&EmbeddedBatch::new(vec![query.clone(), positive])).total();
+        let value = loss
+            .forward(&EmbeddedBatch::new(vec![query.clone(), positive]))
+            .total();
         assert_eq!(scalar(value.clone()), 0.0); // ln(e⁶) − 6
         let gradients = value.backward();
         assert_eq!(values(query.grad(&gradients).unwrap()), [0.0, 0.0]);
@@ -349,15 +437,49 @@ mod tests {
             let message = config.init().unwrap_err().to_string();
             assert!(message.contains(word), "{message}");
         };
-        refuse(MultipleNegativesRankingLossConfig { scale: 0.0, ..base.clone() }, "`scale`");
-        refuse(MultipleNegativesRankingLossConfig { hardness_strength: -1.0, ..base.clone() }, "`hardness_strength`");
-        refuse(MultipleNegativesRankingLossConfig { directions: vec![], ..base.clone() }, "query_to_doc");
+        refuse(
+            MultipleNegativesRankingLossConfig {
+                scale: 0.0,
+                ..base.clone()
+            },
+            "`scale`",
+        );
+        refuse(
+            MultipleNegativesRankingLossConfig {
+                hardness_strength: -1.0,
+                ..base.clone()
+            },
+            "`hardness_strength`",
+        );
+        refuse(
+            MultipleNegativesRankingLossConfig {
+                directions: vec![],
+                ..base.clone()
+            },
+            "query_to_doc",
+        );
         let directions = vec![Direction::QueryToDoc, Direction::DocToDoc];
         let partition_mode = PartitionMode::PerDirection;
-        refuse(MultipleNegativesRankingLossConfig { directions, partition_mode, ..base.clone() }, "\"doc_to_doc\"");
+        refuse(
+            MultipleNegativesRankingLossConfig {
+                directions,
+                partition_mode,
+                ..base.clone()
+            },
+            "\"doc_to_doc\"",
+        );
         let directions = vec![Direction::QueryToDoc, Direction::QueryToDoc];
-        refuse(MultipleNegativesRankingLossConfig { directions, ..base.clone() }, "without repetitions");
-        let idle = MultipleNegativesRankingLossConfig { hardness_mode: Some(HardnessMode::AllNegatives), ..base };
+        refuse(
+            MultipleNegativesRankingLossConfig {
+                directions,
+                ..base.clone()
+            },
+            "without repetitions",
+        );
+        let idle = MultipleNegativesRankingLossConfig {
+            hardness_mode: Some(HardnessMode::AllNegatives),
+            ..base
+        };
         assert!(idle.init().unwrap().warnings()[0].contains("no effect"));
     }
 }

@@ -18,12 +18,20 @@ pub struct DataFormat {
 impl DataFormat {
     /// A layout for which other losses are the first choice.
     pub(crate) const fn new(inputs: &'static str, labels: &'static str) -> Self {
-        Self { inputs, labels, first_choice: false }
+        Self {
+            inputs,
+            labels,
+            first_choice: false,
+        }
     }
 
     /// A layout for which this loss is the first choice.
     pub(crate) const fn first_choice(inputs: &'static str, labels: &'static str) -> Self {
-        Self { inputs, labels, first_choice: true }
+        Self {
+            inputs,
+            labels,
+            first_choice: true,
+        }
     }
 }
 
@@ -65,8 +73,9 @@ pub fn overview_markdown() -> String {
          Generated from the registry of `sparse-losses`; edit the losses, not this page.\n\n\
          ## Which data fits which loss\n\n\
          Columns go by position, not by name; the label column is the one named `label`, `labels`, `score` or \
-         `scores`. ★ = the usual first choice. Everything but `mse` goes inside `splade`, or inside `csr` for models \
-         with a sparse autoencoder.\n\n\
+         `scores`. ★ = the usual first choice. Base losses go inside the wrapper `splade`, or inside `csr` for models \
+         with a sparse autoencoder; only wrappers and `mse` may stand alone. `weighted_sum` takes what every loss \
+         inside it takes.\n\n\
          | inputs | labels | losses |\n| --- | --- | --- |\n",
     );
     let mut layouts: Vec<(&str, &str)> = Vec::new();
@@ -78,18 +87,35 @@ pub fn overview_markdown() -> String {
     }
     for (inputs, labels) in layouts {
         let fitting = entries.iter().filter_map(|entry| {
-            let format = entry.formats.iter().find(|format| (format.inputs, format.labels) == (inputs, labels))?;
-            Some((!format.first_choice, format!("`{}`{}", entry.name, if format.first_choice { " ★" } else { "" })))
+            let format = entry
+                .formats
+                .iter()
+                .find(|format| (format.inputs, format.labels) == (inputs, labels))?;
+            Some((
+                !format.first_choice,
+                format!(
+                    "`{}`{}",
+                    entry.name,
+                    if format.first_choice { " ★" } else { "" }
+                ),
+            ))
         });
         let mut fitting: Vec<_> = fitting.collect();
         fitting.sort_by_key(|(later, _)| *later);
         let names: Vec<_> = fitting.into_iter().map(|(_, name)| name).collect();
-        writeln!(page, "| {inputs} | {labels} | {} |", names.join(", ")).expect("writing to a string can't fail");
+        writeln!(page, "| {inputs} | {labels} | {} |", names.join(", "))
+            .expect("writing to a string can't fail");
     }
     page.push_str("\n## All losses\n\n| `type` | role | what it does |\n| --- | --- | --- |\n");
     for entry in entries {
-        writeln!(page, "| `{}` | {} | {} |", entry.name, entry.role.describe(), entry.summary)
-            .expect("writing to a string can't fail");
+        writeln!(
+            page,
+            "| `{}` | {} | {} |",
+            entry.name,
+            entry.role.describe(),
+            entry.summary
+        )
+        .expect("writing to a string can't fail");
     }
     page
 }
@@ -104,6 +130,11 @@ mod tests {
         for name in LossConfig::NAMES {
             assert!(page.contains(&format!("| `{name}` |")), "{name} is missing");
         }
-        assert!(page.contains("| (anchor, positive) | none | `multiple_negatives_ranking` ★, `sigmoid` |"), "{page}");
+        assert!(
+            page.contains(
+                "| (anchor, positive) | none | `multiple_negatives_ranking` ★, `sigmoid` |"
+            ),
+            "{page}"
+        );
     }
 }

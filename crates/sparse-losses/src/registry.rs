@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::overview::{Entry, Role};
 use crate::{
-    AngleLossConfig, CoSentLossConfig, CosineSimilarityLossConfig, CsrLossConfig, CsrReconstructionLossConfig,
-    DistillKlDivLossConfig, Error, Loss, MarginMseLossConfig, MseLossConfig, MultipleNegativesRankingLossConfig,
-    Result, SigmoidLossConfig, SpladeLossConfig, TripletLossConfig, WeightedSumLossConfig,
+    AngleLossConfig, CoSentLossConfig, CosineSimilarityLossConfig, CsrLossConfig,
+    CsrReconstructionLossConfig, DistillKlDivLossConfig, Error, Loss, MarginMseLossConfig,
+    MseLossConfig, MultipleNegativesRankingLossConfig, Result, SigmoidLossConfig, SpladeLossConfig,
+    TripletLossConfig, WeightedSumLossConfig,
 };
 
 macro_rules! registry {
@@ -112,7 +113,7 @@ impl LossConfig {
     /// If it is a base loss that must stand inside a wrapper.
     pub fn check_stands_alone(&self) -> Result<()> {
         match self.role() {
-            Role::Base => Err(Error::Unregularized { loss: self.name().to_owned() }),
+            Role::Base => Err(Error::Unregularized { loss: self.name() }),
             Role::Standalone | Role::Wrapper => Ok(()),
         }
     }
@@ -127,7 +128,7 @@ impl LossConfig {
                 .collect();
             return Err(Error::Nested {
                 outer,
-                inner: self.name().to_owned(),
+                inner: self.name(),
                 accepted: accepted.join(", "),
             });
         }
@@ -148,35 +149,65 @@ mod tests {
             loss = { type = "multiple_negatives_ranking", scale = 2 }
         "#;
         let config: LossConfig = toml::from_str(text).unwrap();
-        let LossConfig::Splade(splade) = &config else { panic!("{config:?}") };
+        let LossConfig::Splade(splade) = &config else {
+            panic!("{config:?}")
+        };
         assert_eq!(splade.query_regularizer_weight, Some(5e-5));
-        let inner = MultipleNegativesRankingLossConfig { scale: 2.0, ..Default::default() };
+        let inner = MultipleNegativesRankingLossConfig {
+            scale: 2.0,
+            ..Default::default()
+        };
         assert_eq!(*splade.loss, inner.into());
-        assert_eq!(toml::from_str::<LossConfig>(&toml::to_string(&config).unwrap()).unwrap(), config);
+        assert_eq!(
+            toml::from_str::<LossConfig>(&toml::to_string(&config).unwrap()).unwrap(),
+            config
+        );
     }
 
     #[test]
     fn unknown_names_and_keys_are_refused_with_the_known_ones() {
-        let error = toml::from_str::<LossConfig>(r#"type = "margin_msee""#).unwrap_err().to_string();
+        let error = toml::from_str::<LossConfig>(r#"type = "margin_msee""#)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("`margin_mse`"), "{error}");
-        let error = toml::from_str::<LossConfig>("type = \"triplet\"\nmargin = 3").unwrap_err().to_string();
-        assert!(error.contains("`margin`") && error.contains("`triplet_margin`"), "{error}");
-        let error = toml::from_str::<LossConfig>("type = \"splade\"").unwrap_err().to_string();
+        let error = toml::from_str::<LossConfig>("type = \"triplet\"\nmargin = 3")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("`margin`") && error.contains("`triplet_margin`"),
+            "{error}"
+        );
+        let error = toml::from_str::<LossConfig>("type = \"splade\"")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("missing field `loss`"), "{error}");
     }
 
     #[test]
     fn a_base_loss_does_not_stand_alone() {
-        let error = LossConfig::from(MultipleNegativesRankingLossConfig::default()).check_stands_alone().unwrap_err();
-        assert!(error.to_string().contains("on its own has no regulariser"), "{error}");
+        let error = LossConfig::from(MultipleNegativesRankingLossConfig::default())
+            .check_stands_alone()
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("on its own has no regulariser"),
+            "{error}"
+        );
         LossConfig::default().check_stands_alone().unwrap();
-        LossConfig::from(MseLossConfig::default()).check_stands_alone().unwrap();
+        LossConfig::from(MseLossConfig::default())
+            .check_stands_alone()
+            .unwrap();
     }
 
     #[test]
     fn a_wrapper_does_not_fit_inside_a_wrapper() {
-        let error = SpladeLossConfig::new(LossConfig::default(), 0.1).init().unwrap_err().to_string();
-        assert!(error.contains("`splade` can't contain `splade`") && error.contains("margin_mse"), "{error}");
+        let error = SpladeLossConfig::new(LossConfig::default(), 0.1)
+            .init()
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("`splade` can't contain `splade`") && error.contains("margin_mse"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -18,15 +18,20 @@ pub enum SchedulerType {
 }
 
 impl SchedulerType {
-    const NAMES: [(&'static str, Self); 3] =
-        [("linear", Self::Linear), ("quadratic", Self::Quadratic), ("constant", Self::Constant)];
+    const NAMES: [(&'static str, Self); 3] = [
+        ("linear", Self::Linear),
+        ("quadratic", Self::Quadratic),
+        ("constant", Self::Constant),
+    ];
 }
 
 impl<'de> Deserialize<'de> for SchedulerType {
     /// Reads a name in any case, as the reference does.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        let known = Self::NAMES.into_iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
+        let known = Self::NAMES
+            .into_iter()
+            .find(|(known, _)| name.eq_ignore_ascii_case(known));
         known.map(|(_, value)| value).ok_or_else(|| {
             serde::de::Error::unknown_variant(&name, &["linear", "quadratic", "constant"])
         })
@@ -86,14 +91,19 @@ impl RegularizerScheduleConfig {
         if self.warmup_ratio.is_some() && self.warmup_steps.is_some() {
             return Err(Error::Conflict {
                 loss: "regularizer_schedule",
-                problem: "`warmup_ratio` and `warmup_steps` both give the length of the ramp".to_owned(),
+                problem: "`warmup_ratio` and `warmup_steps` both give the length of the ramp"
+                    .to_owned(),
                 fix: "keep one of them".to_owned(),
             });
         }
         if let Some(ratio) = self.warmup_ratio
             && !(ratio > 0.0 && ratio <= 1.0)
         {
-            return Err(invalid("warmup_ratio", "greater than 0 and at most 1", ratio.to_string()));
+            return Err(invalid(
+                "warmup_ratio",
+                "greater than 0 and at most 1",
+                ratio.to_string(),
+            ));
         }
         if self.warmup_steps == Some(0) {
             return Err(invalid(
@@ -125,40 +135,87 @@ mod tests {
 
     #[test]
     fn ramps_by_hand() {
-        let ramp = |kind| (0..6).map(|step| 2.0 * weight_factor(kind, step, 4)).collect::<Vec<_>>();
+        let ramp = |kind| {
+            (0..6)
+                .map(|step| 2.0 * weight_factor(kind, step, 4))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(ramp(SchedulerType::Linear), [0.0, 0.5, 1.0, 1.5, 2.0, 2.0]);
         // 2 · (g/4)²
-        assert_eq!(ramp(SchedulerType::Quadratic), [0.0, 0.125, 0.5, 1.125, 2.0, 2.0]);
+        assert_eq!(
+            ramp(SchedulerType::Quadratic),
+            [0.0, 0.125, 0.5, 1.125, 2.0, 2.0]
+        );
         assert_eq!(ramp(SchedulerType::Constant), [2.0; 6]);
     }
 
     #[test]
     fn the_default_is_a_quadratic_third_and_never_shorter_than_a_step() {
         let config = RegularizerScheduleConfig::default();
-        assert_eq!((config.scheduler_type, config.ramp_length(12)), (SchedulerType::Quadratic, 4));
+        assert_eq!(
+            (config.scheduler_type, config.ramp_length(12)),
+            (SchedulerType::Quadratic, 4)
+        );
         assert_eq!(config.ramp_length(2), 1);
-        let steps = RegularizerScheduleConfig { warmup_steps: Some(7), ..config };
+        let steps = RegularizerScheduleConfig {
+            warmup_steps: Some(7),
+            ..config
+        };
         assert_eq!(steps.ramp_length(12), 7);
     }
 
     #[test]
     fn names_are_read_in_any_case() {
-        let config: RegularizerScheduleConfig = serde_json::from_str(r#"{"scheduler_type": "LINEAR"}"#).unwrap();
+        let config: RegularizerScheduleConfig =
+            serde_json::from_str(r#"{"scheduler_type": "LINEAR"}"#).unwrap();
         assert_eq!(config.scheduler_type, SchedulerType::Linear);
-        let error = serde_json::from_str::<RegularizerScheduleConfig>(r#"{"scheduler_type": "cubic"}"#).unwrap_err();
-        assert!(error.to_string().contains("expected one of `linear`, `quadratic`, `constant`"), "{error}");
+        let error =
+            serde_json::from_str::<RegularizerScheduleConfig>(r#"{"scheduler_type": "cubic"}"#)
+                .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("expected one of `linear`, `quadratic`, `constant`"),
+            "{error}"
+        );
     }
 
     #[test]
     fn lengths_that_make_no_sense_are_refused() {
         let base = RegularizerScheduleConfig::default();
         for ratio in [0.0, -0.1, 1.5, f64::NAN] {
-            let config = RegularizerScheduleConfig { warmup_ratio: Some(ratio), ..base.clone() };
-            assert!(config.validate().unwrap_err().to_string().contains("`warmup_ratio`"));
+            let config = RegularizerScheduleConfig {
+                warmup_ratio: Some(ratio),
+                ..base.clone()
+            };
+            assert!(
+                config
+                    .validate()
+                    .unwrap_err()
+                    .to_string()
+                    .contains("`warmup_ratio`")
+            );
         }
-        let both = RegularizerScheduleConfig { warmup_ratio: Some(0.5), warmup_steps: Some(3), ..base.clone() };
-        assert!(both.validate().unwrap_err().to_string().contains("keep one of them"));
-        let zero = RegularizerScheduleConfig { warmup_steps: Some(0), ..base };
-        assert!(zero.validate().unwrap_err().to_string().contains("constant"));
+        let both = RegularizerScheduleConfig {
+            warmup_ratio: Some(0.5),
+            warmup_steps: Some(3),
+            ..base.clone()
+        };
+        assert!(
+            both.validate()
+                .unwrap_err()
+                .to_string()
+                .contains("keep one of them")
+        );
+        let zero = RegularizerScheduleConfig {
+            warmup_steps: Some(0),
+            ..base
+        };
+        assert!(
+            zero.validate()
+                .unwrap_err()
+                .to_string()
+                .contains("constant")
+        );
     }
 }

@@ -68,12 +68,15 @@ pub(crate) struct Rows {
 impl Rows {
     /// Prepares `rows` for `similarity`.
     pub(crate) fn new(rows: Tensor<2>, similarity: Similarity) -> Self {
-        let norms = (similarity == Similarity::Cosine).then(|| row_norms(rows.clone(), COSINE_EPSILON));
+        let norms =
+            (similarity == Similarity::Cosine).then(|| row_norms(rows.clone(), COSINE_EPSILON));
         Self { rows, norms }
     }
 
     fn norms(&self) -> Tensor<2> {
-        self.norms.clone().expect("norms are there when the similarity is cosine")
+        self.norms
+            .clone()
+            .expect("norms are there when the similarity is cosine")
     }
 }
 
@@ -104,14 +107,28 @@ mod tests {
         // (3·3 + 4·4) / 25 = 1 and (3·4 + 4·3) / 25 = 0.96
         assert_close(&values(matrix.clone()), &[0.0, 0.0, 1.0, 0.96], 1e-6);
         let gradients = matrix.sum().backward();
-        assert!(values(a.grad(&gradients).unwrap()).iter().all(|value| value.is_finite()));
-        assert_close(&values(Similarity::Cosine.pairwise(a, b)), &[0.0, 0.96], 1e-6);
+        assert!(
+            values(a.grad(&gradients).unwrap())
+                .iter()
+                .all(|value| value.is_finite())
+        );
+        assert_close(
+            &values(Similarity::Cosine.pairwise(a, b)),
+            &[0.0, 0.96],
+            1e-6,
+        );
     }
 
     #[test]
     fn the_reference_s_function_names_are_understood() {
-        for (text, similarity) in [("\"dot\"", Similarity::Dot), ("\"cos_sim\"", Similarity::Cosine)] {
-            assert_eq!(serde_json::from_str::<Similarity>(text).unwrap(), similarity);
+        for (text, similarity) in [
+            ("\"dot\"", Similarity::Dot),
+            ("\"cos_sim\"", Similarity::Cosine),
+        ] {
+            assert_eq!(
+                serde_json::from_str::<Similarity>(text).unwrap(),
+                similarity
+            );
         }
     }
 }

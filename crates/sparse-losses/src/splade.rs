@@ -6,9 +6,9 @@ use serde_json::json;
 
 use crate::overview::Role;
 use crate::{
-    DataFormat, DataSummary, Description, EmbeddedBatch, Error, FlopsConfig, Loss, LossConfig, LossOutput,
-    MultipleNegativesRankingLossConfig, Regularizer, RegularizerConfig, RegularizerInput, RegularizerWeights, Result,
-    citation,
+    DataFormat, DataSummary, Description, EmbeddedBatch, Error, FlopsConfig, Loss, LossConfig,
+    LossOutput, MultipleNegativesRankingLossConfig, Regularizer, RegularizerConfig,
+    RegularizerInput, RegularizerWeights, Result, citation,
 };
 
 /// Name of the weighted document term.
@@ -59,8 +59,7 @@ impl Default for SpladeLossConfig {
 
 impl SpladeLossConfig {
     pub(crate) const ROLE: Role = Role::Wrapper;
-    pub(crate) const SUMMARY: &'static str =
-        "a base loss plus weighted regularisers of documents and queries (FLOPS unless told otherwise)";
+    pub(crate) const SUMMARY: &'static str = "a base loss plus weighted regularisers of documents and queries (FLOPS unless told otherwise)";
     pub(crate) const FORMATS: &'static [DataFormat] = &[];
 
     /// `loss` with FLOPS on the documents and nothing on the queries.
@@ -85,7 +84,10 @@ impl SpladeLossConfig {
     /// its own, or `df_flops` is asked for on queries.
     pub fn init(&self) -> Result<SpladeLoss> {
         let weights = [
-            ("document_regularizer_weight", Some(self.document_regularizer_weight)),
+            (
+                "document_regularizer_weight",
+                Some(self.document_regularizer_weight),
+            ),
             ("query_regularizer_weight", self.query_regularizer_weight),
         ];
         for (option, weight) in weights {
@@ -104,7 +106,8 @@ impl SpladeLossConfig {
             return Err(Error::Conflict {
                 loss: NAME,
                 problem: "`df_flops` counts documents, so it can't regularise queries".to_owned(),
-                fix: "use it as `document_regularizer`, and `flops`, `l1` or `l0_mask` for queries".to_owned(),
+                fix: "use it as `document_regularizer`, and `flops`, `l1` or `l0_mask` for queries"
+                    .to_owned(),
             });
         }
         Ok(SpladeLoss {
@@ -121,10 +124,14 @@ impl SpladeLossConfig {
             )?,
             weights: RegularizerWeights {
                 document: self.document_regularizer_weight,
-                query: self.query_regularizer_weight.filter(|_| !self.use_document_regularizer_only),
+                query: self
+                    .query_regularizer_weight
+                    .filter(|_| !self.use_document_regularizer_only),
             },
             use_document_regularizer_only: self.use_document_regularizer_only,
-            ignored_query_weight: self.query_regularizer_weight.filter(|_| self.use_document_regularizer_only),
+            ignored_query_weight: self
+                .query_regularizer_weight
+                .filter(|_| self.use_document_regularizer_only),
         })
     }
 }
@@ -138,8 +145,12 @@ fn regularizer(
     match (config, threshold) {
         (Some(_), Some(_)) => Err(Error::Conflict {
             loss: NAME,
-            problem: format!("`{option}_threshold` belongs to the default regulariser, but `{option}` is given"),
-            fix: format!("write the threshold inside `{option}`, as in {{ type = \"l0_mask\", threshold = 200 }}"),
+            problem: format!(
+                "`{option}_threshold` belongs to the default regulariser, but `{option}` is given"
+            ),
+            fix: format!(
+                "write the threshold inside `{option}`, as in {{ type = \"l0_mask\", threshold = 200 }}"
+            ),
         }),
         (Some(config), None) => config.init(),
         (None, threshold) => Ok(Box::new(FlopsConfig { threshold }.init()?)),
@@ -197,7 +208,11 @@ impl SpladeLoss {
     }
 
     fn document_columns<'a>(&self, batch: &'a EmbeddedBatch) -> &'a [Tensor<2>] {
-        if self.use_document_regularizer_only { &batch.columns } else { batch.documents() }
+        if self.use_document_regularizer_only {
+            &batch.columns
+        } else {
+            batch.documents()
+        }
     }
 }
 
@@ -224,7 +239,10 @@ impl Loss for SpladeLoss {
         assert!(!documents.is_empty(), "`splade` needs a document column");
         let document_term = weighted(&*self.document_regularizer, documents, weights.document);
         output.push(DOCUMENT_REGULARIZER_LOSS, document_term);
-        if let Some(weight) = weights.query.filter(|_| !self.use_document_regularizer_only) {
+        if let Some(weight) = weights
+            .query
+            .filter(|_| !self.use_document_regularizer_only)
+        {
             let query_term = weighted(&*self.query_regularizer, &batch.columns[..1], weight);
             output.push(QUERY_REGULARIZER_LOSS, query_term);
         }
@@ -245,19 +263,31 @@ impl Loss for SpladeLoss {
         let mut description = Description::new("SpladeLoss")
             .option("loss", json!(base.to_call()))
             .option("document_regularizer_weight", json!(self.weights.document))
-            .optional("query_regularizer_weight", self.weights.query.map(|weight| json!(weight)))
+            .optional(
+                "query_regularizer_weight",
+                self.weights.query.map(|weight| json!(weight)),
+            )
             .citation(citation::SPLADE)
             .part(base);
         let sides = [
             ("document_regularizer", Some(&self.document_regularizer)),
-            ("query_regularizer", self.weights.query.map(|_| &self.query_regularizer)),
+            (
+                "query_regularizer",
+                self.weights.query.map(|_| &self.query_regularizer),
+            ),
         ];
         for (option, regularizer) in sides {
-            let Some(regularizer) = regularizer else { continue };
+            let Some(regularizer) = regularizer else {
+                continue;
+            };
             let part = regularizer.describe();
             if part.class_name != "FlopsLoss" {
                 description = description.option(option, json!(part.to_call()));
-            } else if let Some(threshold) = part.options.get("threshold").filter(|value| !value.is_null()) {
+            } else if let Some(threshold) = part
+                .options
+                .get("threshold")
+                .filter(|value| !value.is_null())
+            {
                 description = description.option(&format!("{option}_threshold"), threshold.clone());
             }
             description = description.part(part);
@@ -294,8 +324,8 @@ impl Loss for SpladeLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::BASE_LOSS;
     use crate::testing::{N1, P, Q, batch, device, scalar, values};
+    use crate::{BASE_LOSS, TripletLossConfig, WeightedLossConfig, WeightedSumLossConfig};
 
     fn config() -> SpladeLossConfig {
         SpladeLossConfig {
@@ -308,7 +338,7 @@ mod tests {
     fn terms_by_hand() {
         let output = config().init().unwrap().forward(&batch(&[Q, P, N1]));
         let term = |name| scalar(output.component(name).unwrap().clone());
-        assert!((term(BASE_LOSS) - 1.575_570).abs() < 1e-5);
+        assert!((term(BASE_LOSS) - 1.575_57).abs() < 1e-5);
         // mean of the six document rows: 3/6, 3/6, 3/6, 3/6 -> Σ squares = 1
         assert!((term(DOCUMENT_REGULARIZER_LOSS) - 0.2 * 1.0).abs() < 1e-6);
         // FLOPS(Q) = 25/9
@@ -318,10 +348,44 @@ mod tests {
     }
 
     #[test]
+    fn a_base_loss_of_several_terms_keeps_their_names() {
+        let term = |weight, loss| WeightedLossConfig { weight, loss };
+        let ranking = MultipleNegativesRankingLossConfig::default().into();
+        let base = WeightedSumLossConfig {
+            losses: vec![
+                term(1.0, ranking),
+                term(0.5, TripletLossConfig::default().into()),
+            ],
+        };
+        let loss = SpladeLossConfig::new(base, 0.2).init().unwrap();
+        let output = loss.forward(&batch(&[Q, P, N1]));
+        let names: Vec<_> = output
+            .components()
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let expected = [
+            "multiple_negatives_ranking_loss",
+            "triplet_loss",
+            DOCUMENT_REGULARIZER_LOSS,
+        ];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
     fn the_batch_s_weights_take_precedence() {
-        let weights = RegularizerWeights { document: 0.4, query: None };
-        let output = config().init().unwrap().forward(&batch(&[Q, P, N1]).with_regularizer_weights(weights));
-        assert!((scalar(output.component(DOCUMENT_REGULARIZER_LOSS).unwrap().clone()) - 0.4).abs() < 1e-6);
+        let weights = RegularizerWeights {
+            document: 0.4,
+            query: None,
+        };
+        let output = config()
+            .init()
+            .unwrap()
+            .forward(&batch(&[Q, P, N1]).with_regularizer_weights(weights));
+        assert!(
+            (scalar(output.component(DOCUMENT_REGULARIZER_LOSS).unwrap().clone()) - 0.4).abs()
+                < 1e-6
+        );
         assert!(output.component(QUERY_REGULARIZER_LOSS).is_none());
     }
 
@@ -346,7 +410,10 @@ mod tests {
         }
         let gradient = |weight| {
             let flops = || Box::new(FlopsConfig::default().init().unwrap());
-            let weights = RegularizerWeights { document: 0.1, query: Some(weight) };
+            let weights = RegularizerWeights {
+                document: 0.1,
+                query: Some(weight),
+            };
             let loss = SpladeLoss::from_parts(Box::new(Documents), flops(), flops(), weights);
             let query = Tensor::<2>::from_floats(Q, &device()).require_grad();
             let document = Tensor::<2>::from_floats(P, &device()).require_grad();
@@ -361,11 +428,19 @@ mod tests {
 
     #[test]
     fn document_only_mode_regularises_every_column_and_ignores_the_query_weight() {
-        let loss = SpladeLossConfig { use_document_regularizer_only: true, ..config() }.init().unwrap();
+        let loss = SpladeLossConfig {
+            use_document_regularizer_only: true,
+            ..config()
+        }
+        .init()
+        .unwrap();
         let output = loss.forward(&batch(&[Q, P]));
         // column sums of Q and P: 6, 4, 3, 3 over 6 rows -> (36 + 16 + 9 + 9) / 36
         let expected = 0.2 * 70.0 / 36.0;
-        assert!((scalar(output.component(DOCUMENT_REGULARIZER_LOSS).unwrap().clone()) - expected).abs() < 1e-6);
+        assert!(
+            (scalar(output.component(DOCUMENT_REGULARIZER_LOSS).unwrap().clone()) - expected).abs()
+                < 1e-6
+        );
         assert_eq!(output.components().len(), 2);
         assert_eq!(loss.regularizer_weights().unwrap().query, None);
         assert!(loss.warnings()[0].contains("is ignored"));
@@ -378,27 +453,64 @@ mod tests {
             document_regularizer_threshold: Some(3),
             ..config()
         };
-        assert!(both.init().unwrap_err().to_string().contains("`document_regularizer_threshold` belongs to"));
-        let negative = SpladeLossConfig { query_regularizer_weight: Some(-1.0), ..config() };
-        assert!(negative.init().unwrap_err().to_string().contains("`query_regularizer_weight` of `splade`"));
+        assert!(
+            both.init()
+                .unwrap_err()
+                .to_string()
+                .contains("`document_regularizer_threshold` belongs to")
+        );
+        let negative = SpladeLossConfig {
+            query_regularizer_weight: Some(-1.0),
+            ..config()
+        };
+        assert!(
+            negative
+                .init()
+                .unwrap_err()
+                .to_string()
+                .contains("`query_regularizer_weight` of `splade`")
+        );
         let df = RegularizerConfig::DfFlops(crate::DfFlopsConfig::default());
-        let query = SpladeLossConfig { query_regularizer: Some(df), ..config() };
-        assert!(query.init().unwrap_err().to_string().contains("counts documents"));
+        let query = SpladeLossConfig {
+            query_regularizer: Some(df),
+            ..config()
+        };
+        assert!(
+            query
+                .init()
+                .unwrap_err()
+                .to_string()
+                .contains("counts documents")
+        );
     }
 
     #[test]
     fn a_single_column_needs_document_only_mode() {
         let loss = SpladeLossConfig::new(crate::MseLossConfig::default(), 0.1);
-        let data = DataSummary::new(["text"]).with_labels("label", crate::LabelShape::List(4), vec![0.0; 4]);
+        let data = DataSummary::new(["text"]).with_labels(
+            "label",
+            crate::LabelShape::List(4),
+            vec![0.0; 4],
+        );
         let error = loss.init().unwrap().check(&data).unwrap_err();
-        assert!(error.to_string().contains("use_document_regularizer_only = true"), "{error}");
-        let loss = SpladeLossConfig { use_document_regularizer_only: true, ..loss };
+        assert!(
+            error
+                .to_string()
+                .contains("use_document_regularizer_only = true"),
+            "{error}"
+        );
+        let loss = SpladeLossConfig {
+            use_document_regularizer_only: true,
+            ..loss
+        };
         loss.init().unwrap().check(&data).unwrap();
     }
 
     #[test]
     fn missing_query_regularisation_is_mentioned() {
-        let loss = SpladeLossConfig::new(MultipleNegativesRankingLossConfig::default(), 3e-5).init().unwrap();
+        let loss = SpladeLossConfig::new(MultipleNegativesRankingLossConfig::default(), 3e-5)
+            .init()
+            .unwrap();
         assert!(loss.warnings()[0].contains("queries are not regularised"));
         assert!(config().init().unwrap().warnings().is_empty());
     }

@@ -11,7 +11,7 @@ pub(crate) fn device() -> Device {
 
 /// The numbers of a tensor in row-major order.
 pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().to_vec::<f32>().unwrap()
+    tensor.into_data().try_to_vec::<f32>().unwrap()
 }
 
 /// The only number of a tensor.
@@ -22,21 +22,33 @@ pub(crate) fn scalar(tensor: Tensor<1>) -> f32 {
 /// Asserts equality up to `tolerance`, absolute.
 #[track_caller]
 pub(crate) fn assert_close(found: &[f32], expected: &[f32], tolerance: f32) {
-    assert_eq!(found.len(), expected.len(), "{found:?} against {expected:?}");
+    assert_eq!(
+        found.len(),
+        expected.len(),
+        "{found:?} against {expected:?}"
+    );
     for (a, b) in found.iter().zip(expected) {
         assert!((a - b).abs() <= tolerance, "{found:?} against {expected:?}");
     }
 }
 
 /// A loss's total on columns given as numbers.
-pub(crate) fn total<const R: usize, const C: usize>(loss: &dyn Loss, columns: &[[[f32; C]; R]]) -> f32 {
+pub(crate) fn total<const R: usize, const C: usize>(
+    loss: &dyn Loss,
+    columns: &[[[f32; C]; R]],
+) -> f32 {
     scalar(loss.forward(&batch(columns)).total())
 }
 
 /// A batch of columns given as numbers.
 pub(crate) fn batch<const R: usize, const C: usize>(columns: &[[[f32; C]; R]]) -> EmbeddedBatch {
     let device = device();
-    EmbeddedBatch::new(columns.iter().map(|column| Tensor::from_floats(*column, &device)).collect())
+    EmbeddedBatch::new(
+        columns
+            .iter()
+            .map(|column| Tensor::from_floats(*column, &device))
+            .collect(),
+    )
 }
 
 /// The inputs of the reference's check values, three rows of width 4: query, positive, two negatives.

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::overview::Role;
-use crate::{DataFormat, DataSummary, Description, EmbeddedBatch, Error, Loss, LossOutput, Result, Similarity, citation};
+use crate::{
+    DataFormat, DataSummary, Description, EmbeddedBatch, Error, Loss, LossOutput, Result,
+    Similarity, citation,
+};
 
 const NAME: &str = "triplet";
 
@@ -31,7 +34,11 @@ impl DistanceMetric {
     fn distance(self, a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Cosine => -Similarity::Cosine.pairwise(a, b) + 1.0,
-            Self::Euclidean => (a - b).square().sum_dim(1).clamp_min(EPSILON * EPSILON).sqrt(),
+            Self::Euclidean => (a - b)
+                .square()
+                .sum_dim(1)
+                .clamp_min(EPSILON * EPSILON)
+                .sqrt(),
             Self::Manhattan => (a - b).abs().sum_dim(1),
         }
     }
@@ -58,14 +65,19 @@ pub struct TripletLossConfig {
 
 impl Default for TripletLossConfig {
     fn default() -> Self {
-        Self { distance_metric: DistanceMetric::Euclidean, triplet_margin: 5.0 }
+        Self {
+            distance_metric: DistanceMetric::Euclidean,
+            triplet_margin: 5.0,
+        }
     }
 }
 
 impl TripletLossConfig {
     pub(crate) const ROLE: Role = Role::Base;
-    pub(crate) const SUMMARY: &'static str = "the negative must be farther from the anchor than the positive, by a margin";
-    pub(crate) const FORMATS: &'static [DataFormat] = &[DataFormat::new("(anchor, positive, negative)", "none")];
+    pub(crate) const SUMMARY: &'static str =
+        "the negative must be farther from the anchor than the positive, by a margin";
+    pub(crate) const FORMATS: &'static [DataFormat] =
+        &[DataFormat::new("(anchor, positive, negative)", "none")];
 
     /// Builds the loss.
     ///
@@ -81,7 +93,9 @@ impl TripletLossConfig {
                 found: self.triplet_margin.to_string(),
             });
         }
-        Ok(TripletLoss { config: self.clone() })
+        Ok(TripletLoss {
+            config: self.clone(),
+        })
     }
 }
 
@@ -111,12 +125,23 @@ impl Loss for TripletLoss {
         let [anchor, positive, negative] = batch.columns.as_slice() else {
             panic!("`{NAME}` needs three columns, got {}", batch.columns.len());
         };
-        let distance = |document: &Tensor<2>| self.config.distance_metric.distance(anchor.clone(), document.clone());
-        relu(distance(positive) - distance(negative) + self.config.triplet_margin).mean().into()
+        let distance = |document: &Tensor<2>| {
+            self.config
+                .distance_metric
+                .distance(anchor.clone(), document.clone())
+        };
+        relu(distance(positive) - distance(negative) + self.config.triplet_margin)
+            .mean()
+            .into()
     }
 
     fn check(&self, data: &DataSummary) -> Result<()> {
-        data.require_columns(NAME, 3, Some(3), "exactly 3 input columns (anchor, positive, negative)")
+        data.require_columns(
+            NAME,
+            3,
+            Some(3),
+            "exactly 3 input columns (anchor, positive, negative)",
+        )
     }
 
     fn describe(&self) -> Description {
@@ -135,14 +160,19 @@ mod tests {
     #[test]
     fn distances_by_hand() {
         let value = |distance_metric, columns: &[[[f32; 2]; 1]; 3]| {
-            let config = TripletLossConfig { distance_metric, triplet_margin: 1.0 };
+            let config = TripletLossConfig {
+                distance_metric,
+                triplet_margin: 1.0,
+            };
             total(&config.init().unwrap(), columns)
         };
         let columns = [[[0.0, 1.0]], [[3.0, 5.0]], [[0.0, 3.0]]];
         assert_eq!(value(DistanceMetric::Euclidean, &columns), 4.0); // 5 − 2 + 1
         assert_eq!(value(DistanceMetric::Manhattan, &columns), 6.0); // 7 − 2 + 1
         // 1 − 5/√34 − (1 − 1) + 1
-        assert!((value(DistanceMetric::Cosine, &columns) - (2.0 - 5.0 / 34f32.sqrt())).abs() < 1e-6);
+        assert!(
+            (value(DistanceMetric::Cosine, &columns) - (2.0 - 5.0 / 34f32.sqrt())).abs() < 1e-6
+        );
     }
 
     #[test]
@@ -153,9 +183,15 @@ mod tests {
             (DistanceMetric::Manhattan, 4.333_333),
         ];
         for (distance_metric, expected) in expected {
-            let config = TripletLossConfig { distance_metric, ..Default::default() };
+            let config = TripletLossConfig {
+                distance_metric,
+                ..Default::default()
+            };
             let found = total(&config.init().unwrap(), &[Q, P, N1]);
-            assert!((found - expected).abs() < 1e-5, "{found} against {expected}");
+            assert!(
+                (found - expected).abs() < 1e-5,
+                "{found} against {expected}"
+            );
         }
     }
 
@@ -163,7 +199,11 @@ mod tests {
     fn equal_vectors_have_a_gradient_of_zero() {
         let zero = || Tensor::<2>::zeros([2, 3], &device()).require_grad();
         let columns = [zero(), zero(), zero()];
-        let loss = TripletLossConfig::default().init().unwrap().forward(&EmbeddedBatch::new(columns.to_vec())).total();
+        let loss = TripletLossConfig::default()
+            .init()
+            .unwrap()
+            .forward(&EmbeddedBatch::new(columns.to_vec()))
+            .total();
         assert_eq!(scalar(loss.clone()), 5.0); // 0 − 0 + 5
         let gradients = loss.backward();
         assert_eq!(values(columns[0].grad(&gradients).unwrap()), [0.0; 6]);
@@ -172,7 +212,11 @@ mod tests {
     #[test]
     fn only_triplets_are_accepted() {
         let loss = TripletLossConfig::default().init().unwrap();
-        let message = |columns: &[&str]| loss.check(&DataSummary::new(columns.to_vec())).unwrap_err().to_string();
+        let message = |columns: &[&str]| {
+            loss.check(&DataSummary::new(columns.to_vec()))
+                .unwrap_err()
+                .to_string()
+        };
         assert!(message(&["a", "b"]).contains("Add 1 column,"));
         assert!(message(&["a", "b", "c", "d"]).contains("Keep 3 of them"));
     }

@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::overview::Role;
-use crate::{BASE_LOSS, DataFormat, DataSummary, Description, EmbeddedBatch, Error, Loss, LossConfig, LossOutput, Result};
+use crate::{
+    BASE_LOSS, DataFormat, DataSummary, Description, EmbeddedBatch, Error, Loss, LossConfig,
+    LossOutput, Result,
+};
 
 const NAME: &str = "weighted_sum";
 
@@ -32,8 +35,10 @@ impl WeightedSumLossConfig {
         "any base losses on the same data, as SPLADE-v3 mixes `distill_kl_div` and `margin_mse`";
     pub(crate) const FORMATS: &'static [DataFormat] = &[
         DataFormat::new("(query, positive, negative)", "list of both teacher scores"),
-        DataFormat::new("(query, positive, negative_1 … negative_n)", "list of n + 1 teacher scores"),
-        DataFormat::new("what every loss inside takes", "what every loss inside takes"),
+        DataFormat::new(
+            "(query, positive, negative_1 … negative_n)",
+            "list of n + 1 teacher scores",
+        ),
     ];
 
     /// Builds the loss.
@@ -61,7 +66,9 @@ impl WeightedSumLossConfig {
             }
             Ok((term.weight, term.loss.init_inside(NAME)?))
         });
-        Ok(WeightedSumLoss { terms: terms.collect::<Result<_>>()? })
+        Ok(WeightedSumLoss {
+            terms: terms.collect::<Result<_>>()?,
+        })
     }
 }
 
@@ -91,7 +98,11 @@ impl Loss for WeightedSumLoss {
         let mut components = Vec::new();
         for (weight, loss) in &self.terms {
             for (component, value) in loss.forward(batch).scaled(*weight).into_components() {
-                let name = if component == BASE_LOSS { format!("{}_loss", loss.name()) } else { component };
+                let name = if component == BASE_LOSS {
+                    format!("{}_loss", loss.name())
+                } else {
+                    component
+                };
                 components.push((unused(&components, name), value));
             }
         }
@@ -113,7 +124,10 @@ impl Loss for WeightedSumLoss {
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.terms.iter().flat_map(|(_, loss)| loss.warnings()).collect()
+        self.terms
+            .iter()
+            .flat_map(|(_, loss)| loss.warnings())
+            .collect()
     }
 }
 
@@ -139,21 +153,29 @@ mod tests {
     use crate::{LabelShape, MarginMseLossConfig, MultipleNegativesRankingLossConfig};
 
     fn sum(losses: Vec<(f64, LossConfig)>) -> Result<WeightedSumLoss> {
-        let losses = losses.into_iter().map(|(weight, loss)| WeightedLossConfig { weight, loss }).collect();
+        let losses = losses
+            .into_iter()
+            .map(|(weight, loss)| WeightedLossConfig { weight, loss })
+            .collect();
         WeightedSumLossConfig { losses }.init()
     }
 
     #[test]
     fn terms_are_weighted_and_named() {
         let ranking = || LossConfig::from(MultipleNegativesRankingLossConfig::default());
-        let loss = sum(vec![(2.0, ranking()), (0.05, MarginMseLossConfig::default().into()), (1.0, ranking())]).unwrap();
+        let loss = sum(vec![
+            (2.0, ranking()),
+            (0.05, MarginMseLossConfig::default().into()),
+            (1.0, ranking()),
+        ])
+        .unwrap();
         let labels = Tensor::<1>::from_floats([1.0, 0.5, -1.0], &device());
         let output = loss.forward(&batch(&[Q, P, N1]).with_labels(labels));
         let term = |name| scalar(output.component(name).unwrap().clone());
         // 2 · 1.575570, 0.05 · 4.75, 1 · 1.575570
-        assert!((term("multiple_negatives_ranking_loss") - 3.151_140).abs() < 1e-5);
+        assert!((term("multiple_negatives_ranking_loss") - 3.151_14).abs() < 1e-5);
         assert!((term("margin_mse_loss") - 0.2375).abs() < 1e-6);
-        assert!((term("multiple_negatives_ranking_loss_2") - 1.575_570).abs() < 1e-5);
+        assert!((term("multiple_negatives_ranking_loss_2") - 1.575_57).abs() < 1e-5);
         assert!((scalar(output.total()) - 4.964_21).abs() < 1e-5);
     }
 
@@ -165,16 +187,41 @@ mod tests {
         ])
         .unwrap();
         let data = DataSummary::new(["query", "positive", "negative"]);
-        loss.check(&data.clone().with_labels("scores", LabelShape::List(2), vec![1.0, 0.0])).unwrap();
-        let error = loss.check(&data.with_labels("score", LabelShape::Scalar, vec![1.0])).unwrap_err();
-        assert!(error.to_string().contains("`distill_kl_div` needs"), "{error}");
+        loss.check(
+            &data
+                .clone()
+                .with_labels("scores", LabelShape::List(2), vec![1.0, 0.0]),
+        )
+        .unwrap();
+        let error = loss
+            .check(&data.with_labels("score", LabelShape::Scalar, vec![1.0]))
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("`distill_kl_div` needs"),
+            "{error}"
+        );
     }
 
     #[test]
     fn sums_that_make_no_sense_are_refused() {
-        assert!(sum(vec![]).unwrap_err().to_string().contains("at least one"));
+        assert!(
+            sum(vec![])
+                .unwrap_err()
+                .to_string()
+                .contains("at least one")
+        );
         let ranking = LossConfig::from(MultipleNegativesRankingLossConfig::default());
-        assert!(sum(vec![(0.0, ranking)]).unwrap_err().to_string().contains("`weight` of `weighted_sum`"));
-        assert!(sum(vec![(1.0, LossConfig::default())]).unwrap_err().to_string().contains("can't contain `splade`"));
+        assert!(
+            sum(vec![(0.0, ranking)])
+                .unwrap_err()
+                .to_string()
+                .contains("`weight` of `weighted_sum`")
+        );
+        assert!(
+            sum(vec![(1.0, LossConfig::default())])
+                .unwrap_err()
+                .to_string()
+                .contains("can't contain `splade`")
+        );
     }
 }

@@ -14,17 +14,29 @@ pub struct ForwardContext {
 impl ForwardContext {
     /// Embeddings only, without dropout: what `encode` does.
     pub fn inference() -> Self {
-        Self { stream: None, autoencoder_branches: false, max_active_dims: None }
+        Self {
+            stream: None,
+            autoencoder_branches: false,
+            max_active_dims: None,
+        }
     }
 
     /// Dropout from `stream`, and everything that the losses of an autoencoder need.
     pub fn training(stream: RandomStream) -> Self {
-        Self { stream: Some(stream), autoencoder_branches: true, max_active_dims: None }
+        Self {
+            stream: Some(stream),
+            autoencoder_branches: true,
+            max_active_dims: None,
+        }
     }
 
     /// What a loss needs, without dropout and without a trace in the model: the loss on an evaluation set.
     pub fn evaluation() -> Self {
-        Self { stream: None, autoencoder_branches: true, max_active_dims: None }
+        Self {
+            stream: None,
+            autoencoder_branches: true,
+            max_active_dims: None,
+        }
     }
 
     /// Limits the active dimensions of an autoencoder (its `k`).
@@ -48,14 +60,20 @@ impl ForwardContext {
 
     /// The context of a part, with a random stream of its own.
     pub(crate) fn part(&self, name: &str, index: usize) -> Self {
-        let stream = self.stream.as_ref().map(|stream| stream.derive(name).derive_index(index as u64));
+        let stream = self
+            .stream
+            .as_ref()
+            .map(|stream| stream.derive(name).derive_index(index as u64));
         Self { stream, ..*self }
     }
 
     /// Dropout at one site of this part: none outside training or at rate 0.
     pub(crate) fn dropout(&self, site: &str, rate: f64) -> Option<Dropout> {
         let stream = self.stream.as_ref()?;
-        (rate > 0.0).then(|| Dropout { rate: rate as f32, stream: stream.derive(site) })
+        (rate > 0.0).then(|| Dropout {
+            rate: rate as f32,
+            stream: stream.derive(site),
+        })
     }
 }
 

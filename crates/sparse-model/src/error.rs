@@ -114,7 +114,11 @@ pub enum Error {
         problem: String,
     },
     /// A prompt name that the model does not have.
-    #[error("unknown prompt `{name}`; this model has {}{}", list(known), nearest(name, known))]
+    #[error(
+        "unknown prompt `{name}`; this model has {}{}",
+        list(known),
+        nearest(name, known)
+    )]
     UnknownPrompt {
         /// The name asked for.
         name: String,
@@ -148,23 +152,39 @@ pub enum Error {
 impl Error {
     /// Whether the user's input (a directory, a file, an option) is at fault, rather than the machine or this program.
     pub fn is_user_error(&self) -> bool {
-        !matches!(self, Self::Write { .. } | Self::Device(_) | Self::Tokenize { .. })
+        !matches!(
+            self,
+            Self::Write { .. } | Self::Device(_) | Self::Tokenize { .. }
+        )
     }
 
     pub(crate) fn config(path: &Path, key: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::Config { path: path.to_path_buf(), key: key.into(), problem: problem.into() }
+        Self::Config {
+            path: path.to_path_buf(),
+            key: key.into(),
+            problem: problem.into(),
+        }
     }
 
     pub(crate) fn tokenizer(path: &Path, problem: impl ToString) -> Self {
-        Self::Tokenizer { path: path.to_path_buf(), problem: problem.to_string() }
+        Self::Tokenizer {
+            path: path.to_path_buf(),
+            problem: problem.to_string(),
+        }
     }
 
     pub(crate) fn read(path: &Path, source: std::io::Error) -> Self {
-        Self::Read { path: path.to_path_buf(), source }
+        Self::Read {
+            path: path.to_path_buf(),
+            source,
+        }
     }
 
     pub(crate) fn write(path: &Path, source: std::io::Error) -> Self {
-        Self::Write { path: path.to_path_buf(), source }
+        Self::Write {
+            path: path.to_path_buf(),
+            source,
+        }
     }
 }
 
@@ -174,7 +194,11 @@ fn list(names: &[String]) -> String {
     if names.is_empty() {
         return "none".to_string();
     }
-    let shown: Vec<_> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    let shown: Vec<_> = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("`{name}`"))
+        .collect();
     match names.len().saturating_sub(SHOWN) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
@@ -185,12 +209,22 @@ fn list(names: &[String]) -> String {
 pub(crate) fn nearest<S: AsRef<str>>(name: &str, known: &[S]) -> String {
     known
         .iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate.as_ref()), candidate.as_ref()))
+        .map(|candidate| {
+            (
+                strsim::jaro_winkler(name, candidate.as_ref()),
+                candidate.as_ref(),
+            )
+        })
         .max_by(|left, right| left.0.total_cmp(&right.0))
         .filter(|(similarity, _)| *similarity > 0.8)
-        .map_or_else(String::new, |(_, candidate)| format!("; did you mean `{candidate}`?"))
+        .map_or_else(String::new, |(_, candidate)| {
+            format!("; did you mean `{candidate}`?")
+        })
 }
 
 fn task_name(task: Option<&str>) -> String {
-    task.map_or_else(|| "a text without a task".to_string(), |task| format!("task `{task}`"))
+    task.map_or_else(
+        || "a text without a task".to_string(),
+        |task| format!("task `{task}`"),
+    )
 }

@@ -29,8 +29,8 @@ mod backbone;
 mod context;
 mod encoder;
 mod error;
-
-
+mod idf;
+mod inspect;
 mod module;
 mod options;
 mod parameter;
@@ -41,6 +41,8 @@ mod tokens;
 pub use context::{AutoencoderOutput, Embeddings, ForwardContext};
 pub use encoder::{Prompts, SparseEncoder};
 pub use error::{Error, Result};
+pub use idf::DocumentFrequencies;
+pub use inspect::{Formula, Inspection, ModuleSummary, SampleReport, TokenizationContract};
 pub use module::ModuleKind;
 pub use options::{EncodeOptions, EncodeProgress, LoadOptions, PreprocessOptions};
 pub use parameter::NamedParameter;

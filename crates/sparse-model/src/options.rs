@@ -35,7 +35,14 @@ pub struct EncodeOptions {
 
 impl Default for EncodeOptions {
     fn default() -> Self {
-        Self { batch_size: 32, prompt: None, prompt_name: None, max_active_dims: None, task: None, progress: None }
+        Self {
+            batch_size: 32,
+            prompt: None,
+            prompt_name: None,
+            max_active_dims: None,
+            task: None,
+            progress: None,
+        }
     }
 }
 
@@ -71,17 +78,26 @@ impl EncodeOptions {
     }
 
     /// Calls `progress` after every batch.
-    pub fn with_progress(mut self, progress: impl Fn(EncodeProgress) + Send + Sync + 'static) -> Self {
+    pub fn with_progress(
+        mut self,
+        progress: impl Fn(EncodeProgress) + Send + Sync + 'static,
+    ) -> Self {
         self.progress = Some(Arc::new(progress));
         self
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
         if self.batch_size == 0 {
-            return Err(Error::Option { name: "batch_size", problem: "must be at least 1; got 0".to_string() });
+            return Err(Error::Option {
+                name: "batch_size",
+                problem: "must be at least 1; got 0".to_string(),
+            });
         }
         if self.max_active_dims == Some(0) {
-            return Err(Error::Option { name: "max_active_dims", problem: "must be at least 1; got 0".to_string() });
+            return Err(Error::Option {
+                name: "max_active_dims",
+                problem: "must be at least 1; got 0".to_string(),
+            });
         }
         Ok(())
     }
@@ -135,6 +151,8 @@ pub struct LoadOptions {
     pub max_seq_length: Option<usize>,
     /// Largest number of active dimensions per text.
     pub max_active_dims: Option<usize>,
+    /// Seed of weights that no file has: a fresh sparse autoencoder.
+    pub seed: u64,
     /// How two embeddings are compared.
     pub similarity_fn: Option<sparse_index::SimilarityFunction>,
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
-use tokenizers::{EncodeInput, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
+use tokenizers::{
+    EncodeInput, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy,
+};
 
 use crate::pretrained::{DirectoryWriter, read_json, read_object, to_pretty};
 use crate::{Error, PackedTokens, Result};
@@ -21,6 +23,8 @@ pub(crate) struct TextTokenizer {
     config: Map<String, Value>,
     max_length: Option<usize>,
     changed: bool,
+    /// Whether lower-casing was added to what the file says.
+    lower_cased: bool,
 }
 
 impl std::fmt::Debug for TextTokenizer {
@@ -49,29 +53,49 @@ impl TextTokenizer {
     pub(crate) fn load(directory: &Path, settings: TokenizerSettings) -> Result<Self> {
         let path = directory.join("tokenizer.json");
         if !path.exists() {
-            return Err(Error::MissingFile { path, needed_for: "it holds the tokenizer" });
+            return Err(Error::MissingFile {
+                path,
+                needed_for: "it holds the tokenizer",
+            });
         }
         let raw = std::fs::read(&path).map_err(|source| Error::read(&path, source))?;
         // The file is parsed twice, so that a plain JSON error names its line.
         let _: serde::de::IgnoredAny = read_json(&path, "")?;
-        let mut tokenizer = Tokenizer::from_bytes(&raw).map_err(|error| Error::tokenizer(&path, error))?;
+        let mut tokenizer =
+            Tokenizer::from_bytes(&raw).map_err(|error| Error::tokenizer(&path, error))?;
         tokenizer.with_padding(None);
+        let config_path = directory.join("tokenizer_config.json");
+        let config = if config_path.exists() {
+            read_object(&config_path, "")?
+        } else {
+            Map::new()
+        };
+        if config.get("tokenizer_class").and_then(Value::as_str) == Some("XLMRobertaTokenizer") {
+            keep_character_map(&mut tokenizer, &path)?;
+        }
         if settings.lower_case {
             lower_case(&mut tokenizer, &path)?;
         }
-        let config_path = directory.join("tokenizer_config.json");
-        let config = if config_path.exists() { read_object(&config_path, "")? } else { Map::new() };
 
         let declared = config.get("model_max_length").and_then(Value::as_f64);
         // A model without a limit writes 1e30.
-        let declared = declared.filter(|length| (1.0..1e9).contains(length)).map(|length| length as usize);
+        let declared = declared
+            .filter(|length| (1.0..1e9).contains(length))
+            .map(|length| length as usize);
         let limit = settings.max_seq_length.or(declared);
         let max_length = match (limit, settings.max_positions) {
             (Some(limit), Some(positions)) => Some(limit.min(positions)),
             (limit, positions) => limit.or(positions),
         };
         let changed = max_length != declared || settings.lower_case;
-        let mut this = Self { tokenizer: Arc::new(tokenizer), raw: Arc::new(raw), config, max_length: None, changed: false };
+        let mut this = Self {
+            tokenizer: Arc::new(tokenizer),
+            raw: Arc::new(raw),
+            config,
+            max_length: None,
+            changed: false,
+            lower_cased: settings.lower_case,
+        };
         this.limit(max_length, &path)?;
         this.changed = changed;
         Ok(this)
@@ -94,7 +118,9 @@ impl TextTokenizer {
         if let Some(length) = max_length
             && length <= special
         {
-            let problem = format!("a maximum length of {length} leaves no room beside {special} special tokens");
+            let problem = format!(
+                "a maximum length of {length} leaves no room beside {special} special tokens"
+            );
             return Err(Error::tokenizer(path, problem));
         }
         let truncation = max_length.map(|max_length| TruncationParams {
@@ -106,7 +132,9 @@ impl TextTokenizer {
             strategy: TruncationStrategy::LongestFirst,
             stride: 0,
         });
-        Arc::make_mut(&mut self.tokenizer).with_truncation(truncation).map_err(|error| Error::tokenizer(path, error))?;
+        Arc::make_mut(&mut self.tokenizer)
+            .with_truncation(truncation)
+            .map_err(|error| Error::tokenizer(path, error))?;
         self.max_length = max_length;
         Ok(())
     }
@@ -114,7 +142,9 @@ impl TextTokenizer {
     /// Tokens that the post-processor adds to a pair of texts, or to one.
     pub(crate) fn special_tokens_added(&self, pair: bool) -> usize {
         use tokenizers::PostProcessor;
-        self.tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(pair))
+        self.tokenizer
+            .get_post_processor()
+            .map_or(0, |processor| processor.added_tokens(pair))
     }
 
     /// Number of tokens, added ones included.
@@ -124,7 +154,11 @@ impl TextTokenizer {
 
     /// One more than the largest token id: what an embedding table must have rows for.
     pub(crate) fn n_ids(&self) -> usize {
-        self.tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
+        self.tokenizer
+            .get_vocab(true)
+            .into_values()
+            .max()
+            .map_or(0, |id| id as usize + 1)
     }
 
     /// The vocabulary's own string for an id, such as `##ing`.
@@ -152,40 +186,74 @@ impl TextTokenizer {
     }
 
     /// Tokenizes texts, in parallel, with a prompt before each.
-    pub(crate) fn pack<S: AsRef<str> + Sync>(&self, texts: &[S], prompt: Option<&str>, special_tokens: bool) -> Result<PackedTokens> {
+    pub(crate) fn pack<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+        prompt: Option<&str>,
+        special_tokens: bool,
+    ) -> Result<PackedTokens> {
         let prompt = prompt.unwrap_or_default();
         let rows: Vec<_> = texts
             .par_iter()
             .enumerate()
             .map(|(index, text)| {
                 let text = text.as_ref();
-                let input: EncodeInput<'_> = if prompt.is_empty() { text.into() } else { format!("{prompt}{text}").into() };
+                let input: EncodeInput<'_> = if prompt.is_empty() {
+                    text.into()
+                } else {
+                    format!("{prompt}{text}").into()
+                };
                 self.encode(index, input, special_tokens)
             })
             .collect::<Result<_>>()?;
-        let prompt_length = if prompt.is_empty() { 0 } else { self.prompt_length(prompt, special_tokens)? };
+        let prompt_length = if prompt.is_empty() {
+            0
+        } else {
+            self.prompt_length(prompt, special_tokens)?
+        };
         Ok(PackedTokens::from_rows(&rows, None, prompt_length))
     }
 
     /// Tokenizes pairs of texts, the prompt before the first of each.
-    pub(crate) fn pack_pairs<S: AsRef<str> + Sync>(&self, pairs: &[(S, S)], prompt: Option<&str>) -> Result<PackedTokens> {
+    pub(crate) fn pack_pairs(
+        &self,
+        pairs: &[(&str, &str)],
+        prompt: Option<&str>,
+        special_tokens: bool,
+    ) -> Result<PackedTokens> {
         let prompt = prompt.unwrap_or_default();
         let rows: Vec<_> = pairs
             .par_iter()
             .enumerate()
             .map(|(index, (first, second))| {
-                self.encode(index, (format!("{prompt}{}", first.as_ref()), second.as_ref().to_string()).into(), true)
+                self.encode(
+                    index,
+                    (format!("{prompt}{first}"), (*second).to_string()).into(),
+                    special_tokens,
+                )
             })
             .collect::<Result<_>>()?;
-        let prompt_length = if prompt.is_empty() { 0 } else { self.prompt_length(prompt, true)? };
+        let prompt_length = if prompt.is_empty() {
+            0
+        } else {
+            self.prompt_length(prompt, special_tokens)?
+        };
         Ok(PackedTokens::from_rows(&rows, None, prompt_length))
     }
 
-    fn encode(&self, index: usize, input: EncodeInput<'_>, special_tokens: bool) -> Result<(Vec<i32>, Vec<i32>)> {
+    fn encode(
+        &self,
+        index: usize,
+        input: EncodeInput<'_>,
+        special_tokens: bool,
+    ) -> Result<(Vec<i32>, Vec<i32>)> {
         let encoding = self
             .tokenizer
             .encode_fast(input, special_tokens)
-            .map_err(|error| Error::Tokenize { index, problem: error.to_string() })?;
+            .map_err(|error| Error::Tokenize {
+                index,
+                problem: error.to_string(),
+            })?;
         let as_i32 = |ids: &[u32]| ids.iter().map(|&id| id as i32).collect();
         Ok((as_i32(encoding.get_ids()), as_i32(encoding.get_type_ids())))
     }
@@ -195,25 +263,39 @@ impl TextTokenizer {
         let encoding = self
             .tokenizer
             .encode_fast(prompt, special_tokens)
-            .map_err(|error| Error::Tokenize { index: 0, problem: error.to_string() })?;
+            .map_err(|error| Error::Tokenize {
+                index: 0,
+                problem: error.to_string(),
+            })?;
         let ends_special = encoding.get_special_tokens_mask().last() == Some(&1);
         Ok(encoding.len() - usize::from(ends_special))
     }
 
     /// Writes the two files into `directory` below the writer's.
     pub(crate) fn save(&self, writer: &DirectoryWriter, directory: &str) -> Result<()> {
-        let at = |name: &str| if directory.is_empty() { name.to_string() } else { format!("{directory}/{name}") };
+        let at = |name: &str| {
+            if directory.is_empty() {
+                name.to_string()
+            } else {
+                format!("{directory}/{name}")
+            }
+        };
         if !self.changed {
             writer.write(&at("tokenizer.json"), &self.raw)?;
         } else {
-            let mut document: Map<String, Value> = serde_json::from_slice(&self.raw)
-                .map_err(|source| Error::Json { path: PathBuf::from("tokenizer.json"), source })?;
+            let mut document: Map<String, Value> =
+                serde_json::from_slice(&self.raw).map_err(|source| Error::Json {
+                    path: PathBuf::from("tokenizer.json"),
+                    source,
+                })?;
             if let Some(max_length) = self.max_length
                 && let Some(Value::Object(truncation)) = document.get_mut("truncation")
             {
                 truncation.insert("max_length".to_string(), json!(max_length));
             }
-            if let Some(normalizer) = self.tokenizer.get_normalizer() {
+            if self.lower_cased
+                && let Some(normalizer) = self.tokenizer.get_normalizer()
+            {
                 document.insert("normalizer".to_string(), json!(normalizer));
             }
             writer.write(&at("tokenizer.json"), &to_pretty(&document, 2))?;
@@ -232,15 +314,42 @@ impl TextTokenizer {
     }
 }
 
+/// What transformers 5 does for this class: it builds the normalizer anew from sentencepiece's character map, if the file has
+/// one, and the collapse of spaces. Other normalizers of the file do not count.
+fn keep_character_map(tokenizer: &mut Tokenizer, path: &Path) -> Result<()> {
+    use tokenizers::NormalizerWrapper;
+    use tokenizers::normalizers::Sequence;
+    let parts: Vec<NormalizerWrapper> = match tokenizer.get_normalizer() {
+        Some(NormalizerWrapper::Sequence(sequence)) => sequence.as_ref().to_vec(),
+        Some(single) => vec![single.clone()],
+        None => return Ok(()),
+    };
+    let kept = parts.into_iter().filter(|part| {
+        matches!(
+            part,
+            NormalizerWrapper::Precompiled(_) | NormalizerWrapper::Replace(_)
+        )
+    });
+    let sequence = Sequence::new(kept.collect());
+    tokenizer
+        .with_normalizer(Some(sequence))
+        .map_err(|error| Error::tokenizer(path, error))?;
+    Ok(())
+}
+
 fn lower_case(tokenizer: &mut Tokenizer, path: &Path) -> Result<()> {
     use tokenizers::NormalizerWrapper;
     use tokenizers::normalizers::{Lowercase, Sequence};
     let lower = NormalizerWrapper::from(Lowercase);
     let normalizer = match tokenizer.get_normalizer().cloned() {
-        Some(NormalizerWrapper::BertNormalizer(normalizer)) if normalizer.lowercase => return Ok(()),
+        Some(NormalizerWrapper::BertNormalizer(normalizer)) if normalizer.lowercase => {
+            return Ok(());
+        }
         Some(other) => Sequence::new(vec![lower, other]).into(),
         None => lower,
     };
-    tokenizer.with_normalizer(Some(normalizer)).map_err(|error| Error::tokenizer(path, error))?;
+    tokenizer
+        .with_normalizer(Some(normalizer))
+        .map_err(|error| Error::tokenizer(path, error))?;
     Ok(())
 }

@@ -19,11 +19,21 @@ pub struct PackedTokens {
 
 impl PackedTokens {
     /// Lays texts end to end, given the ids and segments of each.
-    pub fn from_rows(rows: &[(Vec<i32>, Vec<i32>)], task: Option<String>, prompt_length: usize) -> Self {
+    pub fn from_rows(
+        rows: &[(Vec<i32>, Vec<i32>)],
+        task: Option<String>,
+        prompt_length: usize,
+    ) -> Self {
         let lengths: Vec<usize> = rows.iter().map(|(ids, _)| ids.len()).collect();
         Self {
-            input_ids: rows.iter().flat_map(|(ids, _)| ids.iter().copied()).collect(),
-            token_type_ids: rows.iter().flat_map(|(_, types)| types.iter().copied()).collect(),
+            input_ids: rows
+                .iter()
+                .flat_map(|(ids, _)| ids.iter().copied())
+                .collect(),
+            token_type_ids: rows
+                .iter()
+                .flat_map(|(_, types)| types.iter().copied())
+                .collect(),
             rows: RowOffsets::from_lengths(&lengths),
             task,
             prompt_length,
@@ -50,7 +60,10 @@ impl PackedTokens {
             .iter()
             .map(|&text| {
                 let range = self.rows.range(text);
-                (self.input_ids[range.clone()].to_vec(), self.token_type_ids[range].to_vec())
+                (
+                    self.input_ids[range.clone()].to_vec(),
+                    self.token_type_ids[range].to_vec(),
+                )
             })
             .collect();
         Self::from_rows(&rows, self.task.clone(), self.prompt_length)
@@ -60,10 +73,19 @@ impl PackedTokens {
     /// of which the first counts; `None` if there is no batch.
     pub fn concat(batches: &[Self]) -> Option<Self> {
         let first = batches.first()?;
-        let lengths: Vec<usize> = batches.iter().flat_map(|batch| batch.rows.lengths()).collect();
+        let lengths: Vec<usize> = batches
+            .iter()
+            .flat_map(|batch| batch.rows.lengths())
+            .collect();
         Some(Self {
-            input_ids: batches.iter().flat_map(|batch| batch.input_ids.iter().copied()).collect(),
-            token_type_ids: batches.iter().flat_map(|batch| batch.token_type_ids.iter().copied()).collect(),
+            input_ids: batches
+                .iter()
+                .flat_map(|batch| batch.input_ids.iter().copied())
+                .collect(),
+            token_type_ids: batches
+                .iter()
+                .flat_map(|batch| batch.token_type_ids.iter().copied())
+                .collect(),
             rows: RowOffsets::from_lengths(&lengths),
             task: first.task.clone(),
             prompt_length: first.prompt_length,

@@ -30,7 +30,10 @@ impl Pcg64 {
     }
 
     fn step(&mut self) {
-        self.state = self.state.wrapping_mul(MULTIPLIER).wrapping_add(self.increment);
+        self.state = self
+            .state
+            .wrapping_mul(MULTIPLIER)
+            .wrapping_add(self.increment);
     }
 
     /// The next 64 bits.
@@ -86,7 +89,9 @@ fn seed_sequence(seed: u64) -> [u32; 8] {
         value ^ (value >> 16)
     };
     let mix = |x: u32, y: u32| {
-        let value = 0xca01_f9dd_u32.wrapping_mul(x).wrapping_sub(0x4973_f715_u32.wrapping_mul(y));
+        let value = 0xca01_f9dd_u32
+            .wrapping_mul(x)
+            .wrapping_sub(0x4973_f715_u32.wrapping_mul(y));
         value ^ (value >> 16)
     };
     let mut pool = [seed as u32, (seed >> 32) as u32, 0, 0].map(&mut hash);
@@ -115,16 +120,31 @@ mod tests {
     fn outputs_are_those_of_numpy() {
         let mut generator = Pcg64::new(42);
         let outputs = [(); 3].map(|()| generator.next_u64());
-        assert_eq!(outputs, [0xc621_fbcd_16d9_2688, 0x705a_5661_a791_ffc1, 0xdbcd_12c2_6eda_1624]);
+        assert_eq!(
+            outputs,
+            [
+                0xc621_fbcd_16d9_2688,
+                0x705a_5661_a791_ffc1,
+                0xdbcd_12c2_6eda_1624
+            ]
+        );
     }
 
     #[test]
     fn permutations_are_those_of_numpy() {
-        assert_eq!(Pcg64::new(42).permutation(10), [5, 6, 0, 7, 3, 2, 4, 9, 1, 8]);
-        assert_eq!(Pcg64::new(0).permutation(10), [4, 6, 2, 7, 3, 5, 9, 0, 8, 1]);
+        assert_eq!(
+            Pcg64::new(42).permutation(10),
+            [5, 6, 0, 7, 3, 2, 4, 9, 1, 8]
+        );
+        assert_eq!(
+            Pcg64::new(0).permutation(10),
+            [4, 6, 2, 7, 3, 5, 9, 0, 8, 1]
+        );
         assert_eq!(
             Pcg64::new(42).permutation(20),
-            [15, 9, 14, 7, 12, 10, 6, 19, 3, 0, 16, 5, 11, 18, 2, 4, 17, 1, 13, 8]
+            [
+                15, 9, 14, 7, 12, 10, 6, 19, 3, 0, 16, 5, 11, 18, 2, 4, 17, 1, 13, 8
+            ]
         );
     }
 

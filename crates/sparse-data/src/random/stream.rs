@@ -71,6 +71,9 @@ mod tests {
             counts[stream.below(5) as usize] += 1;
         }
         // Standard deviation of a count: sqrt(50,000 · 0.2 · 0.8) = 89.
-        assert!(counts.iter().all(|&count| count.abs_diff(10_000) < 500), "{counts:?}");
+        assert!(
+            counts.iter().all(|&count| count.abs_diff(10_000) < 500),
+            "{counts:?}"
+        );
     }
 }

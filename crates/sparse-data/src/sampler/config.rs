@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BatchSampler, GroupByLabelSampler, NoDuplicatesSampler, ShuffledSampler, TokenBudgetSampler};
+use super::{
+    BatchSampler, GroupByLabelSampler, NoDuplicatesSampler, ShuffledSampler, TokenBudgetSampler,
+};
 use crate::columns::ColumnRoles;
 use crate::error::{Error, Result};
 use crate::table::Table;
@@ -98,16 +100,26 @@ impl SamplerConfig {
             return setting("batch_size", "must be at least 1; got 0".to_owned());
         }
         match self.batch_sampler {
-            BatchSamplerKind::GroupByLabel if self.batch_size < 4 || !self.batch_size.is_multiple_of(2) => {
+            BatchSamplerKind::GroupByLabel
+                if self.batch_size < 4 || !self.batch_size.is_multiple_of(2) =>
+            {
                 return setting(
                     "batch_size",
-                    format!("must be even and at least 4 for `group_by_label`; got {}", self.batch_size),
+                    format!(
+                        "must be even and at least 4 for `group_by_label`; got {}",
+                        self.batch_size
+                    ),
                 );
             }
             BatchSamplerKind::TokenBudget if self.token_budget.is_none_or(|budget| budget == 0) => {
-                return setting("token_budget", "must be given, and at least 1, for `token_budget`".to_owned());
+                return setting(
+                    "token_budget",
+                    "must be given, and at least 1, for `token_budget`".to_owned(),
+                );
             }
-            BatchSamplerKind::GroupByLabel | BatchSamplerKind::TokenBudget if self.order == SampleOrder::Reference => {
+            BatchSamplerKind::GroupByLabel | BatchSamplerKind::TokenBudget
+                if self.order == SampleOrder::Reference =>
+            {
                 return setting(
                     "order",
                     "`reference` exists for `batch_sampler` and `no_duplicates` only".to_owned(),
@@ -128,15 +140,26 @@ impl SamplerConfig {
     }
 
     /// The same, drawing from another stream of random numbers.
-    pub(super) fn init_named(&self, table: &Table, roles: &ColumnRoles, stream: &str) -> Result<Box<dyn BatchSampler>> {
+    pub(super) fn init_named(
+        &self,
+        table: &Table,
+        roles: &ColumnRoles,
+        stream: &str,
+    ) -> Result<Box<dyn BatchSampler>> {
         self.validate()?;
         Ok(match self.batch_sampler {
-            BatchSamplerKind::BatchSampler => Box::new(ShuffledSampler::new(table.num_rows(), self, stream)),
+            BatchSamplerKind::BatchSampler => {
+                Box::new(ShuffledSampler::new(table.num_rows(), self, stream))
+            }
             BatchSamplerKind::NoDuplicates | BatchSamplerKind::NoDuplicatesHashed => {
                 Box::new(NoDuplicatesSampler::new(table, roles, self, stream)?)
             }
-            BatchSamplerKind::GroupByLabel => Box::new(GroupByLabelSampler::new(table, roles, self, stream)?),
-            BatchSamplerKind::TokenBudget => Box::new(TokenBudgetSampler::estimate(table, roles, self, stream)?),
+            BatchSamplerKind::GroupByLabel => {
+                Box::new(GroupByLabelSampler::new(table, roles, self, stream)?)
+            }
+            BatchSamplerKind::TokenBudget => {
+                Box::new(TokenBudgetSampler::estimate(table, roles, self, stream)?)
+            }
         })
     }
 }
@@ -156,7 +179,10 @@ mod tests {
         };
         use {BatchSamplerKind as Kind, SampleOrder as Order};
         let cases = [
-            (config(Kind::BatchSampler, 0, Order::Default, None), "`batch_size` must be at least 1; got 0"),
+            (
+                config(Kind::BatchSampler, 0, Order::Default, None),
+                "`batch_size` must be at least 1; got 0",
+            ),
             (
                 config(Kind::GroupByLabel, 5, Order::Default, None),
                 "`batch_size` must be even and at least 4 for `group_by_label`; got 5",

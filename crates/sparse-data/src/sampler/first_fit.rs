@@ -60,7 +60,11 @@ impl Contested {
 /// That is what the reference does batch by batch (take the next row that does not conflict until the batch is full,
 /// skipped rows keep their place), found row by row: the same batches in near-linear time, also when every
 /// value repeats. All rows are placed; batches that nothing more fits into stay short.
-pub(super) fn first_fit(order: &[usize], contested: &Contested, batch_size: usize) -> Vec<Vec<usize>> {
+pub(super) fn first_fit(
+    order: &[usize],
+    contested: &Contested,
+    batch_size: usize,
+) -> Vec<Vec<usize>> {
     let mut open = OpenBatches::new();
     // For each value the batches that hold it, as sorted runs. Full batches between two runs are swallowed, so that a
     // value that is in every batch is passed in one step.
@@ -69,7 +73,10 @@ pub(super) fn first_fit(order: &[usize], contested: &Contested, batch_size: usiz
     for &row in order {
         let values = contested.of(row);
         let mut batch = open.from(0);
-        while let Some(end) = values.iter().find_map(|&value| run_end(&occupied[value as usize], batch)) {
+        while let Some(end) = values
+            .iter()
+            .find_map(|&value| run_end(&occupied[value as usize], batch))
+        {
             batch = open.from(end);
         }
         for &value in values {
@@ -154,13 +161,22 @@ mod tests {
     }
 
     /// The reference's way: batch by batch over the rows that remain.
-    fn batch_by_batch(order: &[usize], contested: &Contested, batch_size: usize) -> Vec<Vec<usize>> {
+    fn batch_by_batch(
+        order: &[usize],
+        contested: &Contested,
+        batch_size: usize,
+    ) -> Vec<Vec<usize>> {
         let mut remaining = order.to_vec();
         let mut batches = Vec::new();
         while !remaining.is_empty() {
             let mut batch: Vec<usize> = Vec::new();
             remaining.retain(|&row| {
-                let conflicts = |other: &usize| contested.of(*other).iter().any(|value| contested.of(row).contains(value));
+                let conflicts = |other: &usize| {
+                    contested
+                        .of(*other)
+                        .iter()
+                        .any(|value| contested.of(row).contains(value))
+                };
                 let taken = batch.len() < batch_size && !batch.iter().any(conflicts);
                 if taken {
                     batch.push(row);
@@ -185,7 +201,10 @@ mod tests {
         let rows: Vec<Vec<u64>> = (0..16).map(|i| vec![if i < 6 { 0 } else { i }]).collect();
         let rows: Vec<&[u64]> = rows.iter().map(Vec::as_slice).collect();
         let order: Vec<usize> = (0..16).collect();
-        let sizes: Vec<usize> = first_fit(&order, &contested(&rows), 4).iter().map(Vec::len).collect();
+        let sizes: Vec<usize> = first_fit(&order, &contested(&rows), 4)
+            .iter()
+            .map(Vec::len)
+            .collect();
         assert_eq!(sizes, [4, 4, 4, 2, 1, 1]);
     }
 

@@ -25,7 +25,12 @@ pub struct GroupByLabelSampler {
 
 impl GroupByLabelSampler {
     /// Groups the rows.
-    pub(super) fn new(table: &Table, roles: &ColumnRoles, config: &SamplerConfig, stream: &str) -> Result<Self> {
+    pub(super) fn new(
+        table: &Table,
+        roles: &ColumnRoles,
+        config: &SamplerConfig,
+        stream: &str,
+    ) -> Result<Self> {
         let error = |problem: String| Error::Sampler {
             place: table.place().to_owned(),
             sampler: "group_by_label",
@@ -45,7 +50,12 @@ impl GroupByLabelSampler {
             let (array, offset) = table.cell(column, row);
             let Some(value) = number(array, offset) else {
                 let (file, row) = table.origin(row);
-                return Err(Error::value(file, row, label, "is not a number, and the rows are grouped by it"));
+                return Err(Error::value(
+                    file,
+                    row,
+                    label,
+                    "is not a number, and the rows are grouped by it",
+                ));
             };
             let group = *positions.entry(value.to_bits()).or_insert(groups.len());
             if group == groups.len() {
@@ -90,7 +100,10 @@ impl BatchSampler for GroupByLabelSampler {
                 let rest = groups[label].len() - 2;
                 batch.extend(groups[label].drain(rest..));
                 if batch.len() == self.config.batch_size {
-                    batches.push(std::mem::replace(&mut batch, Vec::with_capacity(self.config.batch_size)));
+                    batches.push(std::mem::replace(
+                        &mut batch,
+                        Vec::with_capacity(self.config.batch_size),
+                    ));
                 }
             }
             last = active.last().copied();
@@ -110,7 +123,11 @@ mod tests {
 
     fn sampler(labels: Vec<i64>, batch_size: usize) -> Result<GroupByLabelSampler> {
         let texts: Vec<String> = (0..labels.len()).map(|i| i.to_string()).collect();
-        let table = Table::from_columns([("text", Column::from(texts)), ("label", Column::from(labels))]).unwrap();
+        let table = Table::from_columns([
+            ("text", Column::from(texts)),
+            ("label", Column::from(labels)),
+        ])
+        .unwrap();
         let config = SamplerConfig {
             batch_size,
             ..SamplerConfig::default()
@@ -130,7 +147,10 @@ mod tests {
             for &row in batch {
                 counts[labels[row] as usize] += 1;
             }
-            assert!(counts.iter().filter(|&&count| count > 0).count() > 1, "{counts:?}");
+            assert!(
+                counts.iter().filter(|&&count| count > 0).count() > 1,
+                "{counts:?}"
+            );
             assert!(counts.iter().all(|count| count % 2 == 0), "{counts:?}");
         }
         assert_ne!(epoch, sampler.epoch(1).unwrap());

@@ -54,11 +54,17 @@ impl MultiDatasetSampler {
     /// # Errors
     ///
     /// If a setting is not allowed or a table does not suit the sampler.
-    pub fn new(kind: MultiDatasetKind, config: &SamplerConfig, datasets: &[(&Table, &ColumnRoles)]) -> Result<Self> {
+    pub fn new(
+        kind: MultiDatasetKind,
+        config: &SamplerConfig,
+        datasets: &[(&Table, &ColumnRoles)],
+    ) -> Result<Self> {
         config.validate()?;
         let children = match (config.order, config.batch_sampler) {
             (SampleOrder::Reference, BatchSamplerKind::BatchSampler) => {
-                Children::ReferenceShuffled(datasets.iter().map(|(table, _)| table.num_rows()).collect())
+                Children::ReferenceShuffled(
+                    datasets.iter().map(|(table, _)| table.num_rows()).collect(),
+                )
             }
             (SampleOrder::Reference, _) => Children::ReferenceNoDuplicates(
                 datasets
@@ -70,7 +76,9 @@ impl MultiDatasetSampler {
                 datasets
                     .iter()
                     .enumerate()
-                    .map(|(i, (table, roles))| config.init_named(table, roles, &format!("rows/{i}")))
+                    .map(|(i, (table, roles))| {
+                        config.init_named(table, roles, &format!("rows/{i}"))
+                    })
                     .collect::<Result<_>>()?,
             ),
         };
@@ -90,7 +98,10 @@ impl MultiDatasetSampler {
         match &self.children {
             Children::Default(samplers) => self.default_epoch(samplers, epoch),
             Children::ReferenceShuffled(sizes) => {
-                let children = sizes.iter().map(|&rows| ReferenceChild::shuffled(rows, &self.config)).collect();
+                let children = sizes
+                    .iter()
+                    .map(|&rows| ReferenceChild::shuffled(rows, &self.config))
+                    .collect();
                 Ok(self.reference_epoch(children, epoch))
             }
             Children::ReferenceNoDuplicates(samplers) => {
@@ -100,7 +111,11 @@ impl MultiDatasetSampler {
         }
     }
 
-    fn default_epoch(&self, samplers: &[Box<dyn BatchSampler>], epoch: u64) -> Result<Vec<MixedBatch>> {
+    fn default_epoch(
+        &self,
+        samplers: &[Box<dyn BatchSampler>],
+        epoch: u64,
+    ) -> Result<Vec<MixedBatch>> {
         let epochs = samplers
             .iter()
             .map(|sampler| sampler.epoch(epoch))
@@ -120,7 +135,11 @@ impl MultiDatasetSampler {
     }
 
     /// All children draw from one generator, each when its first batch is asked for.
-    fn reference_epoch(&self, mut children: Vec<ReferenceChild<'_>>, epoch: u64) -> Vec<MixedBatch> {
+    fn reference_epoch(
+        &self,
+        mut children: Vec<ReferenceChild<'_>>,
+        epoch: u64,
+    ) -> Vec<MixedBatch> {
         let mut generator = Mt19937::new(self.config.seed.wrapping_add(epoch));
         let lengths: Vec<usize> = children.iter().map(ReferenceChild::claimed).collect();
         let turns = self.turns(&lengths, |turns| {
@@ -181,7 +200,12 @@ mod tests {
             order,
             ..SamplerConfig::default()
         };
-        MultiDatasetSampler::new(kind, &config, &[(&a, &a.roles().unwrap()), (&b, &b.roles().unwrap())]).unwrap()
+        MultiDatasetSampler::new(
+            kind,
+            &config,
+            &[(&a, &a.roles().unwrap()), (&b, &b.roles().unwrap())],
+        )
+        .unwrap()
     }
 
     fn show(batches: &[MixedBatch]) -> String {
@@ -208,16 +232,37 @@ mod tests {
             "B 0 3 2 4 | A 7 2 5 4 | B 1 | A 3 9 1 8 | A 6 0"
         );
         let round_robin = epochs(MultiDatasetKind::RoundRobin, SampleOrder::Reference);
-        assert_eq!(show(&round_robin.epoch(0).unwrap()), "A 2 6 1 8 | B 3 0 1 2 | A 4 5 0 9 | B 4");
-        assert_eq!(show(&round_robin.epoch(1).unwrap()), "A 8 4 9 0 | B 4 0 3 2 | A 5 1 6 7 | B 1");
+        assert_eq!(
+            show(&round_robin.epoch(0).unwrap()),
+            "A 2 6 1 8 | B 3 0 1 2 | A 4 5 0 9 | B 4"
+        );
+        assert_eq!(
+            show(&round_robin.epoch(1).unwrap()),
+            "A 8 4 9 0 | B 4 0 3 2 | A 5 1 6 7 | B 1"
+        );
     }
 
     #[test]
     fn all_batches_come_in_proportion_and_in_turn() {
-        let batches = epochs(MultiDatasetKind::Proportional, SampleOrder::Default).epoch(0).unwrap();
-        let count = |dataset| batches.iter().filter(|batch| batch.dataset == dataset).count();
+        let batches = epochs(MultiDatasetKind::Proportional, SampleOrder::Default)
+            .epoch(0)
+            .unwrap();
+        let count = |dataset| {
+            batches
+                .iter()
+                .filter(|batch| batch.dataset == dataset)
+                .count()
+        };
         assert_eq!((count(0), count(1)), (3, 2));
-        let batches = epochs(MultiDatasetKind::RoundRobin, SampleOrder::Default).epoch(0).unwrap();
-        assert_eq!(batches.iter().map(|batch| batch.dataset).collect::<Vec<_>>(), [0, 1, 0, 1]);
+        let batches = epochs(MultiDatasetKind::RoundRobin, SampleOrder::Default)
+            .epoch(0)
+            .unwrap();
+        assert_eq!(
+            batches
+                .iter()
+                .map(|batch| batch.dataset)
+                .collect::<Vec<_>>(),
+            [0, 1, 0, 1]
+        );
     }
 }

@@ -30,7 +30,12 @@ pub struct NoDuplicatesSampler {
 
 impl NoDuplicatesSampler {
     /// Hashes the texts.
-    pub(super) fn new(table: &Table, roles: &ColumnRoles, config: &SamplerConfig, stream: &str) -> Result<Self> {
+    pub(super) fn new(
+        table: &Table,
+        roles: &ColumnRoles,
+        config: &SamplerConfig,
+        stream: &str,
+    ) -> Result<Self> {
         let num_rows = table.num_rows();
         let mut pairs = Vec::with_capacity(num_rows * roles.inputs.len());
         for column in &roles.inputs {
@@ -78,9 +83,12 @@ impl BatchSampler for NoDuplicatesSampler {
     fn epoch(&self, epoch: u64) -> Result<Vec<Vec<usize>>> {
         if self.config.order == SampleOrder::Reference {
             let mut generator = Mt19937::new(self.config.seed.wrapping_add(epoch));
-            return Ok(ReferenceChild::no_duplicates(self, &self.config, epoch).drain(&mut generator));
+            return Ok(
+                ReferenceChild::no_duplicates(self, &self.config, epoch).drain(&mut generator)
+            );
         }
-        let order = RandomStream::new(self.config.seed, &self.stream, epoch).permutation(self.num_rows);
+        let order =
+            RandomStream::new(self.config.seed, &self.stream, epoch).permutation(self.num_rows);
         let batches = self.pass(&order);
         let delivered: usize = batches.iter().map(Vec::len).sum();
         if self.num_rows - delivered >= self.config.batch_size {
@@ -111,10 +119,19 @@ mod tests {
     fn table(n: usize, distinct: usize) -> Table {
         let queries: Vec<String> = (0..n).map(|i| format!("q{}", i % distinct)).collect();
         let answers: Vec<String> = (0..n).map(|i| format!("a{i}")).collect();
-        Table::from_columns([("query", Column::from(queries)), ("answer", Column::from(answers))]).unwrap()
+        Table::from_columns([
+            ("query", Column::from(queries)),
+            ("answer", Column::from(answers)),
+        ])
+        .unwrap()
     }
 
-    fn sampler(table: &Table, batch_size: usize, drop_last: bool, order: SampleOrder) -> Result<NoDuplicatesSampler> {
+    fn sampler(
+        table: &Table,
+        batch_size: usize,
+        drop_last: bool,
+        order: SampleOrder,
+    ) -> Result<NoDuplicatesSampler> {
         let config = SamplerConfig {
             batch_size,
             drop_last,
@@ -127,7 +144,10 @@ mod tests {
     #[test]
     fn a_thousand_rows_of_ten_queries_all_come() {
         let table = table(1000, 10);
-        let epoch = sampler(&table, 32, false, SampleOrder::Default).unwrap().epoch(0).unwrap();
+        let epoch = sampler(&table, 32, false, SampleOrder::Default)
+            .unwrap()
+            .epoch(0)
+            .unwrap();
         // At most one row of each query in a batch, so 100 batches of 10.
         assert_eq!(epoch.len(), 100);
         assert!(epoch.iter().all(|batch| batch.len() == 10));
@@ -141,15 +161,29 @@ mod tests {
             ("score", Column::from([1.0, 1.0, 1.0])),
         ])
         .unwrap();
-        let epoch = sampler(&table, 3, false, SampleOrder::Default).unwrap().epoch(0).unwrap();
+        let epoch = sampler(&table, 3, false, SampleOrder::Default)
+            .unwrap()
+            .epoch(0)
+            .unwrap();
         assert_eq!(epoch.len(), 2);
-        assert!(!epoch.iter().any(|batch| batch.contains(&0) && batch.contains(&1)));
+        assert!(
+            !epoch
+                .iter()
+                .any(|batch| batch.contains(&0) && batch.contains(&1))
+        );
     }
 
     #[test]
     fn rows_that_all_share_a_text_are_refused() {
-        let error = sampler(&table(5, 1), 2, false, SampleOrder::Default).unwrap_err().to_string();
-        assert!(error.starts_with("`from_columns` can't be sampled by `no_duplicates`: all 5 rows share a text"), "{error}");
+        let error = sampler(&table(5, 1), 2, false, SampleOrder::Default)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with(
+                "`from_columns` can't be sampled by `no_duplicates`: all 5 rows share a text"
+            ),
+            "{error}"
+        );
     }
 
     #[test]
@@ -158,11 +192,17 @@ mod tests {
         let none = sampler(&table(40, 2), 4, true, SampleOrder::Reference).unwrap();
         assert!(none.epoch(0).unwrap().is_empty());
         // 16 rows of 5 queries: a pass gives 3 full batches (one query has 4 rows) of 4 claimed; a second pass the fourth.
-        let epoch = sampler(&table(16, 5), 4, true, SampleOrder::Reference).unwrap().epoch(0).unwrap();
+        let epoch = sampler(&table(16, 5), 4, true, SampleOrder::Reference)
+            .unwrap()
+            .epoch(0)
+            .unwrap();
         assert_eq!(epoch.len(), 4);
         assert!(epoch.iter().all(|batch| batch.len() == 4));
         // Without duplicates the batches are those of the default sampler.
-        let epoch = sampler(&table(10, 10), 4, false, SampleOrder::Reference).unwrap().epoch(0).unwrap();
+        let epoch = sampler(&table(10, 10), 4, false, SampleOrder::Reference)
+            .unwrap()
+            .epoch(0)
+            .unwrap();
         assert_eq!(epoch, [vec![2, 6, 1, 8], vec![4, 5, 0, 9], vec![3, 7]]);
     }
 }

@@ -12,8 +12,13 @@ const EXTRA_PASSES: usize = 2;
 /// What a child draws from, and how it makes batches of it.
 #[derive(Debug)]
 enum Kind<'a> {
-    Shuffled { num_rows: usize },
-    NoDuplicates { sampler: &'a NoDuplicatesSampler, epoch: u64 },
+    Shuffled {
+        num_rows: usize,
+    },
+    NoDuplicates {
+        sampler: &'a NoDuplicatesSampler,
+        epoch: u64,
+    },
 }
 
 /// The running iterator of one sampler: it draws when it is first asked, and again whenever it runs out.
@@ -31,7 +36,11 @@ impl<'a> ReferenceChild<'a> {
         Self::new(Kind::Shuffled { num_rows }, config)
     }
 
-    pub(super) fn no_duplicates(sampler: &'a NoDuplicatesSampler, config: &SamplerConfig, epoch: u64) -> Self {
+    pub(super) fn no_duplicates(
+        sampler: &'a NoDuplicatesSampler,
+        config: &SamplerConfig,
+        epoch: u64,
+    ) -> Self {
         Self::new(Kind::NoDuplicates { sampler, epoch }, config)
     }
 
@@ -65,7 +74,9 @@ impl<'a> ReferenceChild<'a> {
         }
         let batch = match self.kind {
             Kind::Shuffled { num_rows } => self.next_shuffled(num_rows, generator),
-            Kind::NoDuplicates { sampler, epoch } => self.next_without_duplicates(sampler, epoch, generator),
+            Kind::NoDuplicates { sampler, epoch } => {
+                self.next_without_duplicates(sampler, epoch, generator)
+            }
         }?;
         self.delivered += 1;
         Some(batch)
@@ -96,10 +107,14 @@ impl<'a> ReferenceChild<'a> {
         }
         while self.queue.is_empty() && self.passes <= EXTRA_PASSES {
             if self.passes == 1 {
-                tracing::warn!("`no_duplicates` starts over: one pass gave fewer batches than announced, since texts repeat");
+                tracing::warn!(
+                    "`no_duplicates` starts over: one pass gave fewer batches than announced, since texts repeat"
+                );
             }
             self.passes += 1;
-            self.queue = sampler.pass(&generator.permutation(sampler.num_rows())).into();
+            self.queue = sampler
+                .pass(&generator.permutation(sampler.num_rows()))
+                .into();
         }
         self.queue.pop_front()
     }

@@ -31,7 +31,9 @@ impl BatchSampler for ShuffledSampler {
             }
             SampleOrder::Reference => {
                 let mut generator = Mt19937::new(self.config.seed.wrapping_add(epoch));
-                return Ok(ReferenceChild::shuffled(self.num_rows, &self.config).drain(&mut generator));
+                return Ok(
+                    ReferenceChild::shuffled(self.num_rows, &self.config).drain(&mut generator)
+                );
             }
         };
         Ok(cut(&order, self.config.batch_size, self.config.drop_last))
@@ -59,14 +61,31 @@ mod tests {
         let mut rows = epoch.concat();
         rows.sort_unstable();
         assert_eq!(rows, (0..10).collect::<Vec<_>>());
-        assert_eq!(sampler(10, true, SampleOrder::Default).epoch(0).unwrap().len(), 2);
-        assert!(sampler(0, false, SampleOrder::Default).epoch(0).unwrap().is_empty());
+        assert_eq!(
+            sampler(10, true, SampleOrder::Default)
+                .epoch(0)
+                .unwrap()
+                .len(),
+            2
+        );
+        assert!(
+            sampler(0, false, SampleOrder::Default)
+                .epoch(0)
+                .unwrap()
+                .is_empty()
+        );
     }
 
     #[test]
     fn the_reference_order_is_randperm_of_seed_plus_epoch() {
         let sampler = sampler(10, false, SampleOrder::Reference);
-        assert_eq!(sampler.epoch(0).unwrap(), [vec![2, 6, 1, 8], vec![4, 5, 0, 9], vec![3, 7]]);
-        assert_eq!(sampler.epoch(1).unwrap(), [vec![8, 4, 9, 0], vec![5, 1, 6, 7], vec![2, 3]]);
+        assert_eq!(
+            sampler.epoch(0).unwrap(),
+            [vec![2, 6, 1, 8], vec![4, 5, 0, 9], vec![3, 7]]
+        );
+        assert_eq!(
+            sampler.epoch(1).unwrap(),
+            [vec![8, 4, 9, 0], vec![5, 1, 6, 7], vec![2, 3]]
+        );
     }
 }

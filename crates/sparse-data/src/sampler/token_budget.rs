@@ -45,13 +45,19 @@ impl TokenBudgetSampler {
     }
 
     /// A sampler that estimates the lengths from the texts.
-    pub(super) fn estimate(table: &Table, roles: &ColumnRoles, config: &SamplerConfig, stream: &str) -> Result<Self> {
+    pub(super) fn estimate(
+        table: &Table,
+        roles: &ColumnRoles,
+        config: &SamplerConfig,
+        stream: &str,
+    ) -> Result<Self> {
         let longest = config.max_seq_length.unwrap_or(usize::MAX);
         let mut lengths = vec![0_u32; table.num_rows()];
         for column in &roles.inputs {
             table.for_each_text(column, |row, text| {
                 let tokens = text.map_or(0, str::len).div_ceil(BYTES_PER_TOKEN) + SPECIAL_TOKENS;
-                lengths[row] = lengths[row].saturating_add(u32::try_from(tokens.min(longest)).unwrap_or(u32::MAX));
+                lengths[row] = lengths[row]
+                    .saturating_add(u32::try_from(tokens.min(longest)).unwrap_or(u32::MAX));
                 Ok(())
             })?;
         }
@@ -64,7 +70,8 @@ impl TokenBudgetSampler {
 
 impl BatchSampler for TokenBudgetSampler {
     fn epoch(&self, epoch: u64) -> Result<Vec<Vec<usize>>> {
-        let order = RandomStream::new(self.config.seed, &self.stream, epoch).permutation(self.lengths.len());
+        let order = RandomStream::new(self.config.seed, &self.stream, epoch)
+            .permutation(self.lengths.len());
         let mut batches = Vec::new();
         let mut batch = Vec::new();
         let mut tokens = 0;
@@ -91,12 +98,17 @@ mod tests {
 
     #[test]
     fn no_batch_exceeds_the_budget_but_a_single_long_row() {
-        let lengths: Vec<u32> = (0..200).map(|i| if i == 7 { 500 } else { 1 + i % 40 }).collect();
+        let lengths: Vec<u32> = (0..200)
+            .map(|i| if i == 7 { 500 } else { 1 + i % 40 })
+            .collect();
         let config = SamplerConfig {
             token_budget: Some(100),
             ..SamplerConfig::default()
         };
-        let epoch = TokenBudgetSampler::new(lengths.clone(), &config).unwrap().epoch(0).unwrap();
+        let epoch = TokenBudgetSampler::new(lengths.clone(), &config)
+            .unwrap()
+            .epoch(0)
+            .unwrap();
         assert_eq!(epoch.concat().len(), 200);
         for batch in &epoch {
             let tokens: u32 = batch.iter().map(|&row| lengths[row]).sum();
@@ -106,13 +118,18 @@ mod tests {
 
     #[test]
     fn lengths_are_estimated_from_all_inputs() {
-        let table = Table::from_columns([("query", Column::from(["12345678"])), ("text", Column::from(["x".repeat(400)]))]).unwrap();
+        let table = Table::from_columns([
+            ("query", Column::from(["12345678"])),
+            ("text", Column::from(["x".repeat(400)])),
+        ])
+        .unwrap();
         let config = SamplerConfig {
             token_budget: Some(100),
             max_seq_length: Some(64),
             ..SamplerConfig::default()
         };
-        let sampler = TokenBudgetSampler::estimate(&table, &table.roles().unwrap(), &config, "rows").unwrap();
+        let sampler =
+            TokenBudgetSampler::estimate(&table, &table.roles().unwrap(), &config, "rows").unwrap();
         assert_eq!(sampler.lengths, [4 + 64]); // 8/4 + 2, and 400/4 + 2 cut at 64
     }
 }

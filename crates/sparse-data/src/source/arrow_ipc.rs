@@ -16,14 +16,23 @@ use crate::table::{Table, number_chunks};
 const FILE_MAGIC: &[u8] = b"ARROW1";
 
 pub(super) fn read(path: &Path) -> Result<Table> {
-    let error = |error: ArrowError| malformed(path, format!("is not a whole Arrow IPC file or stream: {error}"));
+    let error = |error: ArrowError| {
+        malformed(
+            path,
+            format!("is not a whole Arrow IPC file or stream: {error}"),
+        )
+    };
     let mut reader = open(path)?;
-    let is_file = reader.fill_buf().map_err(|source| io_error(path, source))?.starts_with(FILE_MAGIC);
+    let is_file = reader
+        .fill_buf()
+        .map_err(|source| io_error(path, source))?
+        .starts_with(FILE_MAGIC);
     let (schema, batches): (_, Result<Vec<RecordBatch>, ArrowError>) = if is_file {
         if compression(path).is_compressed() {
             return Err(malformed(
                 path,
-                "is a compressed Arrow IPC file; decompress it, or write it as an Arrow stream".to_owned(),
+                "is a compressed Arrow IPC file; decompress it, or write it as an Arrow stream"
+                    .to_owned(),
             ));
         }
         let file = File::open(path).map_err(|source| io_error(path, source))?;

@@ -22,7 +22,10 @@ const NO_QUOTE: u8 = 0xff;
 /// an empty cell is null.
 pub(super) fn read(path: &Path, delimiter: u8, quoting: bool) -> Result<Table> {
     let header = Checker::new(path, delimiter, quoting).run(open(path)?)?;
-    let fields: Vec<Field> = header.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect();
+    let fields: Vec<Field> = header
+        .iter()
+        .map(|name| Field::new(name, DataType::Utf8, true))
+        .collect();
     let schema = Schema::new(fields);
     check_names(&path.display().to_string(), &schema)?;
     let url = file_url(path)?;
@@ -88,7 +91,9 @@ impl<'a> Checker<'a> {
         // Bytes at the end of a block that begin a character which the next block ends.
         let mut carried: Vec<u8> = Vec::new();
         loop {
-            let block = reader.fill_buf().map_err(|source| io_error(self.path, source))?;
+            let block = reader
+                .fill_buf()
+                .map_err(|source| io_error(self.path, source))?;
             if block.is_empty() {
                 break;
             }
@@ -106,7 +111,12 @@ impl<'a> Checker<'a> {
                     let (valid, rest) = bytes.split_at(error.valid_up_to());
                     if error.error_len().is_some() {
                         self.bytes(valid)?;
-                        return Err(invalid_utf8(self.path, self.record, self.line, self.column_name()));
+                        return Err(invalid_utf8(
+                            self.path,
+                            self.record,
+                            self.line,
+                            self.column_name(),
+                        ));
                     }
                     (valid, rest)
                 }
@@ -116,10 +126,17 @@ impl<'a> Checker<'a> {
             reader.consume(length);
         }
         if !carried.is_empty() {
-            return Err(invalid_utf8(self.path, self.record, self.line, self.column_name()));
+            return Err(invalid_utf8(
+                self.path,
+                self.record,
+                self.line,
+                self.column_name(),
+            ));
         }
         if self.state == State::Quoted {
-            return Err(self.error("a quote is opened and never closed; double a `\"` that belongs to the text"));
+            return Err(self.error(
+                "a quote is opened and never closed; double a `\"` that belongs to the text",
+            ));
         }
         if self.state != State::CellStart || self.column > 0 {
             self.end_record()?;
@@ -165,7 +182,9 @@ impl<'a> Checker<'a> {
                     self.header_byte(byte);
                 }
                 (State::QuoteInQuoted, _) => {
-                    return Err(self.error("text follows a closing quote; double a `\"` that belongs to the text"));
+                    return Err(self.error(
+                        "text follows a closing quote; double a `\"` that belongs to the text",
+                    ));
                 }
                 (State::CellStart | State::Plain, _) => {
                     self.state = State::Plain;
@@ -188,7 +207,10 @@ impl<'a> Checker<'a> {
         let (found, expected) = (self.column + 1, self.header.len());
         if found != expected {
             let hint = match (found > expected, self.quoting) {
-                (true, true) => format!("; quote a cell that holds a `{}`", char::from(self.delimiter)),
+                (true, true) => format!(
+                    "; quote a cell that holds a `{}`",
+                    char::from(self.delimiter)
+                ),
                 (true, false) => "; a cell can't hold a tab".to_owned(),
                 (false, _) => String::new(),
             };
@@ -210,12 +232,19 @@ impl<'a> Checker<'a> {
     fn names(&self) -> Vec<String> {
         self.header
             .iter()
-            .map(|name| String::from_utf8_lossy(name).trim_start_matches('\u{feff}').to_owned())
+            .map(|name| {
+                String::from_utf8_lossy(name)
+                    .trim_start_matches('\u{feff}')
+                    .to_owned()
+            })
             .collect()
     }
 
     fn column_name(&self) -> Option<String> {
-        self.names().into_iter().nth(self.column).filter(|_| self.record > 0)
+        self.names()
+            .into_iter()
+            .nth(self.column)
+            .filter(|_| self.record > 0)
     }
 
     fn error(&self, problem: &str) -> Error {
@@ -238,7 +267,9 @@ impl<'a> Checker<'a> {
 
 /// Gives a column the type that all its cells have.
 fn infer_types(table: Table) -> Result<Table> {
-    let types: Vec<DataType> = (0..table.schema().fields().len()).map(|column| cell_type(&table, column)).collect();
+    let types: Vec<DataType> = (0..table.schema().fields().len())
+        .map(|column| cell_type(&table, column))
+        .collect();
     if types.iter().all(|data_type| *data_type == DataType::Utf8) {
         return Ok(table);
     }
@@ -262,8 +293,12 @@ fn infer_types(table: Table) -> Result<Table> {
                 .map(|(array, data_type)| cast(array, data_type))
                 .collect::<Result<Vec<ArrayRef>, _>>()
                 .map_err(|source| table.arrow_error(source))?;
-            let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|source| table.arrow_error(source))?;
-            Ok(Chunk { batch, ..chunk.clone() })
+            let batch = RecordBatch::try_new(Arc::clone(&schema), columns)
+                .map_err(|source| table.arrow_error(source))?;
+            Ok(Chunk {
+                batch,
+                ..chunk.clone()
+            })
         })
         .collect::<Result<Vec<_>>>()?;
     Ok(Table::from_normal(schema, chunks, None))
@@ -271,17 +306,26 @@ fn infer_types(table: Table) -> Result<Table> {
 
 fn cell_type(table: &Table, column: usize) -> DataType {
     let cells = || {
-        table
-            .chunks()
-            .iter()
-            .flat_map(move |chunk| chunk.batch.column(column).as_string::<i32>().iter().flatten())
+        table.chunks().iter().flat_map(move |chunk| {
+            chunk
+                .batch
+                .column(column)
+                .as_string::<i32>()
+                .iter()
+                .flatten()
+        })
     };
     if cells().next().is_none() {
         return DataType::Utf8;
     }
     // A number that would be printed otherwise, such as 007, is a name: it must find its like in another file.
-    let whole = |cell: &str| cell.parse::<i64>().is_ok_and(|number| number.to_string() == cell);
-    let fraction = |cell: &str| cell.parse::<f64>().is_ok() && (whole(cell) || !cell.bytes().all(|b| b.is_ascii_digit()));
+    let whole = |cell: &str| {
+        cell.parse::<i64>()
+            .is_ok_and(|number| number.to_string() == cell)
+    };
+    let fraction = |cell: &str| {
+        cell.parse::<f64>().is_ok() && (whole(cell) || !cell.bytes().all(|b| b.is_ascii_digit()))
+    };
     if cells().all(whole) {
         DataType::Int64
     } else if cells().all(fraction) {
@@ -318,7 +362,15 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            format!("{:?}", table.schema().fields().iter().map(|f| f.data_type()).collect::<Vec<_>>()),
+            format!(
+                "{:?}",
+                table
+                    .schema()
+                    .fields()
+                    .iter()
+                    .map(|f| f.data_type())
+                    .collect::<Vec<_>>()
+            ),
             "[Utf8, Utf8, Int64, Float64, Utf8]"
         );
         assert_eq!(table.num_rows(), 2);
@@ -343,8 +395,14 @@ mod tests {
 
     #[test]
     fn ragged_rows_are_named() {
-        assert_eq!(problem("a,b\n1,2\n\n1,2,3\n"), ", row 2 (line 4): has 3 cells, the header has 2; quote a cell that holds a `,`");
-        assert_eq!(problem("a,b\n\"x\ny\",2\n1"), ", row 2 (line 4): has 1 cells, the header has 2");
+        assert_eq!(
+            problem("a,b\n1,2\n\n1,2,3\n"),
+            ", row 2 (line 4): has 3 cells, the header has 2; quote a cell that holds a `,`"
+        );
+        assert_eq!(
+            problem("a,b\n\"x\ny\",2\n1"),
+            ", row 2 (line 4): has 1 cells, the header has 2"
+        );
     }
 
     #[test]
@@ -361,15 +419,26 @@ mod tests {
 
     #[test]
     fn bytes_that_are_not_utf8_are_named() {
-        assert!(problem(b"a,b\nx,y\nx,caf\xe9\n").starts_with(", row 2 (line 3), column `b`: is not UTF-8"));
-        assert!(problem(b"a,b\nx,caf\xc3").starts_with(", row 1 (line 2), column `b`: is not UTF-8"));
+        assert!(
+            problem(b"a,b\nx,y\nx,caf\xe9\n")
+                .starts_with(", row 2 (line 3), column `b`: is not UTF-8")
+        );
+        assert!(
+            problem(b"a,b\nx,caf\xc3").starts_with(", row 1 (line 2), column `b`: is not UTF-8")
+        );
     }
 
     #[test]
     fn no_rows_and_repeated_columns_are_errors() {
-        assert_eq!(problem("a,b\n"), " is empty: it has a header line and no rows");
+        assert_eq!(
+            problem("a,b\n"),
+            " is empty: it has a header line and no rows"
+        );
         assert_eq!(problem("\n"), " is empty: it has no header line");
-        assert_eq!(problem("a,b,a\n1,2,3\n"), ": columns 1 and 3 are both named `a`");
+        assert_eq!(
+            problem("a,b,a\n1,2,3\n"),
+            ": columns 1 and 3 are both named `a`"
+        );
         assert_eq!(problem("a,\n1,2\n"), ": column 2 has no name");
     }
 }

@@ -7,8 +7,8 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::MemTable;
 use datafusion::error::DataFusionError;
-use datafusion::execution::context::SQLOptions;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::context::SQLOptions;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use futures::TryStreamExt;
 use tokio::runtime::{Builder, Runtime};
@@ -50,7 +50,11 @@ pub(super) fn session(partitions: usize) -> SessionContext {
         .with_target_partitions(partitions)
         .with_batch_size(BATCH_ROWS)
         .with_collect_statistics(false);
-    config.options_mut().execution.parquet.schema_force_view_types = false;
+    config
+        .options_mut()
+        .execution
+        .parquet
+        .schema_force_view_types = false;
     SessionContext::new_with_config(config)
 }
 
@@ -65,7 +69,9 @@ pub(super) fn file_url(path: &Path) -> Result<String> {
     let mut url = "file://".to_owned();
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => url.push(char::from(*byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => {
+                url.push(char::from(*byte))
+            }
             _ => url.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -74,8 +80,9 @@ pub(super) fn file_url(path: &Path) -> Result<String> {
 
 /// The ending of a file's name, which DataFusion insists on comparing.
 pub(super) fn ending(path: &Path) -> String {
-    path.extension()
-        .map_or_else(String::new, |ending| format!(".{}", ending.to_string_lossy()))
+    path.extension().map_or_else(String::new, |ending| {
+        format!(".{}", ending.to_string_lossy())
+    })
 }
 
 /// Runs the plan of one file and returns its rows in the file's order; columns get the types of a table as they arrive.
@@ -89,10 +96,15 @@ pub(super) fn collect(
         let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
         let streams = frame.execute_stream_partitioned().await?;
         // A partition is a range of the file, and the partitions stand in the order of the ranges.
-        let tasks: Vec<_> = streams.into_iter().map(|stream| tokio::spawn(gather(stream))).collect();
+        let tasks: Vec<_> = streams
+            .into_iter()
+            .map(|stream| tokio::spawn(gather(stream)))
+            .collect();
         let mut batches = Vec::new();
         for task in tasks {
-            let part = task.await.map_err(|error| DataFusionError::External(Box::new(error)))?;
+            let part = task
+                .await
+                .map_err(|error| DataFusionError::External(Box::new(error)))?;
             batches.extend(part?);
         }
         Ok::<_, DataFusionError>((schema, batches))
@@ -102,7 +114,9 @@ pub(super) fn collect(
 }
 
 /// Reads a stream, giving its text the compact type at once, so that no two forms of a whole file are in memory.
-async fn gather(mut stream: SendableRecordBatchStream) -> Result<Vec<RecordBatch>, DataFusionError> {
+async fn gather(
+    mut stream: SendableRecordBatchStream,
+) -> Result<Vec<RecordBatch>, DataFusionError> {
     use datafusion::arrow::datatypes::{Field, Schema};
     let fields: Vec<Field> = stream
         .schema()
@@ -118,7 +132,8 @@ async fn gather(mut stream: SendableRecordBatchStream) -> Result<Vec<RecordBatch
             file: "".into(),
             first_row: 1,
         };
-        let chunk = normalize(chunk, &schema).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let chunk = normalize(chunk, &schema)
+            .map_err(|error| DataFusionError::External(Box::new(error)))?;
         batches.push(chunk.batch);
     }
     Ok(batches)
@@ -152,7 +167,10 @@ pub(crate) fn query(table: &Table, sql: &str) -> Result<Table> {
         Ok::<_, DataFusionError>((schema, frame.collect().await?))
     })?
     .map_err(|failure| error(message(&failure)))?;
-    let rows = Table::from_chunks(&schema, number_chunks(&format!("result of sql on {place}"), batches))?;
+    let rows = Table::from_chunks(
+        &schema,
+        number_chunks(&format!("result of sql on {place}"), batches),
+    )?;
     Ok(match table.name() {
         Some(name) => rows.with_name(name),
         None => rows,

@@ -44,7 +44,10 @@ pub(crate) fn require(path: &Path) -> Result<()> {
             names
         })
         .unwrap_or_default();
-    let wanted = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let wanted = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     Err(Error::MissingFile {
         path: path.to_owned(),
         nearest: nearest(wanted, names.iter().map(String::as_str)),
@@ -72,19 +75,28 @@ pub(crate) fn resolve(paths: &[String]) -> Result<Vec<SplitFiles>> {
 fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
     let path = Path::new(pattern);
     if path.is_dir() {
-        return Ok(directory_files(path)?);
+        return directory_files(path);
     }
     if path.exists() || !pattern.contains(['*', '?', '[']) {
         require(path)?;
         return Ok(vec![path.to_owned()]);
     }
-    let matches = glob::glob(pattern).map_err(|error| Error::Setting {
+    let options = glob::MatchOptions {
+        // As in a shell, `*` stands neither for a `/` nor for the dot of a hidden file.
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+        ..glob::MatchOptions::default()
+    };
+    let matches = glob::glob_with(pattern, options).map_err(|error| Error::Setting {
         key: "path",
         problem: format!("`{pattern}` is not a pattern: {error}"),
     })?;
     let mut files = Vec::new();
     for path in matches {
-        let path = path.map_err(|error| io_error(&error.path().to_owned(), error.into()))?;
+        let path = path.map_err(|error| Error::Io {
+            path: error.path().to_owned(),
+            source: error.into(),
+        })?;
         if path.is_file() {
             files.push(path);
         }
@@ -104,7 +116,10 @@ fn directory_files(directory: &Path) -> Result<Vec<PathBuf>> {
         let entries = std::fs::read_dir(&current).map_err(|source| io_error(&current, source))?;
         for entry in entries {
             let path = entry.map_err(|source| io_error(&current, source))?.path();
-            if path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b".")) {
+            if path
+                .file_name()
+                .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."))
+            {
                 continue;
             }
             if path.is_dir() {
@@ -137,7 +152,11 @@ fn directory_splits(directory: &Path) -> Result<Vec<SplitFiles>> {
         .into_iter()
         .map(|name| SplitFiles {
             name: name.to_owned(),
-            files: files.iter().filter(|file| split_of(file) == Some(name)).cloned().collect(),
+            files: files
+                .iter()
+                .filter(|file| split_of(file) == Some(name))
+                .cloned()
+                .collect(),
         })
         .filter(|split| !split.files.is_empty())
         .collect();
@@ -149,7 +168,11 @@ fn directory_splits(directory: &Path) -> Result<Vec<SplitFiles>> {
         return Ok(splits);
     }
     for file in files.iter().filter(|file| split_of(file).is_none()) {
-        tracing::warn!("`{}` is not read: its name belongs to no split, others in `{}` do", file.display(), directory.display());
+        tracing::warn!(
+            "`{}` is not read: its name belongs to no split, others in `{}` do",
+            file.display(),
+            directory.display()
+        );
     }
     Ok(splits)
 }
@@ -158,14 +181,21 @@ fn directory_splits(directory: &Path) -> Result<Vec<SplitFiles>> {
 fn split_name(path: &Path) -> Option<&'static str> {
     let text = path.to_str()?.to_lowercase();
     text.rsplit(['/', '\\']).find_map(|part| {
-        part.split(|c: char| !c.is_alphabetic())
-            .find_map(|word| SPLIT_WORDS.iter().find(|(known, _)| *known == word).map(|(_, split)| *split))
+        part.split(|c: char| !c.is_alphabetic()).find_map(|word| {
+            SPLIT_WORDS
+                .iter()
+                .find(|(known, _)| *known == word)
+                .map(|(_, split)| *split)
+        })
     })
 }
 
 /// The name under which a split of a directory is known: `dev` is `validation`.
 pub(crate) fn canonical_split(name: &str) -> &str {
-    SPLIT_WORDS.iter().find(|(word, _)| *word == name).map_or(name, |(_, split)| split)
+    SPLIT_WORDS
+        .iter()
+        .find(|(word, _)| *word == name)
+        .map_or(name, |(_, split)| split)
 }
 
 fn no_files(pattern: &str) -> Error {
@@ -220,9 +250,19 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("pairs.csv"), "x").unwrap();
         let missing = directory.path().join("pair.csv").display().to_string();
-        let error = resolve(std::slice::from_ref(&missing)).unwrap_err().to_string();
-        assert_eq!(error, format!("`{missing}` does not exist; did you mean `pairs.csv`?"));
+        let error = resolve(std::slice::from_ref(&missing))
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            format!("`{missing}` does not exist; did you mean `pairs.csv`?")
+        );
         let pattern = format!("{}/*.tsv", directory.path().display());
-        assert!(resolve(&[pattern]).unwrap_err().to_string().starts_with("no data file matches"));
+        assert!(
+            resolve(&[pattern])
+                .unwrap_err()
+                .to_string()
+                .starts_with("no data file matches")
+        );
     }
 }

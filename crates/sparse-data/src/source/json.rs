@@ -1,6 +1,6 @@
 //! JSON lines and JSON arrays: typed and checked in one pass, then read by DataFusion.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::Path;
 
 use datafusion::arrow::datatypes::{Field, Schema};
@@ -18,7 +18,25 @@ use crate::table::{Table, check_names};
 pub(super) fn read(path: &Path) -> Result<Table> {
     let mut reader = open(path)?;
     let is_array = begins_array(path, &mut reader)?;
-    let columns = if is_array { scan_array(path, reader)? } else { scan_lines(path, reader)? };
+    let columns = if is_array {
+        scan_array(path, reader)?
+    } else {
+        scan_lines(path, reader, |_, _| {})?
+    };
+    let schema = schema(path, &columns)?;
+    let url = file_url(path)?;
+    let ending = ending(path);
+    let options = JsonReadOptions::default()
+        .schema(&schema)
+        .newline_delimited(!is_array)
+        .file_extension(&ending)
+        .file_compression_type(compression(path));
+    let context = session(if is_array { 1 } else { parallelism() });
+    collect(path, context.read_json(url, options))
+}
+
+/// The schema of a file that has been gone through.
+fn schema(path: &Path, columns: &Columns) -> Result<Schema> {
     if columns.num_rows == 0 {
         return Err(Error::Empty {
             place: path.display().to_string(),
@@ -32,15 +50,67 @@ pub(super) fn read(path: &Path) -> Result<Table> {
         .collect();
     let schema = Schema::new(fields);
     check_names(&path.display().to_string(), &schema)?;
-    let url = file_url(path)?;
-    let ending = ending(path);
-    let options = JsonReadOptions::default()
-        .schema(&schema)
-        .newline_delimited(!is_array)
-        .file_extension(&ending)
-        .file_compression_type(compression(path));
-    let context = session(if is_array { 1 } else { parallelism() });
-    collect(path, context.read_json(url, options))
+    Ok(schema)
+}
+
+/// A part of a file of lines: where it begins, how long it is, and which row (from 1) comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LineRange {
+    pub(crate) start: u64,
+    pub(crate) length: u64,
+    pub(crate) first_row: u64,
+}
+
+/// Goes through a file of lines once; returns its schema, its number of rows, and ranges of about `range_bytes` that can
+/// be read apart. A compressed file can't be cut and is one range.
+pub(crate) fn line_ranges(path: &Path, range_bytes: u64) -> Result<(Schema, u64, Vec<LineRange>)> {
+    let mut reader = open(path)?;
+    if begins_array(path, &mut reader)? {
+        return Err(super::malformed(
+            path,
+            "is one JSON array, and only a file of one object a line can be streamed".to_owned(),
+        ));
+    }
+    let mut ranges = vec![LineRange {
+        start: 0,
+        length: 0,
+        first_row: 1,
+    }];
+    let mut offset = 0;
+    let columns = scan_lines(path, reader, |bytes, rows| {
+        offset += bytes;
+        if let Some(range) = ranges.last_mut() {
+            range.length = offset - range.start;
+            if range.length >= range_bytes {
+                ranges.push(LineRange {
+                    start: offset,
+                    length: 0,
+                    first_row: rows + 1,
+                });
+            }
+        }
+    })?;
+    ranges.retain(|range| range.length > 0);
+    let schema = schema(path, &columns)?;
+    if compression(path).is_compressed() {
+        ranges = vec![LineRange {
+            start: 0,
+            length: offset,
+            first_row: 1,
+        }];
+    }
+    Ok((schema, columns.num_rows, ranges))
+}
+
+/// Opens a range that [`line_ranges`] found.
+pub(crate) fn open_range(path: &Path, range: LineRange) -> Result<Box<dyn BufRead + Send>> {
+    if compression(path).is_compressed() {
+        return Ok(Box::new(open(path)?));
+    }
+    let mut file = std::fs::File::open(path).map_err(|source| io_error(path, source))?;
+    file.seek(std::io::SeekFrom::Start(range.start))
+        .map_err(|source| io_error(path, source))?;
+    Ok(Box::new(BufReader::new(file.take(range.length))))
 }
 
 fn begins_array(path: &Path, reader: &mut BufReader<Box<dyn Read + Send>>) -> Result<bool> {
@@ -48,16 +118,27 @@ fn begins_array(path: &Path, reader: &mut BufReader<Box<dyn Read + Send>>) -> Re
     Ok(start.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['))
 }
 
-fn scan_lines(path: &Path, mut reader: impl BufRead) -> Result<Columns> {
+/// Goes through lines; `visit` learns the bytes of each and the number of rows so far.
+fn scan_lines(
+    path: &Path,
+    mut reader: impl BufRead,
+    mut visit: impl FnMut(u64, u64),
+) -> Result<Columns> {
     let mut columns = Columns::default();
     let mut buffer = Vec::new();
     let mut line = 0;
-    while reader.read_until(b'\n', &mut buffer).map_err(|source| io_error(path, source))? > 0 {
+    while reader
+        .read_until(b'\n', &mut buffer)
+        .map_err(|source| io_error(path, source))?
+        > 0
+    {
         line += 1;
         if !buffer.trim_ascii().is_empty() {
             let mut parser = serde_json::Deserializer::from_slice(&buffer);
             let row = columns.num_rows + 1;
-            let parsed = (&mut columns).deserialize(&mut parser).and_then(|()| parser.end());
+            let parsed = (&mut columns)
+                .deserialize(&mut parser)
+                .and_then(|()| parser.end());
             if let Err(error) = parsed {
                 if std::str::from_utf8(&buffer).is_err() {
                     return Err(invalid_utf8(path, row, line, None));
@@ -65,6 +146,7 @@ fn scan_lines(path: &Path, mut reader: impl BufRead) -> Result<Columns> {
                 return Err(fault(path, &mut columns, Some(line), &error));
             }
         }
+        visit(buffer.len() as u64, columns.num_rows);
         buffer.clear();
     }
     Ok(columns)
@@ -73,7 +155,9 @@ fn scan_lines(path: &Path, mut reader: impl BufRead) -> Result<Columns> {
 fn scan_array(path: &Path, reader: impl Read) -> Result<Columns> {
     let mut columns = Columns::default();
     let mut parser = serde_json::Deserializer::from_reader(reader);
-    let parsed = parser.deserialize_seq(ArrayVisitor(&mut columns)).and_then(|()| parser.end());
+    let parsed = parser
+        .deserialize_seq(ArrayVisitor(&mut columns))
+        .and_then(|()| parser.end());
     match parsed {
         Ok(()) => Ok(columns),
         Err(error) => Err(fault(path, &mut columns, Some(error.line() as u64), &error)),
@@ -96,13 +180,24 @@ impl<'de> Visitor<'de> for ArrayVisitor<'_> {
 }
 
 /// The error for the row read last.
-fn fault(path: &Path, columns: &mut Columns, line: Option<u64>, error: &serde_json::Error) -> Error {
+fn fault(
+    path: &Path,
+    columns: &mut Columns,
+    line: Option<u64>,
+    error: &serde_json::Error,
+) -> Error {
     let (column, problem) = match columns.fault.take() {
         Some((column, problem)) => (Some(column), problem),
         None => {
             let text = error.to_string();
             let text = text.split(" at line ").next().unwrap_or_default();
-            (None, format!("is not a JSON object: {text}, at character {}", error.column()))
+            (
+                None,
+                format!(
+                    "is not a JSON object: {text}, at character {}",
+                    error.column()
+                ),
+            )
         }
     };
     Error::Malformed {
@@ -152,7 +247,10 @@ mod tests {
     fn a_type_that_changes_late_is_named_with_both_types() {
         let mut text = "{\"id\": 1, \"q\": \"a\"}\n".repeat(3000);
         text.push_str("{\"q\": \"a\", \"id\": \"x\"}\n");
-        assert_eq!(problem(text), ", row 3001 (line 3001), column `id`: is a text, and a whole number in an earlier row");
+        assert_eq!(
+            problem(text),
+            ", row 3001 (line 3001), column `id`: is a text, and a whole number in an earlier row"
+        );
         assert_eq!(
             problem("{\"l\": [1]}\n\n{\"l\": [\"a\"]}\n"),
             ", row 2 (line 3), column `l`: is a list (of it, a text), and a list (of it, a whole number) in an earlier row"
@@ -165,11 +263,21 @@ mod tests {
             problem("{\"q\": \"a\"}\n{\"q\": \"b\"\n"),
             ", row 2 (line 2): is not a JSON object: EOF while parsing an object, at character 0"
         );
-        assert!(problem("\"text\"\n").starts_with(", row 1 (line 1): is not a JSON object: invalid type: string \"text\""));
+        assert!(
+            problem("\"text\"\n").starts_with(
+                ", row 1 (line 1): is not a JSON object: invalid type: string \"text\""
+            )
+        );
         assert!(problem("{\"q\": 1} {}\n").contains("trailing characters"));
         assert!(problem("[{\"q\": 1},\n 2]").starts_with(", row 2 (line 2): is not a JSON object"));
-        assert_eq!(problem("{\"q\": 1, \"q\": 2}\n"), ", row 1 (line 1), column `q`: is there twice in one object");
-        assert!(problem(b"{\"q\": \"a\"}\n{\"q\": \"\xff\"}\n").starts_with(", row 2 (line 2): is not UTF-8"));
+        assert_eq!(
+            problem("{\"q\": 1, \"q\": 2}\n"),
+            ", row 1 (line 1), column `q`: is there twice in one object"
+        );
+        assert!(
+            problem(b"{\"q\": \"a\"}\n{\"q\": \"\xff\"}\n")
+                .starts_with(", row 2 (line 2): is not UTF-8")
+        );
         assert_eq!(problem("\n\n"), " is empty: it has no rows");
         assert_eq!(problem("[]"), " is empty: it has no rows");
     }

@@ -4,7 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Fields};
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess,
+    Visitor,
+};
 
 /// Type of a JSON value, or of all values of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +34,9 @@ impl Kind {
             (Self::Object(mut fields), Self::Object(others)) => {
                 for (name, kind) in others {
                     match fields.iter_mut().find(|(known, _)| *known == name) {
-                        Some((_, known)) => *known = std::mem::replace(known, Self::Null).merge(kind)?,
+                        Some((_, known)) => {
+                            *known = std::mem::replace(known, Self::Null).merge(kind)?
+                        }
                         None => fields.push((name, kind)),
                     }
                 }
@@ -50,7 +55,9 @@ impl Kind {
             Self::Whole => DataType::Int64,
             Self::Number => DataType::Float64,
             Self::Text => DataType::Utf8,
-            Self::List(item) => DataType::List(Arc::new(Field::new_list_field(item.data_type()?, true))),
+            Self::List(item) => {
+                DataType::List(Arc::new(Field::new_list_field(item.data_type()?, true)))
+            }
             Self::Object(fields) => {
                 let fields: Fields = fields
                     .iter()
@@ -106,7 +113,11 @@ impl<'de> Deserialize<'de> for Kind {
             }
 
             fn visit_u64<E>(self, value: u64) -> Result<Kind, E> {
-                Ok(if i64::try_from(value).is_ok() { Kind::Whole } else { Kind::Number })
+                Ok(if i64::try_from(value).is_ok() {
+                    Kind::Whole
+                } else {
+                    Kind::Number
+                })
             }
 
             fn visit_f64<E>(self, _: f64) -> Result<Kind, E> {
@@ -120,9 +131,9 @@ impl<'de> Deserialize<'de> for Kind {
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Kind, A::Error> {
                 let mut kind = Kind::Null;
                 while let Some(item) = items.next_element()? {
-                    kind = kind
-                        .merge(item)
-                        .map_err(|(a, b)| A::Error::custom(format_args!("a list holds {a} and {b}")))?;
+                    kind = kind.merge(item).map_err(|(a, b)| {
+                        A::Error::custom(format_args!("a list holds {a} and {b}"))
+                    })?;
                 }
                 Ok(Kind::List(Box::new(kind)))
             }
@@ -153,7 +164,11 @@ pub(super) struct Columns {
 
 impl Columns {
     fn column(&mut self, expected: usize, name: &str) -> usize {
-        if self.kinds.get(expected).is_some_and(|(known, _)| known == name) {
+        if self
+            .kinds
+            .get(expected)
+            .is_some_and(|(known, _)| known == name)
+        {
             return expected;
         }
         if let Some(position) = self.kinds.iter().position(|(known, _)| known == name) {
@@ -187,7 +202,10 @@ impl<'de> Visitor<'de> for RowVisitor<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
         let columns = self.0;
         let mut position = 0;
-        while let Some(column) = entries.next_key_seed(KeySeed { columns: &mut *columns, position })? {
+        while let Some(column) = entries.next_key_seed(KeySeed {
+            columns: &mut *columns,
+            position,
+        })? {
             position = column + 1;
             if columns.seen[column] == columns.num_rows {
                 let name = columns.kinds[column].0.clone();
@@ -204,7 +222,8 @@ impl<'de> Visitor<'de> for RowVisitor<'_> {
                 Ok(merged) => *known = merged,
                 Err((earlier, here)) => {
                     let name = columns.kinds[column].0.clone();
-                    columns.fault = Some((name, format!("is {here}, and {earlier} in an earlier row")));
+                    columns.fault =
+                        Some((name, format!("is {here}, and {earlier} in an earlier row")));
                     while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                     return Err(A::Error::custom("mixed types"));
                 }

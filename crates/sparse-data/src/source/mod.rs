@@ -21,6 +21,7 @@ use crate::table::Table;
 
 pub(crate) use engine::query;
 pub(crate) use files::{SplitFiles, canonical_split, require, resolve};
+pub(crate) use json::{LineRange, line_ranges, open_range};
 
 /// Format of a data file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +62,10 @@ impl Format {
         let name = path.file_name()?.to_str()?.to_lowercase();
         let name = compression_ending(&name).map_or(name.as_str(), |(stem, _)| stem);
         let (_, ending) = name.rsplit_once('.')?;
-        Self::ENDINGS.iter().find(|(known, _)| *known == ending).map(|(_, format)| *format)
+        Self::ENDINGS
+            .iter()
+            .find(|(known, _)| *known == ending)
+            .map(|(_, format)| *format)
     }
 
     fn known_endings() -> String {
@@ -88,7 +92,10 @@ pub(crate) fn read_file(path: &Path, options: &ReadOptions) -> Result<Table> {
             known: "csv, tsv, json, parquet, arrow, text".to_owned(),
         })?;
     require(path)?;
-    let length = path.metadata().map_err(|source| io_error(path, source))?.len();
+    let length = path
+        .metadata()
+        .map_err(|source| io_error(path, source))?
+        .len();
     if length == 0 && format != Format::Text {
         return Err(Error::Empty {
             place: path.display().to_string(),
@@ -129,8 +136,14 @@ fn compression_ending(name: &str) -> Option<(&str, FileCompressionType)> {
 
 /// The compression that a file's name stands for.
 fn compression(path: &Path) -> FileCompressionType {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_lowercase();
-    compression_ending(&name).map_or(FileCompressionType::UNCOMPRESSED, |(_, compression)| compression)
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default()
+        .to_lowercase();
+    compression_ending(&name).map_or(FileCompressionType::UNCOMPRESSED, |(_, compression)| {
+        compression
+    })
 }
 
 /// Opens a file and decompresses it on the way.
@@ -143,7 +156,7 @@ fn open(path: &Path) -> Result<BufReader<Box<dyn Read + Send>>> {
     Ok(BufReader::with_capacity(BUFFER_BYTES, reader))
 }
 
-fn io_error(path: &Path, source: std::io::Error) -> Error {
+pub(crate) fn io_error(path: &Path, source: std::io::Error) -> Error {
     Error::Io {
         path: path.to_owned(),
         source,
@@ -151,7 +164,7 @@ fn io_error(path: &Path, source: std::io::Error) -> Error {
 }
 
 /// A file at fault as a whole.
-fn malformed(path: &Path, problem: String) -> Error {
+pub(crate) fn malformed(path: &Path, problem: String) -> Error {
     Error::Malformed {
         file: path.display().to_string(),
         row: None,

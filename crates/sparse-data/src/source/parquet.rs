@@ -15,12 +15,21 @@ pub(super) fn read(path: &Path, columns: Option<&[String]>) -> Result<Table> {
     let url = file_url(path)?;
     let ending = ending(path);
     let options = ParquetReadOptions::default().file_extension(&ending);
-    let frame = block_on(context.read_parquet(url, options))?.map_err(|error| malformed(path, message(&error)))?;
+    let frame = block_on(context.read_parquet(url, options))?
+        .map_err(|error| malformed(path, message(&error)))?;
     let Some(columns) = columns else {
         return collect(path, async { Ok(frame) });
     };
-    let known: Vec<&str> = frame.schema().fields().iter().map(|field| field.name().as_str()).collect();
-    if let Some(column) = columns.iter().find(|column| !known.contains(&column.as_str())) {
+    let known: Vec<&str> = frame
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    if let Some(column) = columns
+        .iter()
+        .find(|column| !known.contains(&column.as_str()))
+    {
         return Err(Error::UnknownColumn {
             place: path.display().to_string(),
             column: column.clone(),

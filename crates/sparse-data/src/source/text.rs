@@ -19,9 +19,11 @@ pub(super) fn read(path: &Path) -> Result<Table> {
     let mut batches = Vec::new();
     let mut finish = |builder: &mut StringBuilder| -> Result<()> {
         let array: ArrayRef = Arc::new(builder.finish());
-        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![array]).map_err(|source| Error::Arrow {
-            place: path.display().to_string(),
-            source,
+        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![array]).map_err(|source| {
+            Error::Arrow {
+                place: path.display().to_string(),
+                source,
+            }
         })?;
         batches.push(batch);
         Ok(())
@@ -30,12 +32,21 @@ pub(super) fn read(path: &Path) -> Result<Table> {
     let mut reader = open(path)?;
     let mut line = Vec::new();
     let mut num_lines = 0_u64;
-    while reader.read_until(b'\n', &mut line).map_err(|source| io_error(path, source))? > 0 {
+    while reader
+        .read_until(b'\n', &mut line)
+        .map_err(|source| io_error(path, source))?
+        > 0
+    {
         num_lines += 1;
         let bytes = line.strip_suffix(b"\n").unwrap_or(&line);
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        let text = std::str::from_utf8(bytes).map_err(|_| invalid_utf8(path, num_lines, num_lines, None))?;
-        let text = if num_lines == 1 { text.trim_start_matches('\u{feff}') } else { text };
+        let text = std::str::from_utf8(bytes)
+            .map_err(|_| invalid_utf8(path, num_lines, num_lines, None))?;
+        let text = if num_lines == 1 {
+            text.trim_start_matches('\u{feff}')
+        } else {
+            text
+        };
         builder.append_value(text);
         line.clear();
         if num_lines.is_multiple_of(BATCH_ROWS as u64) {
@@ -53,6 +64,7 @@ pub(super) fn invalid_utf8(path: &Path, row: u64, line: u64, column: Option<Stri
         row: Some(row).filter(|&row| row > 0),
         line: Some(line),
         column,
-        problem: "is not UTF-8; convert the file, for example with `iconv -f latin1 -t utf-8`".to_owned(),
+        problem: "is not UTF-8; convert the file, for example with `iconv -f latin1 -t utf-8`"
+            .to_owned(),
     }
 }

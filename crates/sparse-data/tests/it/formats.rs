@@ -27,7 +27,12 @@ fn write_parquet(table: &Table, path: &Path, rows_per_group: usize) {
     let properties = datafusion::parquet::file::properties::WriterProperties::builder()
         .set_max_row_group_row_count(Some(rows_per_group))
         .build();
-    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), table.schema().clone(), Some(properties)).unwrap();
+    let mut writer = ArrowWriter::try_new(
+        File::create(path).unwrap(),
+        table.schema().clone(),
+        Some(properties),
+    )
+    .unwrap();
     for batch in table.to_batches().unwrap() {
         writer.write(&batch).unwrap();
     }
@@ -37,7 +42,13 @@ fn write_parquet(table: &Table, path: &Path, rows_per_group: usize) {
 #[test]
 fn compressed_text_files_are_read_as_they_are() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    for name in ["pairs.jsonl", "pairs.csv.gz", "pairs.jsonl.bz2", "pairs.csv.xz", "pairs.jsonl.zst"] {
+    for name in [
+        "pairs.jsonl",
+        "pairs.csv.gz",
+        "pairs.jsonl.bz2",
+        "pairs.csv.xz",
+        "pairs.jsonl.zst",
+    ] {
         check(&Table::read(fixtures.join(name).to_str().unwrap()).unwrap());
     }
 }
@@ -57,7 +68,11 @@ fn parquet_is_read_with_its_columns_and_row_groups() {
         failure(root, "path = '{}/a.parquet'\ncolumns = ['answr']"),
         "`a.parquet` has no column `answr`; did you mean `answer`?; it has `query`, `answer`, `score`"
     );
-    write(root, "cut.parquet", &std::fs::read(root.join("a.parquet")).unwrap()[..200]);
+    write(
+        root,
+        "cut.parquet",
+        &std::fs::read(root.join("a.parquet")).unwrap()[..200],
+    );
     assert!(failure(root, "path = '{}/cut.parquet'").starts_with("`cut.parquet`: "));
 }
 
@@ -65,10 +80,15 @@ fn parquet_is_read_with_its_columns_and_row_groups() {
 fn a_large_parquet_file_keeps_its_order() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("large.parquet");
-    let numbered: Vec<String> = (0..300_000).map(|i| format!("row {i} {:x}", i * 2_654_435_761_u64)).collect();
+    let numbered: Vec<String> = (0..300_000)
+        .map(|i| format!("row {i} {:x}", i * 2_654_435_761_u64))
+        .collect();
     let table = Table::from_columns([("text", Column::from(numbered.clone()))]).unwrap();
     write_parquet(&table, &path, 10_000);
-    assert_eq!(texts(&Table::read(path.to_str().unwrap()).unwrap(), "text"), numbered);
+    assert_eq!(
+        texts(&Table::read(path.to_str().unwrap()).unwrap(), "text"),
+        numbered
+    );
 }
 
 #[test]
@@ -76,8 +96,10 @@ fn arrow_files_and_streams_are_read() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     let table = pairs();
-    let mut file = FileWriter::try_new(File::create(root.join("a.arrow")).unwrap(), table.schema()).unwrap();
-    let mut stream = StreamWriter::try_new(File::create(root.join("b.arrow")).unwrap(), table.schema()).unwrap();
+    let mut file =
+        FileWriter::try_new(File::create(root.join("a.arrow")).unwrap(), table.schema()).unwrap();
+    let mut stream =
+        StreamWriter::try_new(File::create(root.join("b.arrow")).unwrap(), table.schema()).unwrap();
     for batch in table.to_batches().unwrap() {
         file.write(&batch).unwrap();
         stream.write(&batch).unwrap();
@@ -87,7 +109,10 @@ fn arrow_files_and_streams_are_read() {
     check(&load(root, "path = '{}/a.arrow'").unwrap());
     check(&load(root, "path = '{}/b.arrow'").unwrap());
     write(root, "c.arrow", "not arrow at all");
-    assert!(failure(root, "path = '{}/c.arrow'").starts_with("`c.arrow`: is not a whole Arrow IPC file or stream"));
+    assert!(
+        failure(root, "path = '{}/c.arrow'")
+            .starts_with("`c.arrow`: is not a whole Arrow IPC file or stream")
+    );
 }
 
 #[test]
@@ -95,9 +120,14 @@ fn text_files_have_one_row_a_line() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     write(root, "a.txt", "one\r\n\nthree");
-    assert_eq!(texts(&load(root, "path = '{}/a.txt'").unwrap(), "text"), ["one", "", "three"]);
+    assert_eq!(
+        texts(&load(root, "path = '{}/a.txt'").unwrap(), "text"),
+        ["one", "", "three"]
+    );
     write(root, "b.txt", b"fine\ncaf\xe9\n");
-    assert!(failure(root, "path = '{}/b.txt'").starts_with("`b.txt`, row 2 (line 2): is not UTF-8"));
+    assert!(
+        failure(root, "path = '{}/b.txt'").starts_with("`b.txt`, row 2 (line 2): is not UTF-8")
+    );
 }
 
 #[test]

@@ -1,10 +1,17 @@
 //! The public interface, from files to batches.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper that fails is a test that fails"
+)]
+
 mod bad_input;
 mod formats;
+mod large;
 mod retrieval;
 mod samplers;
 mod sources;
+mod streaming;
 
 use std::path::Path;
 
@@ -29,7 +36,9 @@ fn load(directory: &Path, toml: &str) -> Result<Table> {
 fn failure(directory: &Path, toml: &str) -> String {
     let error = load(directory, toml).unwrap_err();
     assert!(error.is_user_error(), "{error:?}");
-    error.to_string().replace(&format!("{}/", directory.display()), "")
+    error
+        .to_string()
+        .replace(&format!("{}/", directory.display()), "")
 }
 
 /// The texts of a column.

@@ -3,15 +3,27 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
-use sparse_data::{BatchSamplerKind, Column, MultiDatasetKind, MultiDatasetSampler, SampleOrder, SamplerConfig, Table};
+use sparse_data::{
+    BatchSamplerKind, Column, MultiDatasetKind, MultiDatasetSampler, SampleOrder, SamplerConfig,
+    Table,
+};
 
 /// Pairs whose texts repeat, and a label.
 fn tables() -> impl Strategy<Value = Table> {
     proptest::collection::vec((0_u32..60, 0_u32..200, 0_i64..4), 8..300).prop_map(|mut rows| {
         // Two rows of two labels, and two rows without a common text, so that every sampler has something to do.
-        rows.extend([(1000, 1001, 0), (1002, 1003, 0), (1004, 1005, 1), (1006, 1007, 1)]);
+        rows.extend([
+            (1000, 1001, 0),
+            (1002, 1003, 0),
+            (1004, 1005, 1),
+            (1006, 1007, 1),
+        ]);
         let column = |text: fn(&(u32, u32, i64)) -> u32| {
-            Column::from(rows.iter().map(|row| format!("t{}", text(row))).collect::<Vec<_>>())
+            Column::from(
+                rows.iter()
+                    .map(|row| format!("t{}", text(row)))
+                    .collect::<Vec<_>>(),
+            )
         };
         let labels: Vec<i64> = rows.iter().map(|row| row.2).collect();
         Table::from_columns([
@@ -24,16 +36,26 @@ fn tables() -> impl Strategy<Value = Table> {
 }
 
 fn configs() -> impl Strategy<Value = SamplerConfig> {
-    use BatchSamplerKind::{BatchSampler, GroupByLabel, NoDuplicates, NoDuplicatesHashed, TokenBudget};
-    let kinds = proptest::sample::select(vec![BatchSampler, NoDuplicates, NoDuplicatesHashed, GroupByLabel, TokenBudget]);
-    (kinds, 2_usize..12, any::<bool>(), 0_u64..1000).prop_map(|(batch_sampler, half, drop_last, seed)| SamplerConfig {
-        batch_sampler,
-        batch_size: half * 2,
-        drop_last,
-        seed,
-        token_budget: Some(50),
-        ..SamplerConfig::default()
-    })
+    use BatchSamplerKind::{
+        BatchSampler, GroupByLabel, NoDuplicates, NoDuplicatesHashed, TokenBudget,
+    };
+    let kinds = proptest::sample::select(vec![
+        BatchSampler,
+        NoDuplicates,
+        NoDuplicatesHashed,
+        GroupByLabel,
+        TokenBudget,
+    ]);
+    (kinds, 2_usize..12, any::<bool>(), 0_u64..1000).prop_map(
+        |(batch_sampler, half, drop_last, seed)| SamplerConfig {
+            batch_sampler,
+            batch_size: half * 2,
+            drop_last,
+            seed,
+            token_budget: Some(50),
+            ..SamplerConfig::default()
+        },
+    )
 }
 
 proptest! {
@@ -100,8 +122,11 @@ proptest! {
 
 #[test]
 fn the_trainer_of_the_reference_sees_the_same_batches() {
-    let golden: serde_json::Value = serde_json::from_str(include_str!("../golden/trainer_order.json")).unwrap();
-    let texts: Vec<String> = (0..golden["num_rows"].as_u64().unwrap()).map(|i| i.to_string()).collect();
+    let golden: serde_json::Value =
+        serde_json::from_str(include_str!("../golden/trainer_order.json")).unwrap();
+    let texts: Vec<String> = (0..golden["num_rows"].as_u64().unwrap())
+        .map(|i| i.to_string())
+        .collect();
     let table = Table::from_columns([("text", Column::from(texts))]).unwrap();
     let config = SamplerConfig {
         seed: golden["seed"].as_u64().unwrap(),

@@ -8,8 +8,7 @@ use serde_json::{Map, Value};
 use sparse_index::{SimilarityFunction, SparseMatrix, Sparsity};
 use sparse_model::SparseEncoder;
 
-use super::common::{self, Primary};
-use super::information_retrieval::with_progress;
+use super::common::{self, Primary, with_progress};
 use super::{EvaluationRun, Evaluator};
 use crate::error::check_lengths;
 use crate::metric::{classification, reranking};

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use sparse_index::{SimilarityFunction, Sparsity};
 use sparse_model::EncodeOptions;
 
+use super::{EvaluationProgress, EvaluationRun};
 use crate::{Error, Result};
 
 /// The primary figure's name, which some evaluators know only after they have seen a model.
@@ -109,4 +110,24 @@ pub(crate) fn log_sparsity(side: &str, sparsity: Sparsity) {
     tracing::info!(
         "Model {side}Sparsity: Active Dimensions: {dims:.1}, Sparsity Ratio: {ratio:.4}"
     );
+}
+
+/// Passes the encoder's progress on.
+pub(crate) fn with_progress(
+    options: &EncodeOptions,
+    run: &EvaluationRun,
+    stage: &'static str,
+    start: usize,
+    total: usize,
+) -> EncodeOptions {
+    let Some(progress) = run.progress.clone() else {
+        return options.clone();
+    };
+    options.clone().with_progress(move |encoded| {
+        progress(EvaluationProgress {
+            stage,
+            done: start + encoded.done,
+            total,
+        });
+    })
 }

@@ -67,12 +67,12 @@ pub trait Evaluator: fmt::Debug + Send + Sync {
         false
     }
 
-    /// The same figures for the lexical baseline BM25, where the data allow it.
+    /// The same figures for the lexical baseline BM25, as `bm25_ndcg@10` and so on, where the data allow it.
     ///
     /// # Errors
     ///
     /// If vectors cannot be compared.
-    fn bm25(&self) -> Result<Option<Metrics>> {
+    fn baseline(&self) -> Result<Option<Metrics>> {
         Ok(None)
     }
 

@@ -1,23 +1,37 @@
 //! Distance from a teacher's vectors.
 
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sparse_index::{SparseMatrix, Sparsity};
 use sparse_model::SparseEncoder;
 
-use super::common;
-use super::information_retrieval::with_progress;
+use super::common::{self, with_progress};
 use super::{EvaluationRun, Evaluator};
 use crate::error::check_lengths;
+use crate::table::{self, Table};
 use crate::{Error, Metrics, Result, csv};
 
 /// Settings of an [`MseEvaluator`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct MseConfig {
     /// Prefix of the figures' names and part of file names.
     pub name: String,
+    /// A `.tsv`, `.csv` or `.jsonl` file with the texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// Its columns: what the teacher reads, what the student reads.
+    pub columns: [String; 2],
+    /// Name or directory of the teacher, loaded at the first evaluation onto the student's device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher_model: Option<String>,
     /// Texts per forward pass.
     pub batch_size: usize,
     /// Largest number of active dimensions per vector, the teacher's too; each model's own limit if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_active_dims: Option<usize>,
     /// Whether figures are appended to a CSV file in the output folder.
     pub write_csv: bool,
@@ -27,10 +41,50 @@ impl Default for MseConfig {
     fn default() -> Self {
         Self {
             name: String::new(),
+            path: None,
+            columns: ["source", "target"].map(str::to_owned),
+            teacher_model: None,
             batch_size: 32,
             max_active_dims: None,
             write_csv: true,
         }
+    }
+}
+
+impl MseConfig {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// Naming the setting at fault.
+    pub fn validate(&self) -> Result<()> {
+        common::check_settings(self.batch_size, self.max_active_dims, None)
+    }
+
+    /// Reads the file and builds the evaluator.
+    ///
+    /// # Errors
+    ///
+    /// If a setting or the file is wrong.
+    pub fn init(&self) -> Result<MseEvaluator> {
+        self.validate()?;
+        let Some(name) = self.teacher_model.clone() else {
+            return Err(Error::option(
+                "teacher_model",
+                "is missing: the model to compare with",
+            ));
+        };
+        let mut table = Table::read(table::required(&self.path)?, &self.columns)?;
+        let teacher = Teacher::Named {
+            name,
+            sources: table.take(0),
+            vectors: OnceLock::new(),
+        };
+        Ok(MseEvaluator {
+            teacher,
+            targets: table.take(1),
+            config: self.clone(),
+        })
     }
 }
 
@@ -40,13 +94,24 @@ impl Default for MseConfig {
 /// negative_mse = −100 · mean over texts and dimensions of (teacher − student)²
 /// ```
 ///
-/// Then `active_dims` and `sparsity_ratio` of the student. The teacher encodes once, when the evaluator is built.
+/// Then `active_dims` and `sparsity_ratio` of the student. The teacher encodes once.
 #[doc(alias = "SparseMSEEvaluator")]
 #[derive(Debug)]
 pub struct MseEvaluator {
-    teacher: SparseMatrix,
+    teacher: Teacher,
     targets: Vec<String>,
     config: MseConfig,
+}
+
+/// The teacher's vectors, or what it takes to make them.
+#[derive(Debug)]
+enum Teacher {
+    Vectors(SparseMatrix),
+    Named {
+        name: String,
+        sources: Vec<String>,
+        vectors: OnceLock<SparseMatrix>,
+    },
 }
 
 impl MseEvaluator {
@@ -61,7 +126,7 @@ impl MseEvaluator {
         targets: Vec<String>,
         config: MseConfig,
     ) -> Result<Self> {
-        common::check_settings(config.batch_size, config.max_active_dims, None)?;
+        config.validate()?;
         check_lengths(
             &["source_sentences", "target_sentences"],
             &[sources.len(), targets.len()],
@@ -71,10 +136,8 @@ impl MseEvaluator {
                 "a comparison with a teacher needs at least one text".to_owned(),
             ));
         }
-        let teacher = teacher.encode(
-            sources,
-            &common::options(config.batch_size, config.max_active_dims),
-        )?;
+        let options = common::options(config.batch_size, config.max_active_dims);
+        let teacher = Teacher::Vectors(teacher.encode(sources, &options)?);
         Ok(Self {
             teacher,
             targets,
@@ -82,32 +145,48 @@ impl MseEvaluator {
         })
     }
 
-    /// Mean squared difference from the teacher's vectors, times 100.
-    ///
-    /// # Errors
-    ///
-    /// If the vectors differ from the teacher's in number or dimension.
-    pub fn mean_squared_error(&self, student: &SparseMatrix) -> Result<f64> {
-        let shape = |matrix: &SparseMatrix| format!("{} × {}", matrix.n_rows(), matrix.n_cols());
-        if shape(student) != shape(&self.teacher) {
-            let (teacher, student) = (shape(&self.teacher), shape(student));
-            return Err(Error::Data(format!(
-                "teacher and student must agree in shape: {teacher} and {student}"
-            )));
+    /// The teacher's vectors; a teacher known by name is loaded onto the student's device.
+    fn teacher(&self, student: &SparseEncoder) -> Result<&SparseMatrix> {
+        match &self.teacher {
+            Teacher::Vectors(vectors) => Ok(vectors),
+            Teacher::Named {
+                name,
+                sources,
+                vectors,
+            } => {
+                if let Some(vectors) = vectors.get() {
+                    return Ok(vectors);
+                }
+                let teacher = SparseEncoder::from_pretrained(name, &student.device())?;
+                let options = common::options(self.config.batch_size, self.config.max_active_dims);
+                let encoded = teacher.encode(sources, &options)?;
+                Ok(vectors.get_or_init(|| encoded))
+            }
         }
-        let mut sum = 0.0;
-        for (teacher, student) in self.teacher.rows().zip(student.rows()) {
-            let mut difference = teacher.to_dense();
-            student
-                .iter()
-                .for_each(|(index, value)| difference[index as usize] -= value);
-            sum += difference
-                .iter()
-                .map(|&value| f64::from(value).powi(2))
-                .sum::<f64>();
-        }
-        Ok(100.0 * sum / (student.n_rows() * student.n_cols()) as f64)
     }
+}
+
+/// Mean squared difference over all texts and dimensions, times 100.
+fn mean_squared_error(teacher: &SparseMatrix, student: &SparseMatrix) -> Result<f64> {
+    let shape = |matrix: &SparseMatrix| format!("{} × {}", matrix.n_rows(), matrix.n_cols());
+    if shape(student) != shape(teacher) {
+        let (teacher, student) = (shape(teacher), shape(student));
+        return Err(Error::Data(format!(
+            "teacher and student must agree in shape: {teacher} and {student}"
+        )));
+    }
+    let mut sum = 0.0;
+    for (teacher, student) in teacher.rows().zip(student.rows()) {
+        let mut difference = teacher.to_dense();
+        student
+            .iter()
+            .for_each(|(index, value)| difference[index as usize] -= value);
+        sum += difference
+            .iter()
+            .map(|&value| f64::from(value).powi(2))
+            .sum::<f64>();
+    }
+    Ok(100.0 * sum / (student.n_rows() * student.n_cols()) as f64)
 }
 
 impl Evaluator for MseEvaluator {
@@ -129,7 +208,7 @@ impl Evaluator for MseEvaluator {
             &self.targets,
             &with_progress(&options, run, "texts", 0, self.targets.len()),
         )?;
-        let mse = self.mean_squared_error(&student)?;
+        let mse = mean_squared_error(self.teacher(encoder)?, &student)?;
         let sparsity = common::sparsity("", Sparsity::of(&student));
 
         tracing::info!(
@@ -161,5 +240,26 @@ impl Evaluator for MseEvaluator {
 
     fn config(&self) -> Map<String, Value> {
         common::limit_config(self.config.max_active_dims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_by_hand() {
+        let matrix = |values: &[f32]| SparseMatrix::from_dense(values, 2, 2).unwrap();
+        // (1 + 0 + 4 + 0) / 4 · 100
+        let mse = mean_squared_error(
+            &matrix(&[1.0, 0.0, 0.0, 3.0]),
+            &matrix(&[0.0, 0.0, 2.0, 3.0]),
+        );
+        assert_eq!(mse.unwrap(), 125.0);
+        let error = mean_squared_error(&matrix(&[0.0; 4]), &SparseMatrix::new(2)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "teacher and student must agree in shape: 2 × 2 and 0 × 2"
+        );
     }
 }

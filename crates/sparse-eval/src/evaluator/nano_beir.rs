@@ -9,7 +9,7 @@ use sparse_index::{ActiveCounts, SimilarityFunction};
 use sparse_model::SparseEncoder;
 
 use super::common::{self, Primary};
-use super::information_retrieval::{csv_columns, sparsity_figures};
+use super::information_retrieval::{choose_primary, csv_columns, sparsity_figures};
 use super::{EvaluationRun, Evaluator, InformationRetrievalConfig, InformationRetrievalEvaluator};
 use crate::retrieval::{Collection, RetrievalFiles};
 use crate::{Error, Metrics, Result, csv};
@@ -199,7 +199,7 @@ impl NanoBeirConfig {
             ));
         };
         let collections = self.datasets()?.into_iter().map(|(_, long)| {
-            Collection::load(&RetrievalFiles::in_folder(&folder.join(long), "test"))
+            Collection::load_without_empty(&RetrievalFiles::in_folder(&folder.join(long), "test"))
         });
         NanoBeirEvaluator::new(collections.collect::<Result<Vec<_>>>()?, self.clone())
     }
@@ -317,21 +317,8 @@ impl Evaluator for NanoBeirEvaluator {
         means.extend(sparsity_figures(&queries, &corpus));
 
         let cutoffs = self.evaluators[0].cutoffs();
-        let known = self.primary.get().filter(|name| means.get(name).is_some());
-        let primary = known.unwrap_or_else(|| {
-            let names = functions
-                .iter()
-                .map(|function| format!("{function}_{}", cutoffs.primary()));
-            let best = names.reduce(|best, name| {
-                if means.get(&name) > means.get(&best) {
-                    name
-                } else {
-                    best
-                }
-            });
-            best.unwrap_or_default()
-        });
-        self.primary.set(&primary);
+        let names = functions.iter().map(String::as_str);
+        let primary = choose_primary(&self.primary, &means, names, cutoffs);
 
         tracing::info!(
             "NanoBEIR evaluation{run} on {} data sets",
@@ -404,6 +391,39 @@ impl Evaluator for NanoBeirEvaluator {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn collections_are_read_from_a_folder_without_empty_texts() {
+        let folder = tempfile::tempdir().unwrap();
+        let nq = folder.path().join("NanoNQ");
+        std::fs::create_dir_all(nq.join("qrels")).unwrap();
+        let write = |file: &str, text: &str| std::fs::write(nq.join(file), text).unwrap();
+        write(
+            "queries.jsonl",
+            "{\"_id\": \"q\", \"text\": \"who\"}\n{\"_id\": \"r\", \"text\": \" \"}\n",
+        );
+        write(
+            "corpus.jsonl",
+            "{\"_id\": \"a\", \"text\": \"he\"}\n{\"_id\": \"b\", \"text\": \"\"}\n",
+        );
+        write("qrels/test.tsv", "q\ta\t1\nq\tb\t1\nr\ta\t1\n");
+        let config = NanoBeirConfig {
+            folder: Some(folder.path().to_owned()),
+            dataset_names: Some(vec!["nq".to_owned()]),
+            ..NanoBeirConfig::default()
+        };
+        let evaluator = config.init().unwrap();
+        let collection = evaluator.evaluators[0].collection();
+        assert_eq!(
+            (collection.query_ids(), collection.document_ids()),
+            (&["q".to_owned()][..], &["a".to_owned()][..])
+        );
+        assert_eq!(collection.n_relevant(0), 2);
+        assert_eq!(
+            (evaluator.name(), evaluator.children()[0].name()),
+            ("NanoBEIR_mean", "NanoNQ")
+        );
+    }
 
     #[test]
     fn unknown_names_are_told_the_valid_ones() {

@@ -7,8 +7,7 @@ use serde_json::{Map, Value};
 use sparse_index::{SimilarityFunction, SparseMatrix, Sparsity};
 use sparse_model::{EncodeOptions, SparseEncoder};
 
-use super::common;
-use super::information_retrieval::with_progress;
+use super::common::{self, with_progress};
 use super::{EvaluationRun, Evaluator};
 use crate::metric::reranking;
 use crate::retrieval::for_each_line;

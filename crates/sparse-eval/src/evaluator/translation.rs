@@ -7,8 +7,7 @@ use serde_json::{Map, Value};
 use sparse_index::{SimilarityFunction, Sparsity};
 use sparse_model::SparseEncoder;
 
-use super::common;
-use super::information_retrieval::with_progress;
+use super::common::{self, with_progress};
 use super::{EvaluationRun, Evaluator};
 use crate::error::check_lengths;
 use crate::table::{self, Table};

@@ -86,7 +86,33 @@ fn ratio(part: f64, whole: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn figures_lie_between_zero_and_one(
+            hits in proptest::collection::vec(any::<bool>(), 0..30), missing in 0usize..5, k in 1usize..40,
+        ) {
+            let n_relevant = hits.iter().filter(|&&hit| hit).count() + missing;
+            let figures = [
+                accuracy(&hits, k),
+                precision(&hits, k),
+                recall(&hits, n_relevant, k),
+                reciprocal_rank(&hits, k),
+                ndcg(&hits, n_relevant, k),
+                average_precision(&hits, n_relevant, k),
+            ];
+            prop_assert!(figures.iter().all(|figure| (0.0..=1.0 + 1e-12).contains(figure)), "{:?}", figures);
+            // The best ranking has a gain of 1.
+            let mut best = hits.clone();
+            best.sort_by_key(|&hit| !hit);
+            if missing == 0 && n_relevant > 0 {
+                prop_assert!((ndcg(&best, n_relevant, k) - 1.0).abs() < 1e-12);
+            }
+        }
+    }
 
     fn mean(figure: impl Fn(&[bool], usize) -> f64) -> f64 {
         // q1 finds d1 d0 d3 d2 and wants {d0, d3}; q2 finds d2 d1 d0 d5 and wants {d5}.

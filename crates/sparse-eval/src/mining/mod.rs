@@ -13,6 +13,7 @@ use sparse_model::{EncodeOptions, SparseEncoder};
 pub use config::{MiningConfig, OutputFormat, SamplingStrategy};
 pub use output::{Cell, MinedNegatives};
 pub use report::{MiningReport, ScoreSummary};
+pub(crate) use select::mix;
 pub use select::{Selection, select_negatives};
 
 use crate::error::check_lengths;
@@ -56,9 +57,9 @@ impl MiningData {
             .iter()
             .map(|text| candidates.number(text.as_ref()))
             .collect::<Vec<_>>();
-        corpus
-            .iter()
-            .for_each(|text| drop(candidates.number(text.as_ref())));
+        for text in corpus {
+            candidates.number(text.as_ref());
+        }
         let mut queries = Numbered::default();
         let mut grouped: Vec<Vec<u32>> = Vec::new();
         for (anchor, position) in anchors.iter().zip(positions) {

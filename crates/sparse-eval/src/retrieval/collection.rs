@@ -118,6 +118,20 @@ impl Collection {
     /// If a file cannot be read, a line is malformed, an id occurs twice, or a judgement names an unknown query or
     /// document: the message names file and line.
     pub fn load(files: &RetrievalFiles) -> Result<Self> {
+        Self::load_texts(files, |_| true)
+    }
+
+    /// As [`load`](Self::load), without the queries and documents whose text is empty; judgements of those documents still
+    /// count, as for documents that are missing.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_without_empty(files: &RetrievalFiles) -> Result<Self> {
+        Self::load_texts(files, |text| !text.is_empty())
+    }
+
+    fn load_texts(files: &RetrievalFiles, keep: impl Fn(&str) -> bool) -> Result<Self> {
         let queries = beir::read_texts(&files.queries)?;
         let corpus = beir::read_texts(&files.corpus)?;
         let relevant = beir::read_qrels(&files.qrels, &queries, &corpus)?;
@@ -128,7 +142,17 @@ impl Collection {
                 problem,
             });
         }
-        Self::new(queries.into_pairs(), corpus.into_pairs(), &relevant)
+        let kept = |pairs: Vec<(String, String)>| {
+            pairs
+                .into_iter()
+                .filter(|pair| keep(&pair.1))
+                .collect::<Vec<_>>()
+        };
+        Self::new(
+            kept(queries.into_pairs()),
+            kept(corpus.into_pairs()),
+            &relevant,
+        )
     }
 
     /// Ids of the queries.

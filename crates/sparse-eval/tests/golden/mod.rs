@@ -190,3 +190,12 @@ pub(crate) fn compare_json(actual: &Value, expected: &Value, relative: f64, file
         _ => assert_eq!(actual, expected, "{file}"),
     }
 }
+
+/// The reference's rows, with texts in place of their numbers.
+pub(crate) fn expand(value: &Value, texts: &[String]) -> Value {
+    match value {
+        Value::Object(text) => Value::from(texts[text["t"].as_u64().unwrap() as usize].clone()),
+        Value::Array(values) => values.iter().map(|value| expand(value, texts)).collect(),
+        other => other.clone(),
+    }
+}

@@ -1,5 +1,7 @@
 //! A stretch of documents, stored by dimension.
 
+use std::ops::Range;
+
 use crate::buffer::Buffer;
 use crate::{SparseMatrix, SparseRow};
 
@@ -37,21 +39,40 @@ impl Scores {
 impl Block {
     /// Most documents of a block: as many as a `u16` tells apart. Their scores take 256 KiB.
     pub(crate) const MAX_DOCUMENTS: usize = 1 << 16;
+    /// A block that has as many entries takes no more rows, so that a corpus of dense vectors is cut into small ones.
+    pub(crate) const MAX_POSTINGS: usize = 1 << 24;
 
-    /// Transposes `rows`, the documents from position `first` on.
-    pub(crate) fn new(first: u32, rows: &SparseMatrix) -> Self {
+    /// Cuts rows into blocks: each takes rows until it is full.
+    pub(crate) fn ranges(rows: &SparseMatrix) -> Vec<Range<usize>> {
+        let offsets = rows.offsets();
+        let mut ranges = Vec::new();
+        let mut start = 0;
+        while start < rows.n_rows() {
+            let limit = offsets[start] + Self::MAX_POSTINGS;
+            // The row that reaches the limit is the last one.
+            let reached = offsets[start + 1..].partition_point(|&end| end < limit) + 1;
+            let end = (start + reached.min(Self::MAX_DOCUMENTS)).min(rows.n_rows());
+            ranges.push(start..end);
+            start = end;
+        }
+        ranges
+    }
+
+    /// Transposes the rows `range` of `rows`, the documents from position `first` on.
+    pub(crate) fn new(first: u32, rows: &SparseMatrix, range: Range<usize>) -> Self {
+        let entries = rows.offsets()[range.start]..rows.offsets()[range.end];
         let mut offsets = vec![0u32; rows.n_cols() + 1];
-        for &dimension in rows.indices() {
+        for &dimension in &rows.indices()[entries.clone()] {
             offsets[dimension as usize + 1] += 1;
         }
         for dimension in 0..rows.n_cols() {
             offsets[dimension + 1] += offsets[dimension];
         }
         let mut next = offsets.clone();
-        let mut documents = vec![0u16; rows.nnz()];
-        let mut values = vec![0f32; rows.nnz()];
-        for (document, row) in rows.rows().enumerate() {
-            for (dimension, value) in row.iter() {
+        let mut documents = vec![0u16; entries.len()];
+        let mut values = vec![0f32; entries.len()];
+        for (document, row) in range.clone().enumerate() {
+            for (dimension, value) in rows.row(row).iter() {
                 let slot = &mut next[dimension as usize];
                 documents[*slot as usize] = document as u16;
                 values[*slot as usize] = value;
@@ -60,7 +81,7 @@ impl Block {
         }
         Self {
             first,
-            n_documents: rows.n_rows(),
+            n_documents: range.len(),
             offsets: offsets.into(),
             documents: documents.into(),
             values: values.into(),
@@ -86,5 +107,26 @@ impl Block {
     /// Bytes of the posting lists and their offsets.
     pub(crate) fn n_bytes(&self) -> usize {
         size_of_val(&*self.offsets) + size_of_val(&*self.documents) + size_of_val(&*self.values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_cut_by_documents_and_by_entries() {
+        let rows = |n_rows: usize, active: usize| {
+            let offsets = (0..=n_rows).map(|row| row * active).collect();
+            let indices = (0..n_rows).flat_map(|_| 0..active as u32).collect();
+            SparseMatrix::from_csr(active, offsets, indices, vec![1.0; n_rows * active]).unwrap()
+        };
+        assert_eq!(Block::ranges(&rows(0, 1)), []);
+        assert_eq!(
+            Block::ranges(&rows(150_000, 1)),
+            [0..65_536, 65_536..131_072, 131_072..150_000]
+        );
+        // 2²⁴ entries are reached by the 5th row of 2²² − 1.
+        assert_eq!(Block::ranges(&rows(6, (1 << 22) - 1)), [0..5, 5..6]);
     }
 }

@@ -13,9 +13,6 @@ pub struct IndexBuilder {
 }
 
 impl IndexBuilder {
-    /// Most entries of a block, so that a corpus of dense vectors is cut into small ones.
-    const MAX_POSTINGS: usize = 1 << 24;
-
     /// An empty index over vectors of `n_cols` dimensions.
     pub fn new(n_cols: usize) -> Self {
         Self {
@@ -33,10 +30,7 @@ impl IndexBuilder {
     /// If it has another dimension than the index.
     pub fn push_row(&mut self, row: SparseRow<'_>) -> Result<()> {
         self.pending.push_row(row)?;
-        if self.pending.n_rows() == Block::MAX_DOCUMENTS || self.pending.nnz() >= Self::MAX_POSTINGS
-        {
-            self.flush();
-        }
+        self.flush_if_full();
         Ok(())
     }
 
@@ -47,6 +41,13 @@ impl IndexBuilder {
     /// If they have another dimension than the index.
     pub fn push(&mut self, rows: &SparseMatrix) -> Result<()> {
         rows.rows().try_for_each(|row| self.push_row(row))
+    }
+
+    fn flush_if_full(&mut self) {
+        let full = self.pending.n_rows() == Block::MAX_DOCUMENTS;
+        if full || self.pending.nnz() >= Block::MAX_POSTINGS {
+            self.flush();
+        }
     }
 
     /// Number of documents added.
@@ -63,7 +64,8 @@ impl IndexBuilder {
     fn flush(&mut self) {
         let rows = std::mem::replace(&mut self.pending, SparseMatrix::new(self.n_cols));
         if rows.n_rows() > 0 {
-            self.blocks.push(Block::new(self.n_documents as u32, &rows));
+            let first = self.n_documents as u32;
+            self.blocks.push(Block::new(first, &rows, 0..rows.n_rows()));
             self.n_documents += rows.n_rows();
         }
     }

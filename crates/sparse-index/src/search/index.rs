@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::search::{Block, Hit, IndexBuilder, Scores, TopK};
+use crate::search::{Block, Hit, Scores, TopK};
 use crate::{Error, Result, SparseMatrix};
 
 /// Posting lists of a corpus, for exact search by dot product.
@@ -20,15 +20,11 @@ pub struct InvertedIndex {
 }
 
 impl InvertedIndex {
-    /// Indexes the rows of `documents`.
+    /// Indexes the rows of `documents`, blocks on all threads.
     pub fn from_matrix(documents: &SparseMatrix) -> Self {
-        let mut builder = IndexBuilder::new(documents.n_cols());
-        for row in documents.rows() {
-            builder
-                .push_row(row)
-                .expect("rows of a matrix have its dimension");
-        }
-        builder.finish()
+        let ranges = Block::ranges(documents).into_par_iter();
+        let blocks = ranges.map(|range| Block::new(range.start as u32, documents, range));
+        Self::from_blocks(documents.n_cols(), blocks.collect())
     }
 
     pub(crate) fn from_blocks(n_cols: usize, blocks: Vec<Block>) -> Self {

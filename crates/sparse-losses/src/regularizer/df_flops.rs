@@ -19,7 +19,10 @@ pub struct DfFlopsConfig {
 
 impl Default for DfFlopsConfig {
     fn default() -> Self {
-        Self { alpha: 0.1, beta: 10.0 }
+        Self {
+            alpha: 0.1,
+            beta: 10.0,
+        }
     }
 }
 
@@ -37,12 +40,18 @@ impl DfFlopsConfig {
             found: found.to_string(),
         };
         if !(self.alpha > 0.0 && self.alpha < 1.0) {
-            return Err(invalid("alpha", "greater than 0 and less than 1, a share of the documents", self.alpha));
+            return Err(invalid(
+                "alpha",
+                "greater than 0 and less than 1, a share of the documents",
+                self.alpha,
+            ));
         }
         if !(self.beta > 0.0 && self.beta.is_finite()) {
             return Err(invalid("beta", "a positive finite number", self.beta));
         }
-        Ok(DfFlopsRegularizer { config: self.clone() })
+        Ok(DfFlopsRegularizer {
+            config: self.clone(),
+        })
     }
 }
 
@@ -67,11 +76,13 @@ impl DfFlopsRegularizer {
     /// `[1, vocab_size]` weights from frequencies of the same shape.
     fn weights(&self, frequencies: Tensor<2>) -> Tensor<2> {
         let exponent = 2f64.ln() / self.config.alpha.ln();
-        // A frequency of 0 would give ∞^β; the floor gives the same weight, 0, without an infinity.
-        let base = frequencies.clamp(1e-12, 1.0).powf_scalar(exponent) - 1.0;
-        // Rounding can leave a frequency of 1 just below 0, where a fractional power is NaN; 1e3^β overflows nothing
-        // that matters: the weight is 0 in f32 well before.
-        let odds = (base.clamp(1e-12, 1e3).log() * self.config.beta).clamp(-80.0, 80.0).exp();
+        // The floor keeps 0 from becoming ∞; the weight is 0 there either way.
+        let base = frequencies.clamp(1e-30, 1.0).powf_scalar(exponent) - 1.0;
+        // base^β as exp(β ln base): rounding can leave a frequency of 1 just below base 0, where a fractional power
+        // is NaN, and beyond e^80 the weight is 0 in f32 anyway.
+        let odds = (base.clamp_min(1e-30).log() * self.config.beta)
+            .clamp(-80.0, 80.0)
+            .exp();
         (odds + 1.0).recip()
     }
 }
@@ -89,13 +100,22 @@ impl Regularizer for DfFlopsRegularizer {
             Some(frequencies) => frequencies.clone().detach().unsqueeze_dim(0),
             None => {
                 let active = input.columns.iter().map(|column| {
-                    column.clone().detach().not_equal_elem(0.0).float().sum_dim(0)
+                    column
+                        .clone()
+                        .detach()
+                        .not_equal_elem(0.0)
+                        .float()
+                        .sum_dim(0)
                 });
                 sum(active) / input.n_rows() as f64
             }
         };
         let mean = sum_of_rows(input.columns) / input.n_rows() as f64;
-        assert_eq!(mean.dims(), frequencies.dims(), "document frequencies are as wide as the embeddings");
+        assert_eq!(
+            mean.dims(),
+            frequencies.dims(),
+            "document frequencies are as wide as the embeddings"
+        );
         (self.weights(frequencies) * mean).square().sum()
     }
 
@@ -118,7 +138,12 @@ mod tests {
 
     #[test]
     fn the_weight_is_one_half_at_alpha_and_monotone() {
-        let regularizer = DfFlopsConfig { alpha: 0.25, beta: 2.0 }.init().unwrap();
+        let regularizer = DfFlopsConfig {
+            alpha: 0.25,
+            beta: 2.0,
+        }
+        .init()
+        .unwrap();
         let frequencies = Tensor::<2>::from_floats([[0.0, 0.0625, 0.25, 0.5, 1.0]], &device());
         // log_¼ 2 = −½, so x^(−½): ∞, 4, 2, √2, 1; weights 0, 1/(1+3²), 1/(1+1²), 1/(1+0.41421²), 1/(1+0)
         let expected = [0.0, 0.1, 0.5, 0.853_553_4, 1.0];
@@ -130,28 +155,55 @@ mod tests {
         let device = device();
         let rows = Tensor::<2>::from_floats([[2.0, 4.0], [0.0, 4.0]], &device).require_grad();
         let frequencies = Tensor::<1>::from_floats([0.1, 1.0], &device);
-        let input = RegularizerInput { columns: &[rows.clone()], document_frequencies: Some(&frequencies) };
+        let input = RegularizerInput {
+            columns: std::slice::from_ref(&rows),
+            document_frequencies: Some(&frequencies),
+        };
         let loss = DfFlopsConfig::default().init().unwrap().forward(&input);
         // weights 1/2 and 1, means 1 and 4: (1/2)² + 4²
         assert!((scalar(loss.clone()) - 16.25).abs() < 1e-4);
         let gradients = loss.backward();
         // d/dEᵢⱼ = 2 · wⱼ² · meanⱼ / N: 2·¼·1/2 and 2·1·4/2
-        assert_close(&values(rows.grad(&gradients).unwrap()), &[0.25, 4.0, 0.25, 4.0], 1e-4);
+        assert_close(
+            &values(rows.grad(&gradients).unwrap()),
+            &[0.25, 4.0, 0.25, 4.0],
+            1e-4,
+        );
     }
 
     #[test]
     fn without_frequencies_the_batch_is_counted() {
         let device = device();
         let rows = Tensor::<2>::from_floats([[2.0, 4.0], [0.0, 4.0]], &device);
-        let regularizer = DfFlopsConfig { alpha: 0.5, beta: 3.0 }.init().unwrap();
+        let regularizer = DfFlopsConfig {
+            alpha: 0.5,
+            beta: 3.0,
+        }
+        .init()
+        .unwrap();
         let loss = regularizer.forward(&RegularizerInput::new(&[rows]));
         assert!((scalar(loss) - 16.25).abs() < 1e-4); // active in 1/2 and in all: weights 1/2 and 1
     }
 
     #[test]
     fn options_outside_their_domain_are_refused() {
-        for config in [DfFlopsConfig { alpha: 1.0, beta: 10.0 }, DfFlopsConfig { alpha: 0.1, beta: f64::NAN }] {
-            assert!(config.init().unwrap_err().to_string().contains("of `df_flops` must be"));
+        for config in [
+            DfFlopsConfig {
+                alpha: 1.0,
+                beta: 10.0,
+            },
+            DfFlopsConfig {
+                alpha: 0.1,
+                beta: f64::NAN,
+            },
+        ] {
+            assert!(
+                config
+                    .init()
+                    .unwrap_err()
+                    .to_string()
+                    .contains("of `df_flops` must be")
+            );
         }
     }
 }

@@ -22,7 +22,9 @@ impl FlopsConfig {
     ///
     /// Never; the signature is that of every configuration.
     pub fn init(&self) -> Result<FlopsRegularizer> {
-        Ok(FlopsRegularizer { config: self.clone() })
+        Ok(FlopsRegularizer {
+            config: self.clone(),
+        })
     }
 }
 
@@ -49,7 +51,10 @@ impl Regularizer for FlopsRegularizer {
     fn forward(&self, input: &RegularizerInput<'_>) -> Tensor<1> {
         let sum = match self.config.threshold {
             None => sum_of_rows(input.columns),
-            Some(threshold) => sum(input.columns.iter().map(|column| sum_of_dense_rows(column.clone(), threshold))),
+            Some(threshold) => sum(input
+                .columns
+                .iter()
+                .map(|column| sum_of_dense_rows(column.clone(), threshold))),
         };
         (sum / input.n_rows() as f64).square().sum()
     }
@@ -68,7 +73,12 @@ mod tests {
 
     fn flops(rows: [[f32; 4]; 3], threshold: Option<usize>) -> f32 {
         let rows = Tensor::<2>::from_floats(rows, &device());
-        scalar(FlopsConfig { threshold }.init().unwrap().forward(&RegularizerInput::new(&[rows])))
+        scalar(
+            FlopsConfig { threshold }
+                .init()
+                .unwrap()
+                .forward(&RegularizerInput::new(&[rows])),
+        )
     }
 
     #[test]
@@ -85,8 +95,14 @@ mod tests {
     #[test]
     fn two_columns_are_one_matrix_of_all_rows() {
         let device = device();
-        let columns = [Tensor::<2>::from_floats([[2.0, 0.0]], &device), Tensor::from_floats([[0.0, 4.0]], &device)];
-        let loss = FlopsConfig::default().init().unwrap().forward(&RegularizerInput::new(&columns));
+        let columns = [
+            Tensor::<2>::from_floats([[2.0, 0.0]], &device),
+            Tensor::from_floats([[0.0, 4.0]], &device),
+        ];
+        let loss = FlopsConfig::default()
+            .init()
+            .unwrap()
+            .forward(&RegularizerInput::new(&columns));
         assert_eq!(scalar(loss), 5.0); // means 1 and 2: 1 + 4
     }
 
@@ -94,7 +110,10 @@ mod tests {
     fn rows_at_or_below_the_threshold_get_no_gradient() {
         let rows = Tensor::<2>::from_floats([[1.0, 1.0], [3.0, 0.0]], &device()).require_grad();
         let config = FlopsConfig { threshold: Some(1) };
-        let loss = config.init().unwrap().forward(&RegularizerInput::new(&[rows.clone()]));
+        let loss = config
+            .init()
+            .unwrap()
+            .forward(&RegularizerInput::new(std::slice::from_ref(&rows)));
         let gradients = loss.backward();
         // the mean is (1/2, 1/2): d/dE₁ⱼ = 2 · 1/2 · 1/2
         assert_eq!(values(rows.grad(&gradients).unwrap()), [0.5, 0.5, 0.0, 0.0]);

@@ -30,7 +30,9 @@ impl L0MaskConfig {
                 found: "0".to_owned(),
             });
         }
-        Ok(L0MaskRegularizer { threshold: self.threshold })
+        Ok(L0MaskRegularizer {
+            threshold: self.threshold,
+        })
     }
 }
 
@@ -78,8 +80,14 @@ mod tests {
     #[test]
     fn columns_are_summed_not_pooled() {
         let device = device();
-        let columns = [Tensor::<2>::from_floats(P, &device), Tensor::from_floats(N1, &device)];
-        let loss = L0MaskConfig { threshold: 1 }.init().unwrap().forward(&RegularizerInput::new(&columns));
+        let columns = [
+            Tensor::<2>::from_floats(P, &device),
+            Tensor::from_floats(N1, &device),
+        ];
+        let loss = L0MaskConfig { threshold: 1 }
+            .init()
+            .unwrap()
+            .forward(&RegularizerInput::new(&columns));
         // P: all rows count, means 2/3, 1, 1/3, 1/3: (4 + 9 + 1 + 1) / 9 = 15/9; N1: only (1, 0, 1, 0): 2/9
         assert!((scalar(loss) - 17.0 / 9.0).abs() < 1e-6);
     }
@@ -87,14 +95,25 @@ mod tests {
     #[test]
     fn sparse_rows_get_no_gradient() {
         let rows = Tensor::<2>::from_floats([[1.0, -1.0], [3.0, 0.0]], &device()).require_grad();
-        let loss = L0MaskConfig { threshold: 1 }.init().unwrap().forward(&RegularizerInput::new(&[rows.clone()]));
+        let loss = L0MaskConfig { threshold: 1 }
+            .init()
+            .unwrap()
+            .forward(&RegularizerInput::new(std::slice::from_ref(&rows)));
         let gradients = loss.backward();
-        assert_eq!(values(rows.grad(&gradients).unwrap()), [0.5, -0.5, 0.0, 0.0]);
+        assert_eq!(
+            values(rows.grad(&gradients).unwrap()),
+            [0.5, -0.5, 0.0, 0.0]
+        );
     }
 
     #[test]
     fn a_threshold_of_zero_is_refused() {
         let error = L0MaskConfig { threshold: 0 }.init().unwrap_err();
-        assert!(error.to_string().contains("`threshold` of `l0_mask` must be at least 1"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("`threshold` of `l0_mask` must be at least 1"),
+            "{error}"
+        );
     }
 }

@@ -38,7 +38,11 @@ impl Regularizer for L1Regularizer {
     }
 
     fn forward(&self, input: &RegularizerInput<'_>) -> Tensor<1> {
-        sum(input.columns.iter().map(|column| column.clone().abs().sum())) / input.n_rows() as f64
+        sum(input
+            .columns
+            .iter()
+            .map(|column| column.clone().abs().sum()))
+            / input.n_rows() as f64
     }
 
     fn describe(&self) -> Description {
@@ -53,10 +57,17 @@ mod tests {
 
     #[test]
     fn value_and_gradient_by_hand() {
-        let rows = Tensor::<2>::from_floats([[1.0, -2.0, 0.0], [0.0, 0.0, 4.0]], &device()).require_grad();
-        let loss = L1Config {}.init().unwrap().forward(&RegularizerInput::new(&[rows.clone()]));
+        let rows =
+            Tensor::<2>::from_floats([[1.0, -2.0, 0.0], [0.0, 0.0, 4.0]], &device()).require_grad();
+        let loss = L1Config {}
+            .init()
+            .unwrap()
+            .forward(&RegularizerInput::new(std::slice::from_ref(&rows)));
         assert_eq!(scalar(loss.clone()), 3.5); // (1 + 2 + 4) / 2
         let gradients = loss.backward();
-        assert_eq!(values(rows.grad(&gradients).unwrap()), [0.5, -0.5, 0.0, 0.0, 0.0, 0.5]);
+        assert_eq!(
+            values(rows.grad(&gradients).unwrap()),
+            [0.5, -0.5, 0.0, 0.0, 0.0, 0.5]
+        );
     }
 }

@@ -50,7 +50,10 @@ pub struct RegularizerInput<'a> {
 impl<'a> RegularizerInput<'a> {
     /// Input without document frequencies.
     pub fn new(columns: &'a [Tensor<2>]) -> Self {
-        Self { columns, document_frequencies: None }
+        Self {
+            columns,
+            document_frequencies: None,
+        }
     }
 
     /// Number of rows of all columns.
@@ -96,12 +99,19 @@ fn sum_of_rows(columns: &[Tensor<2>]) -> Tensor<2> {
 
 /// Sum of tensors of one shape.
 fn sum<const D: usize>(terms: impl Iterator<Item = Tensor<D>>) -> Tensor<D> {
-    terms.reduce(|sum, term| sum + term).expect("a regulariser gets at least one column")
+    terms
+        .reduce(|sum, term| sum + term)
+        .expect("a regulariser gets at least one column")
 }
 
 /// Sum over those rows of `column` that have more than `threshold` active dimensions: `[1, vocab_size]`.
 fn sum_of_dense_rows(column: Tensor<2>, threshold: usize) -> Tensor<2> {
-    let active = column.clone().detach().not_equal_elem(0.0).float().sum_dim(1);
+    let active = column
+        .clone()
+        .detach()
+        .not_equal_elem(0.0)
+        .float()
+        .sum_dim(1);
     let chosen = active.greater_elem(threshold as f32).float();
     // A product with the row mask instead of a masked copy of the wide matrix.
     chosen.transpose().matmul(column)
@@ -113,9 +123,12 @@ mod tests {
 
     #[test]
     fn a_regularizer_is_named_by_its_type() {
-        let config: RegularizerConfig = serde_json::from_str(r#"{"type": "l0_mask", "threshold": 200}"#).unwrap();
+        let config: RegularizerConfig =
+            serde_json::from_str(r#"{"type": "l0_mask", "threshold": 200}"#).unwrap();
         assert_eq!(config.init().unwrap().name(), "l0_mask");
-        let error = serde_json::from_str::<RegularizerConfig>(r#"{"type": "flops", "treshold": 3}"#).unwrap_err();
+        let error =
+            serde_json::from_str::<RegularizerConfig>(r#"{"type": "flops", "treshold": 3}"#)
+                .unwrap_err();
         assert!(error.to_string().contains("treshold"), "{error}");
     }
 }

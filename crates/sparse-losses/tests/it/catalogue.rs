@@ -60,7 +60,10 @@ pub(crate) fn every_loss() -> Vec<(String, Box<dyn Loss>)> {
         })
         .collect();
     for name in LossConfig::NAMES {
-        assert!(losses.iter().any(|(_, loss)| loss.name() == *name), "add an example of `{name}` to the catalogue");
+        assert!(
+            losses.iter().any(|(_, loss)| loss.name() == *name),
+            "add an example of `{name}` to the catalogue"
+        );
     }
     losses
 }
@@ -72,10 +75,12 @@ pub(crate) fn batch(loss: &dyn Loss, columns: &[Tensor<2>]) -> EmbeddedBatch {
     let mut batch = EmbeddedBatch::new(columns.to_vec());
     batch.labels = match loss.name() {
         "co_sent" | "angle" | "cosine_similarity" => Some(numbers(&[n], &device, 0.0, 1.0).into()),
-        "margin_mse" | "distill_kl_div" | "weighted_sum" => {
-            Some(Labels::Lists(numbers(&[n * 2], &device, -1.0, 3.0).reshape([n, 2])))
-        }
-        "mse" => Some(Labels::Lists(numbers(&[n * WIDTH], &device, 0.0, 1.0).reshape([n, WIDTH]))),
+        "margin_mse" | "distill_kl_div" | "weighted_sum" => Some(Labels::Lists(
+            numbers(&[n * 2], &device, -1.0, 3.0).reshape([n, 2]),
+        )),
+        "mse" => Some(Labels::Lists(
+            numbers(&[n * WIDTH], &device, 0.0, 1.0).reshape([n, WIDTH]),
+        )),
         _ => None,
     };
     if loss.needs_autoencoder() {
@@ -99,7 +104,9 @@ fn features(column: &Tensor<2>) -> AutoencoderFeatures {
 /// Reproducible numbers between `low` and `high`.
 fn numbers(shape: &[usize; 1], device: &Device, low: f32, high: f32) -> Tensor<1> {
     let mut state = 99u32;
-    let values: Vec<f32> = (0..shape[0]).map(|_| low + (high - low) * random(&mut state)).collect();
+    let values: Vec<f32> = (0..shape[0])
+        .map(|_| low + (high - low) * random(&mut state))
+        .collect();
     Tensor::from_data(TensorData::new(values, *shape), device)
 }
 
@@ -112,10 +119,21 @@ pub(crate) fn random(state: &mut u32) -> f32 {
 /// `n` sparse rows: about a quarter of the entries between 0.5 and 1.5, the others 0.
 pub(crate) fn sparse_rows(n: usize, seed: u32) -> Vec<f32> {
     let mut state = seed;
-    (0..n * WIDTH).map(|_| if random(&mut state) < 0.25 { 0.5 + random(&mut state) } else { 0.0 }).collect()
+    (0..n * WIDTH)
+        .map(|_| {
+            if random(&mut state) < 0.25 {
+                0.5 + random(&mut state)
+            } else {
+                0.0
+            }
+        })
+        .collect()
 }
 
 /// A matrix of rows of [`WIDTH`].
 pub(crate) fn matrix(values: &[f32], device: &Device) -> Tensor<2> {
-    Tensor::from_data(TensorData::new(values.to_vec(), [values.len() / WIDTH, WIDTH]), device)
+    Tensor::from_data(
+        TensorData::new(values.to_vec(), [values.len() / WIDTH, WIDTH]),
+        device,
+    )
 }

@@ -24,9 +24,15 @@ impl Autoencoder {
     fn new(parameters: &str, options: &Value, tensors: &Tensors, device: &Device) -> Self {
         let number = |key: &str| options[key].as_i64().unwrap();
         Self {
-            weight: tensors.tensor(&format!("{parameters}.encoder.weight"), device).require_grad(),
-            pre_bias: tensors.tensor(&format!("{parameters}.pre_bias"), device).require_grad(),
-            latent_bias: tensors.tensor(&format!("{parameters}.latent_bias"), device).require_grad(),
+            weight: tensors
+                .tensor(&format!("{parameters}.encoder.weight"), device)
+                .require_grad(),
+            pre_bias: tensors
+                .tensor(&format!("{parameters}.pre_bias"), device)
+                .require_grad(),
+            latent_bias: tensors
+                .tensor(&format!("{parameters}.latent_bias"), device)
+                .require_grad(),
             k: number("k") as usize,
             k_aux: number("k_aux") as usize,
             normalize: options["normalize"].as_bool().unwrap(),
@@ -68,7 +74,10 @@ impl Autoencoder {
                 let squares = (x.clone() - mean.clone()).square().sum_dim(1) / (width as f64 - 1.0);
                 (mean, squares.sqrt())
             }
-            false => (x.clone().mean_dim(1) * 0.0, x.clone().mean_dim(1) * 0.0 + 1.0),
+            false => (
+                x.clone().mean_dim(1) * 0.0,
+                x.clone().mean_dim(1) * 0.0 + 1.0,
+            ),
         };
         let epsilon = if self.normalize { 1e-5 } else { 0.0 };
         let prepared = (x.clone() - mean.clone()) / (deviation.clone() + epsilon);
@@ -76,16 +85,20 @@ impl Autoencoder {
         let latents = (prepared - pre_bias.clone()).matmul(self.weight.clone().transpose())
             + self.latent_bias.clone().unsqueeze_dim::<2>(0);
         let weight = self.weight.clone();
-        let decode = |z: Tensor<2>| (z.matmul(weight.clone()) + pre_bias.clone()) * deviation.clone();
+        let decode =
+            |z: Tensor<2>| (z.matmul(weight.clone()) + pre_bias.clone()) * deviation.clone();
 
+        // The order matters for the statistics: the dead latents are those between the two counts.
         let sparse = self.largest(latents.clone(), self.k, count);
-        let large = self.largest(latents.clone(), 4 * self.k, count);
         let auxiliary = (self.k_aux > 0).then(|| {
-            let dead: Vec<f32> =
-                self.idle.iter().map(|idle| if *idle > self.dead_threshold { 1.0 } else { 0.0 }).collect();
+            let dead = self
+                .dead()
+                .map(|dead| if dead { 1.0 } else { 0.0 })
+                .collect::<Vec<f32>>();
             let dead = Tensor::<1>::from_data(dead.as_slice(), &device).unsqueeze_dim::<2>(0);
-            decode(self.largest(latents * dead, self.k_aux, false))
+            decode(self.largest(latents.clone() * dead, self.k_aux, false))
         });
+        let large = self.largest(latents, 4 * self.k, count);
         let decoded = decode(sparse.clone()) + mean.clone();
         let features = AutoencoderFeatures {
             sentence_embedding_backbone: x.clone(),
@@ -97,9 +110,17 @@ impl Autoencoder {
         (sparse, features)
     }
 
+    /// Which latents count as dead.
+    fn dead(&self) -> impl Iterator<Item = bool> {
+        self.idle.iter().map(|idle| *idle > self.dead_threshold)
+    }
+
     /// The batch of several columns.
     fn batch(&mut self, columns: &[Tensor<2>], count: bool) -> EmbeddedBatch {
-        let (embeddings, features) = columns.iter().map(|column| self.forward(column, count)).unzip();
+        let (embeddings, features) = columns
+            .iter()
+            .map(|column| self.forward(column, count))
+            .unzip();
         EmbeddedBatch::new(embeddings).with_autoencoder(features)
     }
 }
@@ -110,17 +131,30 @@ fn loss(case: &Value) -> Box<dyn Loss> {
         "scale": case["loss"]["scale"],
         "similarity_fct": case["loss"]["similarity_fct"],
     });
-    let table = json!({ "type": "csr", "beta": case["beta"], "gamma": case["gamma"], "loss": base });
-    serde_json::from_value::<LossConfig>(table).unwrap().init().unwrap()
+    let table =
+        json!({ "type": "csr", "beta": case["beta"], "gamma": case["gamma"], "loss": base });
+    serde_json::from_value::<LossConfig>(table)
+        .unwrap()
+        .init()
+        .unwrap()
 }
 
-fn assert_components(what: &str, loss: &dyn Loss, batch: &EmbeddedBatch, expected: &Value) -> Tensor<1> {
+fn assert_components(
+    what: &str,
+    loss: &dyn Loss,
+    batch: &EmbeddedBatch,
+    expected: &Value,
+) -> Tensor<1> {
     let output = loss.forward(batch);
     let expected = expected.as_object().unwrap();
     let names: Vec<_> = output.components().iter().map(|(name, _)| name).collect();
     assert_eq!(names, expected.keys().collect::<Vec<_>>(), "{what}");
     for (name, value) in output.components() {
-        assert_value(&format!("{what} {name}"), values(value.clone())[0], expected[name].as_f64().unwrap());
+        assert_value(
+            &format!("{what} {name}"),
+            values(value.clone())[0],
+            expected[name].as_f64().unwrap(),
+        );
     }
     output.total()
 }
@@ -130,38 +164,71 @@ fn three_steps_agree_with_the_reference() {
     let tensors = Tensors::open("csr.safetensors");
     let device = device();
     let file = json("csr.json");
-    let cases = file["cases"].as_array().unwrap().iter().filter(|case| case["steps"].is_array());
+    let cases = file["cases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|case| case["steps"].is_array());
     let mut seen = 0;
     for case in cases {
         let name = case["name"].as_str().unwrap();
         let (parameters, _) = name.rsplit_once('.').unwrap();
         let loss = loss(case);
-        let mut autoencoder =
-            Autoencoder::new(&format!("{parameters}.param"), &case["autoencoder"], &tensors, &device);
+        let mut autoencoder = Autoencoder::new(
+            &format!("{parameters}.param"),
+            &case["autoencoder"],
+            &tensors,
+            &device,
+        );
         for (step, expected) in case["steps"].as_array().unwrap().iter().enumerate() {
             let what = format!("{name}.step{step}");
             let n_columns = case["columns"].as_u64().unwrap();
             let columns: Vec<Tensor<2>> = (0..n_columns)
-                .map(|column| tensors.tensor(&format!("{what}.x{column}"), &device).require_grad())
+                .map(|column| {
+                    tensors
+                        .tensor(&format!("{what}.x{column}"), &device)
+                        .require_grad()
+                })
                 .collect();
             let batch = autoencoder.batch(&columns, true);
             let total = assert_components(&what, &*loss, &batch, &expected["components"]);
-            assert_value(&what, values(total.clone())[0], expected["value"].as_f64().unwrap());
-            let idle: Vec<f32> = autoencoder.idle.iter().map(|idle| *idle as f32).collect();
-            assert_eq!(idle, tensors.get(&format!("{what}.stats_last_nonzero")).1, "{what}");
+            assert_value(
+                &what,
+                values(total.clone())[0],
+                expected["value"].as_f64().unwrap(),
+            );
+            let dead = autoencoder.dead().filter(|dead| *dead).count() as u64;
+            assert_eq!(dead, expected["dead_after"].as_u64().unwrap(), "{what}");
 
             let gradients = total.backward();
             for (column, tensor) in columns.iter().enumerate() {
                 let found = values(tensor.grad(&gradients).unwrap());
-                assert_gradient(&format!("{what} x{column}"), &found, &tensors.get(&format!("{what}.grad_x{column}")).1);
+                assert_gradient(
+                    &format!("{what} x{column}"),
+                    &found,
+                    &tensors.get(&format!("{what}.grad_x{column}")).1,
+                );
             }
             let parameters = [
-                ("encoder.weight", values(autoencoder.weight.grad(&gradients).unwrap())),
-                ("pre_bias", values(autoencoder.pre_bias.grad(&gradients).unwrap())),
-                ("latent_bias", values(autoencoder.latent_bias.grad(&gradients).unwrap())),
+                (
+                    "encoder.weight",
+                    values(autoencoder.weight.grad(&gradients).unwrap()),
+                ),
+                (
+                    "pre_bias",
+                    values(autoencoder.pre_bias.grad(&gradients).unwrap()),
+                ),
+                (
+                    "latent_bias",
+                    values(autoencoder.latent_bias.grad(&gradients).unwrap()),
+                ),
             ];
             for (parameter, found) in parameters {
-                assert_gradient(&format!("{what} {parameter}"), &found, &tensors.get(&format!("{what}.grad.{parameter}")).1);
+                assert_gradient(
+                    &format!("{what} {parameter}"),
+                    &found,
+                    &tensors.get(&format!("{what}.grad.{parameter}")).1,
+                );
             }
             if step == 2 {
                 let batch = autoencoder.batch(&columns, false);
@@ -179,14 +246,26 @@ fn degenerate_batches_agree_with_the_reference() {
     let tensors = Tensors::open("csr.safetensors");
     let device = device();
     let file = json("csr.json");
-    let loss: LossConfig = serde_json::from_value(json!({ "type": "csr_reconstruction", "beta": 1.0 })).unwrap();
+    let loss: LossConfig =
+        serde_json::from_value(json!({ "type": "csr_reconstruction", "beta": 1.0 })).unwrap();
     let loss = loss.init().unwrap();
-    for name in ["reconstruction.batch_of_one", "reconstruction.identical_rows"] {
-        let case = file["cases"].as_array().unwrap().iter().find(|case| case["name"] == name).unwrap();
-        let mut autoencoder = Autoencoder::new("csr.0.param", &case["autoencoder"], &tensors, &device);
-        autoencoder.idle.fill(case["stats_before"].as_i64().unwrap());
+    for name in [
+        "reconstruction.batch_of_one",
+        "reconstruction.identical_rows",
+    ] {
+        let case = file["cases"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|case| case["name"] == name)
+            .unwrap();
+        let mut autoencoder =
+            Autoencoder::new("csr.0.param", &case["autoencoder"], &tensors, &device);
+        autoencoder
+            .idle
+            .fill(case["stats_before"].as_i64().unwrap());
         let x: Tensor<2> = tensors.tensor(&format!("{name}.x"), &device).require_grad();
-        let batch = autoencoder.batch(&[x.clone()], true);
+        let batch = autoencoder.batch(std::slice::from_ref(&x), true);
         let total = assert_components(name, &*loss, &batch, &case["components"]);
         let gradients = total.backward();
         let found = values(x.grad(&gradients).unwrap());

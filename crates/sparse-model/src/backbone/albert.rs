@@ -67,7 +67,10 @@ impl Architecture for Albert {
         let base = &config.base;
         base.check()?;
         if config.num_hidden_groups == 0 || config.num_hidden_groups > base.num_hidden_layers {
-            let problem = format!("is {}; expected between 1 and `num_hidden_layers`", config.num_hidden_groups);
+            let problem = format!(
+                "is {}; expected between 1 and `num_hidden_layers`",
+                config.num_hidden_groups
+            );
             return Err(("num_hidden_groups", problem));
         }
         super::check_layers("inner_group_num", config.inner_group_num)?;
@@ -77,13 +80,21 @@ impl Architecture for Albert {
             vocab_size: base.vocab_size,
             max_positions: Some(base.max_position_embeddings),
             tied: base.tie_word_embeddings,
-            head: HeadSpec::new(HEAD_KEYS, base.hidden_act, base.layer_norm_eps, base.embedding_size()),
+            head: HeadSpec::new(
+                HEAD_KEYS,
+                base.hidden_act,
+                base.layer_norm_eps,
+                base.embedding_size(),
+            ),
         })
     }
 
     fn load(config: &AlbertConfig, reader: &mut ParameterReader<'_>) -> Result<Self> {
         // The feed-forward part has no dropout of its own.
-        let settings = LayerSettings { output_dropout: 0.0, ..config.base.layer_settings() };
+        let settings = LayerSettings {
+            output_dropout: 0.0,
+            ..config.base.layer_settings()
+        };
         Ok(Self {
             embeddings: BertEmbeddings::load(&config.base, reader)?,
             project: Linear::load(
@@ -92,24 +103,36 @@ impl Architecture for Albert {
                 config.base.hidden_size,
                 reader,
             )?,
-            groups: layers("encoder.albert_layer_groups", config.num_hidden_groups, reader, |reader| {
-                let layers = layers("albert_layers", config.inner_group_num, reader, |reader| {
-                    EncoderLayer::load(&LAYER_KEYS, &settings, reader)
-                })?;
-                Ok(AlbertGroup { layers })
-            })?,
+            groups: layers(
+                "encoder.albert_layer_groups",
+                config.num_hidden_groups,
+                reader,
+                |reader| {
+                    let layers =
+                        layers("albert_layers", config.inner_group_num, reader, |reader| {
+                            EncoderLayer::load(&LAYER_KEYS, &settings, reader)
+                        })?;
+                    Ok(AlbertGroup { layers })
+                },
+            )?,
             n_layers: config.base.num_hidden_layers,
         })
     }
 
     fn forward(&self, tokens: &PackedTokens, context: &ForwardContext) -> Tensor<2> {
-        let embedded = self.project.forward(self.embeddings.forward(tokens, &positions(tokens), context));
+        let embedded =
+            self.project
+                .forward(self.embeddings.forward(tokens, &positions(tokens), context));
         (0..self.n_layers).fold(embedded, |x, index| {
             let group = &self.groups[index * self.groups.len() / self.n_layers];
             let context = context.part("layer", index);
-            group.layers.iter().enumerate().fold(x, |x, (inner, layer)| {
-                layer.forward(x, &tokens.rows, None, &context.part("inner", inner))
-            })
+            group
+                .layers
+                .iter()
+                .enumerate()
+                .fold(x, |x, (inner, layer)| {
+                    layer.forward(x, &tokens.rows, None, &context.part("inner", inner))
+                })
         })
     }
 

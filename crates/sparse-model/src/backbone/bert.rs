@@ -69,7 +69,10 @@ impl BertConfig {
         )?;
         match self.position_embedding_type.as_deref() {
             None | Some("absolute") => Ok(()),
-            Some(other) => Err(("position_embedding_type", format!("is `{other}`; only `absolute` is supported"))),
+            Some(other) => Err((
+                "position_embedding_type",
+                format!("is `{other}`; only `absolute` is supported"),
+            )),
         }
     }
 
@@ -110,7 +113,10 @@ impl BertEmbeddings {
         reader.scope("embeddings", |reader| {
             Ok(Self {
                 word: reader.matrix("word_embeddings.weight", [config.vocab_size, width])?,
-                position: reader.matrix("position_embeddings.weight", [config.max_position_embeddings, width])?,
+                position: reader.matrix(
+                    "position_embeddings.weight",
+                    [config.max_position_embeddings, width],
+                )?,
                 token_type: match config.type_vocab_size {
                     0 => None,
                     kinds => Some(reader.matrix("token_type_embeddings.weight", [kinds, width])?),
@@ -122,15 +128,28 @@ impl BertEmbeddings {
     }
 
     /// `[n_tokens, width]`, with each token's position given.
-    pub(crate) fn forward(&self, tokens: &PackedTokens, positions: &[i32], context: &ForwardContext) -> Tensor<2> {
-        let mut sum = embedding(self.word.val(), &tokens.input_ids) + embedding(self.position.val(), positions);
+    pub(crate) fn forward(
+        &self,
+        tokens: &PackedTokens,
+        positions: &[i32],
+        context: &ForwardContext,
+    ) -> Tensor<2> {
+        let mut sum = embedding(self.word.val(), &tokens.input_ids)
+            + embedding(self.position.val(), positions);
         if let Some(table) = &self.token_type {
             // A tokenizer may number segments for a model that knows one only; that model sees zeros.
             let last = table.dims()[0] as i32 - 1;
-            let kinds: Vec<i32> = tokens.token_type_ids.iter().map(|&kind| if kind <= last { kind } else { 0 }).collect();
+            let kinds: Vec<i32> = tokens
+                .token_type_ids
+                .iter()
+                .map(|&kind| if kind <= last { kind } else { 0 })
+                .collect();
             sum = sum + embedding(table.val(), &kinds);
         }
-        dropout(self.norm.forward(sum, None), context.dropout("embeddings", self.dropout).as_ref())
+        dropout(
+            self.norm.forward(sum, None),
+            context.dropout("embeddings", self.dropout).as_ref(),
+        )
     }
 
     /// The embedding table.
@@ -157,26 +176,40 @@ impl Architecture for Bert {
             vocab_size: config.vocab_size,
             max_positions: Some(config.max_position_embeddings),
             tied: config.tie_word_embeddings,
-            head: HeadSpec::new(HeadKeys::BERT, config.hidden_act, config.layer_norm_eps, config.hidden_size),
+            head: HeadSpec::new(
+                HeadKeys::BERT,
+                config.hidden_act,
+                config.layer_norm_eps,
+                config.hidden_size,
+            ),
         })
     }
 
     fn load(config: &BertConfig, reader: &mut ParameterReader<'_>) -> Result<Self> {
         let settings = config.layer_settings();
-        let config = BertConfig { embedding_size: None, ..config.clone() };
+        let config = BertConfig {
+            embedding_size: None,
+            ..config.clone()
+        };
         Ok(Self {
             embeddings: BertEmbeddings::load(&config, reader)?,
-            layers: layers("encoder.layer", config.num_hidden_layers, reader, |reader| {
-                EncoderLayer::load(&LayerKeys::BERT, &settings, reader)
-            })?,
+            layers: layers(
+                "encoder.layer",
+                config.num_hidden_layers,
+                reader,
+                |reader| EncoderLayer::load(&LayerKeys::BERT, &settings, reader),
+            )?,
         })
     }
 
     fn forward(&self, tokens: &PackedTokens, context: &ForwardContext) -> Tensor<2> {
         let embedded = self.embeddings.forward(tokens, &positions(tokens), context);
-        self.layers.iter().enumerate().fold(embedded, |x, (index, layer)| {
-            layer.forward(x, &tokens.rows, None, &context.part("layer", index))
-        })
+        self.layers
+            .iter()
+            .enumerate()
+            .fold(embedded, |x, (index, layer)| {
+                layer.forward(x, &tokens.rows, None, &context.part("layer", index))
+            })
     }
 
     fn word_embeddings(&self) -> Tensor<2> {

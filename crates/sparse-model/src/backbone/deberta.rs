@@ -62,19 +62,28 @@ fn attention_types<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Str
     }
     Ok(match Spelling::deserialize(deserializer)? {
         Spelling::List(names) => names,
-        Spelling::Joined(names) => names.split('|').map(|name| name.trim().to_lowercase()).collect(),
+        Spelling::Joined(names) => names
+            .split('|')
+            .map(|name| name.trim().to_lowercase())
+            .collect(),
         Spelling::None => Vec::new(),
     })
 }
 
 impl DebertaConfig {
     fn max_distance(&self) -> usize {
-        usize::try_from(self.max_relative_positions).ok().filter(|distance| *distance > 0).unwrap_or(self.base.max_position_embeddings)
+        usize::try_from(self.max_relative_positions)
+            .ok()
+            .filter(|distance| *distance > 0)
+            .unwrap_or(self.base.max_position_embeddings)
     }
 
     /// Relative positions to either side that have an embedding.
     fn span(&self) -> usize {
-        usize::try_from(self.position_buckets).ok().filter(|buckets| *buckets > 0).unwrap_or(self.max_distance())
+        usize::try_from(self.position_buckets)
+            .ok()
+            .filter(|buckets| *buckets > 0)
+            .unwrap_or(self.max_distance())
     }
 
     fn has(&self, kind: &str) -> bool {
@@ -125,13 +134,26 @@ impl Architecture for Deberta {
         let base = &config.base;
         base.check()?;
         if config.conv_kernel_size > 0 {
-            return Err(("conv_kernel_size", "asks for a convolution layer, which is not supported".to_string()));
+            return Err((
+                "conv_kernel_size",
+                "asks for a convolution layer, which is not supported".to_string(),
+            ));
         }
         if !config.legacy {
-            return Err(("legacy", "is false; only the legacy head is supported".to_string()));
+            return Err((
+                "legacy",
+                "is false; only the legacy head is supported".to_string(),
+            ));
         }
-        if let Some(other) = config.pos_att_type.iter().find(|kind| !matches!(kind.as_str(), "c2p" | "p2c")) {
-            return Err(("pos_att_type", format!("names `{other}`; expected `c2p` and `p2c`")));
+        if let Some(other) = config
+            .pos_att_type
+            .iter()
+            .find(|kind| !matches!(kind.as_str(), "c2p" | "p2c"))
+        {
+            return Err((
+                "pos_att_type",
+                format!("names `{other}`; expected `c2p` and `p2c`"),
+            ));
         }
         // Without absolute positions, a text may be of any length; the table says how long the model saw.
         Ok(Family {
@@ -140,7 +162,12 @@ impl Architecture for Deberta {
             vocab_size: base.vocab_size,
             max_positions: Some(base.max_position_embeddings),
             tied: base.tie_word_embeddings,
-            head: HeadSpec::new(HeadKeys::BERT, base.hidden_act, base.layer_norm_eps, base.embedding_size()),
+            head: HeadSpec::new(
+                HeadKeys::BERT,
+                base.hidden_act,
+                base.layer_norm_eps,
+                base.embedding_size(),
+            ),
         })
     }
 
@@ -148,26 +175,47 @@ impl Architecture for Deberta {
         let base = &config.base;
         let (narrow, wide) = (base.embedding_size(), base.hidden_size);
         let layer_settings = base.layer_settings();
-        let (c2p, p2c) = (config.relative_attention && config.has("c2p"), config.relative_attention && config.has("p2c"));
+        let (c2p, p2c) = (
+            config.relative_attention && config.has("c2p"),
+            config.relative_attention && config.has("p2c"),
+        );
         let own = config.relative_attention && !config.share_att_key;
         Ok(Self {
-            word: reader.matrix("embeddings.word_embeddings.weight", [base.vocab_size, narrow])?,
+            word: reader.matrix(
+                "embeddings.word_embeddings.weight",
+                [base.vocab_size, narrow],
+            )?,
             position: match config.position_biased_input {
-                true => Some(reader.matrix("embeddings.position_embeddings.weight", [base.max_position_embeddings, narrow])?),
+                true => Some(reader.matrix(
+                    "embeddings.position_embeddings.weight",
+                    [base.max_position_embeddings, narrow],
+                )?),
                 false => None,
             },
             token_type: match base.type_vocab_size {
                 0 => None,
-                kinds => Some(reader.matrix("embeddings.token_type_embeddings.weight", [kinds, narrow])?),
+                kinds => Some(
+                    reader.matrix("embeddings.token_type_embeddings.weight", [kinds, narrow])?,
+                ),
             },
             project: match narrow == wide {
                 true => None,
-                false => Some(Linear::load_with("embeddings.embed_proj", narrow, wide, false, reader)?),
+                false => Some(Linear::load_with(
+                    "embeddings.embed_proj",
+                    narrow,
+                    wide,
+                    false,
+                    reader,
+                )?),
             },
             norm: LayerNorm::load("embeddings.LayerNorm", wide, base.layer_norm_eps, reader)?,
             layers: layers("encoder.layer", base.num_hidden_layers, reader, |reader| {
                 let side = |wanted: bool, name: &str, reader: &mut ParameterReader<'_>| {
-                    if wanted { Linear::load(name, wide, wide, reader).map(Some) } else { Ok(None) }
+                    if wanted {
+                        Linear::load(name, wide, wide, reader).map(Some)
+                    } else {
+                        Ok(None)
+                    }
                 };
                 Ok(DebertaLayer {
                     layer: EncoderLayer::load(&LAYER_KEYS, &layer_settings, reader)?,
@@ -176,11 +224,19 @@ impl Architecture for Deberta {
                 })
             })?,
             rel_embeddings: match config.relative_attention {
-                true => Some(reader.matrix("encoder.rel_embeddings.weight", [2 * config.span(), wide])?),
+                true => Some(
+                    reader.matrix("encoder.rel_embeddings.weight", [2 * config.span(), wide])?,
+                ),
                 false => None,
             },
-            rel_norm: match config.relative_attention && config.norm_rel_ebd.contains("layer_norm") {
-                true => Some(LayerNorm::load("encoder.LayerNorm", wide, base.layer_norm_eps, reader)?),
+            rel_norm: match config.relative_attention && config.norm_rel_ebd.contains("layer_norm")
+            {
+                true => Some(LayerNorm::load(
+                    "encoder.LayerNorm",
+                    wide,
+                    base.layer_norm_eps,
+                    reader,
+                )?),
                 false => None,
             },
             settings: DebertaSettings {
@@ -188,7 +244,9 @@ impl Architecture for Deberta {
                 content_to_position: c2p,
                 position_to_content: p2c,
                 span: config.span(),
-                buckets: usize::try_from(config.position_buckets).ok().filter(|buckets| *buckets > 0),
+                buckets: usize::try_from(config.position_buckets)
+                    .ok()
+                    .filter(|buckets| *buckets > 0),
                 max_distance: config.max_distance(),
                 attention_dropout: base.attention_probs_dropout_prob,
                 hidden_dropout: base.hidden_dropout_prob,
@@ -209,16 +267,30 @@ impl Architecture for Deberta {
         }
         let dropping = context.dropout("embeddings", self.settings.hidden_dropout);
         let embedded = dropout(self.norm.forward(sum, None), dropping.as_ref());
-        let relative = self.rel_embeddings.as_ref().map(|table| match &self.rel_norm {
-            Some(norm) => norm.forward(table.val(), None),
-            None => table.val(),
-        });
-        self.layers.iter().enumerate().fold(embedded, |x, (index, layer)| {
-            let context = context.part("layer", index);
-            layer.layer.forward_with(x, &context, |query, key, value| {
-                layer.attention(query, key, value, relative.clone(), &tokens.rows, &self.settings, &context)
+        let relative = self
+            .rel_embeddings
+            .as_ref()
+            .map(|table| match &self.rel_norm {
+                Some(norm) => norm.forward(table.val(), None),
+                None => table.val(),
+            });
+        self.layers
+            .iter()
+            .enumerate()
+            .fold(embedded, |x, (index, layer)| {
+                let context = context.part("layer", index);
+                layer.layer.forward_with(x, &context, |query, key, value| {
+                    layer.attention(
+                        query,
+                        key,
+                        value,
+                        relative.clone(),
+                        &tokens.rows,
+                        &self.settings,
+                        &context,
+                    )
+                })
             })
-        })
     }
 
     fn word_embeddings(&self) -> Tensor<2> {
@@ -232,7 +304,10 @@ impl DebertaLayer {
     /// ```text
     /// score(i, j) = (q_i·k_j + q_i·K[b(i−j)] + k_j·Q[b(i−j)]) / √(d · number of terms)
     /// ```
-    #[expect(clippy::too_many_arguments, reason = "the three projections and what they are attended with")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the three projections and what they are attended with"
+    )]
     fn attention(
         &self,
         query: Tensor<2>,
@@ -243,7 +318,12 @@ impl DebertaLayer {
         settings: &DebertaSettings,
         context: &ForwardContext,
     ) -> Tensor<2> {
-        let DebertaSettings { n_heads, content_to_position, position_to_content, .. } = *settings;
+        let DebertaSettings {
+            n_heads,
+            content_to_position,
+            position_to_content,
+            ..
+        } = *settings;
         let [_, width] = query.dims();
         let d_head = width / n_heads;
         let terms = 1 + usize::from(content_to_position) + usize::from(position_to_content);
@@ -252,7 +332,14 @@ impl DebertaLayer {
             let [length, _] = x.dims();
             x.reshape([length, n_heads, d_head]).swap_dims(0, 1)
         };
-        let relative = relative.map(|table| dropout(table, context.dropout("relative_positions", settings.hidden_dropout).as_ref()));
+        let relative = relative.map(|table| {
+            dropout(
+                table,
+                context
+                    .dropout("relative_positions", settings.hidden_dropout)
+                    .as_ref(),
+            )
+        });
         let (shared_query, shared_key) = self.layer.query_and_key();
         let project = |wanted: bool, own: &Option<Linear>, shared: &Linear| {
             let table = relative.clone().filter(|_| wanted)?;
@@ -263,30 +350,61 @@ impl DebertaLayer {
         let mask = context.dropout("attention_probabilities", settings.attention_dropout);
 
         let mut outputs = Vec::new();
-        for (row, range) in rows.ranges().enumerate().filter(|(_, range)| !range.is_empty()) {
+        for (row, range) in rows
+            .ranges()
+            .enumerate()
+            .filter(|(_, range)| !range.is_empty())
+        {
             let length = range.len();
             let part = |x: &Tensor<2>| heads(x.clone().narrow(0, range.start, length));
             let (q, k, v) = (part(&query), part(&key), part(&value));
             let mut scores = q.clone().matmul(k.clone().swap_dims(1, 2));
             // `near[i, j]` is the embedding of the distance i − j.
             let near = |transposed: bool| {
-                let at = |i: usize, j: usize| if transposed { settings.place(j, i) } else { settings.place(i, j) };
-                let places: Vec<i32> = (0..length).flat_map(|i| (0..length).map(move |j| at(i, j))).collect();
-                let places = Tensor::<3, Int>::from_data(TensorData::new(places, [1, length, length]), &query.device());
+                let at = |i: usize, j: usize| {
+                    if transposed {
+                        settings.place(j, i)
+                    } else {
+                        settings.place(i, j)
+                    }
+                };
+                let places: Vec<i32> = (0..length)
+                    .flat_map(|i| (0..length).map(move |j| at(i, j)))
+                    .collect();
+                let places = Tensor::<3, Int>::from_data(
+                    TensorData::new(places, [1, length, length]),
+                    &query.device(),
+                );
                 places.repeat_dim(0, n_heads)
             };
             if let Some(position_keys) = &position_keys {
                 scores = scores + q.matmul(position_keys.clone()).gather(2, near(false));
             }
             if let Some(position_queries) = &position_queries {
-                scores = scores + k.matmul(position_queries.clone()).gather(2, near(true)).swap_dims(1, 2);
+                scores = scores
+                    + k.matmul(position_queries.clone())
+                        .gather(2, near(true))
+                        .swap_dims(1, 2);
             }
             let probabilities = softmax(scores * scale, 2).reshape([n_heads * length, length]);
-            let mask = mask.map(|mask| Dropout { stream: mask.stream.derive_index(row as u64), ..mask });
-            let probabilities = dropout(probabilities, mask.as_ref()).reshape([n_heads, length, length]);
-            outputs.push(probabilities.matmul(v).swap_dims(0, 1).reshape([length, width]));
+            let mask = mask.map(|mask| Dropout {
+                stream: mask.stream.derive_index(row as u64),
+                ..mask
+            });
+            let probabilities =
+                dropout(probabilities, mask.as_ref()).reshape([n_heads, length, length]);
+            outputs.push(
+                probabilities
+                    .matmul(v)
+                    .swap_dims(0, 1)
+                    .reshape([length, width]),
+            );
         }
-        if outputs.is_empty() { query } else { Tensor::cat(outputs, 0) }
+        if outputs.is_empty() {
+            query
+        } else {
+            Tensor::cat(outputs, 0)
+        }
     }
 }
 
@@ -309,7 +427,8 @@ fn log_bucket(distance: i64, buckets: i64, max_distance: i64) -> i64 {
         return distance;
     }
     // f32, as the reference computes it: the ceiling makes a difference of the last digit visible.
-    let ratio = (distance.unsigned_abs() as f32 / middle as f32).ln() / ((max_distance - 1) as f32 / middle as f32).ln();
+    let ratio = (distance.unsigned_abs() as f32 / middle as f32).ln()
+        / ((max_distance - 1) as f32 / middle as f32).ln();
     let bucket = (ratio * (middle - 1) as f32).ceil() as i64 + middle;
     bucket * distance.signum()
 }
@@ -321,7 +440,10 @@ mod tests {
     #[test]
     fn near_distances_are_exact_and_far_ones_logarithmic() {
         // 16 buckets: exact up to 8; ⌈ln(64/8)/ln(127/8)·7⌉ + 8 = ⌈5.27⌉ + 8.
-        assert_eq!([0, 3, -8, 64, -64].map(|distance| log_bucket(distance, 16, 128)), [0, 3, -8, 14, -14]);
+        assert_eq!(
+            [0, 3, -8, 64, -64].map(|distance| log_bucket(distance, 16, 128)),
+            [0, 3, -8, 14, -14]
+        );
         assert_eq!(log_bucket(127, 16, 128), 15);
     }
 }

@@ -80,7 +80,11 @@ impl Architecture for DistilBert {
     type Config = DistilBertConfig;
 
     fn family(config: &DistilBertConfig) -> Result<Family, (&'static str, String)> {
-        check_sizes(("n_layers", config.n_layers), ("n_heads", config.n_heads), config.dim)?;
+        check_sizes(
+            ("n_layers", config.n_layers),
+            ("n_heads", config.n_heads),
+            config.dim,
+        )?;
         Ok(Family {
             prefix: "distilbert.",
             hidden_size: config.dim,
@@ -103,8 +107,14 @@ impl Architecture for DistilBert {
             output_dropout: config.dropout,
         };
         Ok(Self {
-            word: reader.matrix("embeddings.word_embeddings.weight", [config.vocab_size, config.dim])?,
-            position: reader.matrix("embeddings.position_embeddings.weight", [config.max_position_embeddings, config.dim])?,
+            word: reader.matrix(
+                "embeddings.word_embeddings.weight",
+                [config.vocab_size, config.dim],
+            )?,
+            position: reader.matrix(
+                "embeddings.position_embeddings.weight",
+                [config.max_position_embeddings, config.dim],
+            )?,
             norm: LayerNorm::load("embeddings.LayerNorm", config.dim, EPSILON, reader)?,
             layers: layers("transformer.layer", config.n_layers, reader, |reader| {
                 EncoderLayer::load(&LAYER_KEYS, &settings, reader)
@@ -114,11 +124,18 @@ impl Architecture for DistilBert {
     }
 
     fn forward(&self, tokens: &PackedTokens, context: &ForwardContext) -> Tensor<2> {
-        let sum = embedding(self.word.val(), &tokens.input_ids) + embedding(self.position.val(), &positions(tokens));
-        let embedded = dropout(self.norm.forward(sum, None), context.dropout("embeddings", self.dropout).as_ref());
-        self.layers.iter().enumerate().fold(embedded, |x, (index, layer)| {
-            layer.forward(x, &tokens.rows, None, &context.part("layer", index))
-        })
+        let sum = embedding(self.word.val(), &tokens.input_ids)
+            + embedding(self.position.val(), &positions(tokens));
+        let embedded = dropout(
+            self.norm.forward(sum, None),
+            context.dropout("embeddings", self.dropout).as_ref(),
+        );
+        self.layers
+            .iter()
+            .enumerate()
+            .fold(embedded, |x, (index, layer)| {
+                layer.forward(x, &tokens.rows, None, &context.part("layer", index))
+            })
     }
 
     fn word_embeddings(&self) -> Tensor<2> {

@@ -37,7 +37,12 @@ impl Architecture for Electra {
             vocab_size: config.vocab_size,
             max_positions: Some(config.max_position_embeddings),
             tied: config.tie_word_embeddings,
-            head: HeadSpec::new(HEAD_KEYS, HiddenActivation::Gelu, config.layer_norm_eps, config.embedding_size()),
+            head: HeadSpec::new(
+                HEAD_KEYS,
+                HiddenActivation::Gelu,
+                config.layer_norm_eps,
+                config.embedding_size(),
+            ),
         })
     }
 
@@ -46,10 +51,17 @@ impl Architecture for Electra {
         let (narrow, wide) = (config.embedding_size(), config.hidden_size);
         Ok(Self {
             embeddings: BertEmbeddings::load(config, reader)?,
-            project: if narrow == wide { None } else { Some(Linear::load("embeddings_project", narrow, wide, reader)?) },
-            layers: layers("encoder.layer", config.num_hidden_layers, reader, |reader| {
-                EncoderLayer::load(&LayerKeys::BERT, &settings, reader)
-            })?,
+            project: if narrow == wide {
+                None
+            } else {
+                Some(Linear::load("embeddings_project", narrow, wide, reader)?)
+            },
+            layers: layers(
+                "encoder.layer",
+                config.num_hidden_layers,
+                reader,
+                |reader| EncoderLayer::load(&LayerKeys::BERT, &settings, reader),
+            )?,
         })
     }
 
@@ -59,9 +71,12 @@ impl Architecture for Electra {
             Some(project) => project.forward(embedded),
             None => embedded,
         };
-        self.layers.iter().enumerate().fold(embedded, |x, (index, layer)| {
-            layer.forward(x, &tokens.rows, None, &context.part("layer", index))
-        })
+        self.layers
+            .iter()
+            .enumerate()
+            .fold(embedded, |x, (index, layer)| {
+                layer.forward(x, &tokens.rows, None, &context.part("layer", index))
+            })
     }
 
     fn word_embeddings(&self) -> Tensor<2> {

@@ -43,8 +43,10 @@ impl HeadKeys {
 
     /// Whether a key belongs to this head.
     pub(crate) fn owns(&self, key: &str) -> bool {
-        [self.dense, self.norm].iter().any(|part| key.strip_prefix(part).is_some_and(|rest| rest.starts_with('.')))
-            || key == self.bias
+        [self.dense, self.norm].iter().any(|part| {
+            key.strip_prefix(part)
+                .is_some_and(|rest| rest.starts_with('.'))
+        }) || key == self.bias
             || self.repeats(key)
     }
 
@@ -69,8 +71,21 @@ pub(crate) struct HeadSpec {
 
 impl HeadSpec {
     /// A head of the usual form.
-    pub(crate) fn new(keys: HeadKeys, activation: HiddenActivation, epsilon: f64, width: usize) -> Self {
-        Self { keys, activation, epsilon, width, dense_bias: true, norm_bias: true, output_bias: true }
+    pub(crate) fn new(
+        keys: HeadKeys,
+        activation: HiddenActivation,
+        epsilon: f64,
+        width: usize,
+    ) -> Self {
+        Self {
+            keys,
+            activation,
+            epsilon,
+            width,
+            dense_bias: true,
+            norm_bias: true,
+            output_bias: true,
+        }
     }
 }
 
@@ -93,23 +108,49 @@ pub(crate) struct MlmHead {
 
 impl MlmHead {
     pub(crate) fn load(family: &Family, reader: &mut ParameterReader<'_>) -> Result<Self> {
-        let HeadSpec { keys, activation, epsilon, width, dense_bias, norm_bias, output_bias } = family.head;
-        let own_bias = keys.decoder_bias.filter(|key| !family.tied && reader.has(key));
+        let HeadSpec {
+            keys,
+            activation,
+            epsilon,
+            width,
+            dense_bias,
+            norm_bias,
+            output_bias,
+        } = family.head;
+        let own_bias = keys
+            .decoder_bias
+            .filter(|key| !family.tied && reader.has(key));
         let shared_bias = output_bias && (own_bias.is_none() || reader.has(keys.bias));
-        let first_bias = if shared_bias { Some(reader.vector(keys.bias, family.vocab_size)?) } else { None };
+        let first_bias = if shared_bias {
+            Some(reader.vector(keys.bias, family.vocab_size)?)
+        } else {
+            None
+        };
         let dense = Linear::load_with(keys.dense, family.hidden_size, width, dense_bias, reader)?;
         let norm = LayerNorm::load_with(keys.norm, width, epsilon, norm_bias, reader)?;
-        let decoder = if family.tied { None } else { Some(reader.matrix(keys.decoder, [family.vocab_size, width])?) };
+        let decoder = if family.tied {
+            None
+        } else {
+            Some(reader.matrix(keys.decoder, [family.vocab_size, width])?)
+        };
         let (bias, unused_bias) = match own_bias {
             Some(key) => (Some(reader.vector(key, family.vocab_size)?), first_bias),
             None => (first_bias, None),
         };
-        Ok(Self { dense, norm, decoder, bias, unused_bias, activation })
+        Ok(Self {
+            dense,
+            norm,
+            decoder,
+            bias,
+            unused_bias,
+            activation,
+        })
     }
 
     /// `[n_tokens, hidden_size]` to `[n_tokens, width]`, to be multiplied with the output matrix.
     pub(crate) fn transform(&self, hidden: Tensor<2>) -> Tensor<2> {
-        self.norm.forward(self.dense.forward_activation(hidden, self.activation), None)
+        self.norm
+            .forward(self.dense.forward_activation(hidden, self.activation), None)
     }
 
     /// The output matrix, if it is not the embedding table.

@@ -3,7 +3,8 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use sparse_kernels::{
-    AttentionOptions, HiddenActivation, RowOffsets, dropout, layer_norm, linear, linear_activation, packed_attention,
+    AttentionOptions, HiddenActivation, RowOffsets, dropout, layer_norm, linear, linear_activation,
+    packed_attention,
 };
 
 use crate::pretrained::ParameterReader;
@@ -18,15 +19,30 @@ pub(crate) struct Linear {
 
 impl Linear {
     /// Reads `{name}.weight` and `{name}.bias`.
-    pub(crate) fn load(name: &str, d_in: usize, d_out: usize, reader: &mut ParameterReader<'_>) -> Result<Self> {
+    pub(crate) fn load(
+        name: &str,
+        d_in: usize,
+        d_out: usize,
+        reader: &mut ParameterReader<'_>,
+    ) -> Result<Self> {
         Self::load_with(name, d_in, d_out, true, reader)
     }
 
     /// Reads `{name}.weight`, and `{name}.bias` if there is one.
-    pub(crate) fn load_with(name: &str, d_in: usize, d_out: usize, bias: bool, reader: &mut ParameterReader<'_>) -> Result<Self> {
+    pub(crate) fn load_with(
+        name: &str,
+        d_in: usize,
+        d_out: usize,
+        bias: bool,
+        reader: &mut ParameterReader<'_>,
+    ) -> Result<Self> {
         Ok(Self {
             weight: reader.matrix(&format!("{name}.weight"), [d_out, d_in])?,
-            bias: if bias { Some(reader.vector(&format!("{name}.bias"), d_out)?) } else { None },
+            bias: if bias {
+                Some(reader.vector(&format!("{name}.bias"), d_out)?)
+            } else {
+                None
+            },
         })
     }
 
@@ -36,8 +52,17 @@ impl Linear {
     }
 
     /// The same, followed by an activation function.
-    pub(crate) fn forward_activation(&self, x: Tensor<2>, activation: HiddenActivation) -> Tensor<2> {
-        linear_activation(x, self.weight.val(), self.bias.as_ref().map(Param::val), activation)
+    pub(crate) fn forward_activation(
+        &self,
+        x: Tensor<2>,
+        activation: HiddenActivation,
+    ) -> Tensor<2> {
+        linear_activation(
+            x,
+            self.weight.val(),
+            self.bias.as_ref().map(Param::val),
+            activation,
+        )
     }
 }
 
@@ -52,7 +77,12 @@ pub(crate) struct LayerNorm {
 
 impl LayerNorm {
     /// Reads `{name}.weight` and `{name}.bias`.
-    pub(crate) fn load(name: &str, width: usize, epsilon: f64, reader: &mut ParameterReader<'_>) -> Result<Self> {
+    pub(crate) fn load(
+        name: &str,
+        width: usize,
+        epsilon: f64,
+        reader: &mut ParameterReader<'_>,
+    ) -> Result<Self> {
         Self::load_with(name, width, epsilon, true, reader)
     }
 
@@ -66,14 +96,24 @@ impl LayerNorm {
     ) -> Result<Self> {
         Ok(Self {
             weight: reader.norm(&format!("{name}.weight"), width)?,
-            bias: if bias { Some(reader.norm(&format!("{name}.bias"), width)?) } else { None },
+            bias: if bias {
+                Some(reader.norm(&format!("{name}.bias"), width)?)
+            } else {
+                None
+            },
             epsilon,
         })
     }
 
     /// Normalizes the rows of `x`, to which `residual` is added first.
     pub(crate) fn forward(&self, x: Tensor<2>, residual: Option<Tensor<2>>) -> Tensor<2> {
-        layer_norm(x, residual, self.weight.val(), self.bias.as_ref().map(Param::val), self.epsilon)
+        layer_norm(
+            x,
+            residual,
+            self.weight.val(),
+            self.bias.as_ref().map(Param::val),
+            self.epsilon,
+        )
     }
 }
 
@@ -141,7 +181,11 @@ pub(crate) struct EncoderLayer {
 }
 
 impl EncoderLayer {
-    pub(crate) fn load(keys: &LayerKeys, settings: &LayerSettings, reader: &mut ParameterReader<'_>) -> Result<Self> {
+    pub(crate) fn load(
+        keys: &LayerKeys,
+        settings: &LayerSettings,
+        reader: &mut ParameterReader<'_>,
+    ) -> Result<Self> {
         let (hidden, wide) = (settings.hidden_size, settings.intermediate_size);
         Ok(Self {
             query: Linear::load(keys.query, hidden, hidden, reader)?,
@@ -183,14 +227,27 @@ impl EncoderLayer {
         context: &ForwardContext,
         attention: impl FnOnce(Tensor<2>, Tensor<2>, Tensor<2>) -> Tensor<2>,
     ) -> Tensor<2> {
-        let attended = attention(self.query.forward(x.clone()), self.key.forward(x.clone()), self.value.forward(x.clone()));
+        let attended = attention(
+            self.query.forward(x.clone()),
+            self.key.forward(x.clone()),
+            self.value.forward(x.clone()),
+        );
         let attended = dropout(
             self.attention_output.forward(attended),
-            context.dropout("attention_output", self.settings.attention_output_dropout).as_ref(),
+            context
+                .dropout("attention_output", self.settings.attention_output_dropout)
+                .as_ref(),
         );
         let attended = self.attention_norm.forward(attended, Some(x));
-        let wide = self.intermediate.forward_activation(attended.clone(), self.settings.activation);
-        let narrow = dropout(self.output.forward(wide), context.dropout("output", self.settings.output_dropout).as_ref());
+        let wide = self
+            .intermediate
+            .forward_activation(attended.clone(), self.settings.activation);
+        let narrow = dropout(
+            self.output.forward(wide),
+            context
+                .dropout("output", self.settings.output_dropout)
+                .as_ref(),
+        );
         self.output_norm.forward(narrow, Some(attended))
     }
 

@@ -62,6 +62,7 @@ trait Architecture: Sized {
 macro_rules! architectures {
     ($($variant:ident($module:ty): $($model_type:literal),+;)+) => {
         /// One of the architectures.
+        #[allow(clippy::large_enum_variant, reason = "there are few of them, and they hold handles")]
         #[derive(Module, Debug)]
         pub(crate) enum Backbone {
             $(
@@ -127,18 +128,32 @@ architectures! {
 fn model_type<'a>(config: &'a Map<String, Value>, path: &Path) -> Result<&'a str> {
     match config.get("model_type") {
         Some(Value::String(model_type)) => Ok(model_type),
-        Some(other) => Err(Error::config(path, "model_type", format!("is {other}; expected a string"))),
-        None => Err(Error::config(path, "model_type", format!("is missing; expected one of {}", MODEL_TYPES.join(", ")))),
+        Some(other) => Err(Error::config(
+            path,
+            "model_type",
+            format!("is {other}; expected a string"),
+        )),
+        None => Err(Error::config(
+            path,
+            "model_type",
+            format!("is missing; expected one of {}", MODEL_TYPES.join(", ")),
+        )),
     }
 }
 
 fn parse<T: DeserializeOwned>(config: &Map<String, Value>, path: &Path) -> Result<T> {
-    serde_json::from_value(Value::Object(config.clone())).map_err(|source| Error::Json { path: path.to_path_buf(), source })
+    serde_json::from_value(Value::Object(config.clone())).map_err(|source| Error::Json {
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 fn unknown(model_type: &str, path: &Path) -> Error {
     let known = MODEL_TYPES.join(", ");
-    let problem = format!("is `{model_type}`; expected one of {known}{}", nearest(model_type, MODEL_TYPES));
+    let problem = format!(
+        "is `{model_type}`; expected one of {known}{}",
+        nearest(model_type, MODEL_TYPES)
+    );
     Error::config(path, "model_type", problem)
 }
 
@@ -147,7 +162,10 @@ const MOST_LAYERS: usize = 1000;
 
 fn check_layers(key: &'static str, n_layers: usize) -> Result<(), (&'static str, String)> {
     if n_layers > MOST_LAYERS {
-        return Err((key, format!("is {n_layers}; expected at most {MOST_LAYERS}")));
+        return Err((
+            key,
+            format!("is {n_layers}; expected at most {MOST_LAYERS}"),
+        ));
     }
     Ok(())
 }
@@ -160,7 +178,10 @@ fn check_sizes(
 ) -> Result<(), (&'static str, String)> {
     check_layers(layers_key, n_layers)?;
     if n_heads == 0 || hidden_size == 0 || !hidden_size.is_multiple_of(n_heads) {
-        return Err((heads_key, format!("is {n_heads}, which does not divide the hidden size {hidden_size}")));
+        return Err((
+            heads_key,
+            format!("is {n_heads}, which does not divide the hidden size {hidden_size}"),
+        ));
     }
     Ok(())
 }
@@ -172,12 +193,18 @@ fn layers<T>(
     reader: &mut ParameterReader<'_>,
     mut load: impl FnMut(&mut ParameterReader<'_>) -> Result<T>,
 ) -> Result<Vec<T>> {
-    (0..count).map(|index| reader.scope(&format!("{name}.{index}"), &mut load)).collect()
+    (0..count)
+        .map(|index| reader.scope(&format!("{name}.{index}"), &mut load))
+        .collect()
 }
 
 /// Position of each token within its text.
 fn positions(tokens: &PackedTokens) -> Vec<i32> {
-    tokens.rows.lengths().flat_map(|length| 0..length as i32).collect()
+    tokens
+        .rows
+        .lengths()
+        .flat_map(|length| 0..length as i32)
+        .collect()
 }
 
 /// Position of each token within its text, counted from after the padding token's id; padding tokens do not count.
@@ -197,10 +224,18 @@ fn positions_after_padding(tokens: &PackedTokens, padding: i32) -> Vec<i32> {
 }
 
 /// How many positions are left for tokens where the first ones belong to padding.
-fn positions_beside_padding(n_positions: usize, padding: i32) -> Result<Option<usize>, (&'static str, String)> {
-    let reserved = usize::try_from(padding).map_err(|_| ("pad_token_id", format!("is {padding}; expected an id")))? + 1;
+fn positions_beside_padding(
+    n_positions: usize,
+    padding: i32,
+) -> Result<Option<usize>, (&'static str, String)> {
+    let reserved = usize::try_from(padding)
+        .map_err(|_| ("pad_token_id", format!("is {padding}; expected an id")))?
+        + 1;
     match n_positions.checked_sub(reserved) {
         Some(left) if left > 0 => Ok(Some(left)),
-        _ => Err(("max_position_embeddings", format!("is {n_positions}, of which padding takes {reserved}"))),
+        _ => Err((
+            "max_position_embeddings",
+            format!("is {n_positions}, of which padding takes {reserved}"),
+        )),
     }
 }

@@ -89,8 +89,16 @@ impl ModernBertConfig {
     }
 
     fn theta(&self, global: bool) -> f64 {
-        let kind = if global { "full_attention" } else { "sliding_attention" };
-        let named = self.rope_parameters.get(kind).and_then(|parameters| parameters.get("rope_theta")).and_then(Value::as_f64);
+        let kind = if global {
+            "full_attention"
+        } else {
+            "sliding_attention"
+        };
+        let named = self
+            .rope_parameters
+            .get(kind)
+            .and_then(|parameters| parameters.get("rope_theta"))
+            .and_then(Value::as_f64);
         let older = if global { None } else { self.local_rope_theta };
         named.or(older).unwrap_or(self.global_rope_theta)
     }
@@ -146,9 +154,17 @@ impl Architecture for ModernBert {
             config.hidden_size,
         )?;
         if !(config.hidden_size / config.num_attention_heads).is_multiple_of(2) {
-            return Err(("num_attention_heads", "gives heads of odd width, which rotary positions can not have".to_string()));
+            return Err((
+                "num_attention_heads",
+                "gives heads of odd width, which rotary positions can not have".to_string(),
+            ));
         }
-        let mut head = HeadSpec::new(HEAD_KEYS, config.classifier_activation, config.norm_eps, config.hidden_size);
+        let mut head = HeadSpec::new(
+            HEAD_KEYS,
+            config.classifier_activation,
+            config.norm_eps,
+            config.hidden_size,
+        );
         head.dense_bias = config.classifier_bias;
         head.norm_bias = config.norm_bias;
         head.output_bias = config.decoder_bias;
@@ -168,19 +184,50 @@ impl Architecture for ModernBert {
             LayerNorm::load_with(name, width, config.norm_eps, config.norm_bias, reader)
         };
         Ok(Self {
-            tok_embeddings: reader.matrix("embeddings.tok_embeddings.weight", [config.vocab_size, width])?,
+            tok_embeddings: reader.matrix(
+                "embeddings.tok_embeddings.weight",
+                [config.vocab_size, width],
+            )?,
             norm: norm("embeddings.norm", reader)?,
             layers: (0..config.num_hidden_layers)
                 .map(|index| {
                     reader.scope(&format!("layers.{index}"), |reader| {
                         let global = config.is_global(index);
                         Ok(ModernBertLayer {
-                            attn_norm: if index == 0 { None } else { Some(norm("attn_norm", reader)?) },
-                            wqkv: Linear::load_with("attn.Wqkv", width, 3 * width, config.attention_bias, reader)?,
-                            wo: Linear::load_with("attn.Wo", width, width, config.attention_bias, reader)?,
+                            attn_norm: if index == 0 {
+                                None
+                            } else {
+                                Some(norm("attn_norm", reader)?)
+                            },
+                            wqkv: Linear::load_with(
+                                "attn.Wqkv",
+                                width,
+                                3 * width,
+                                config.attention_bias,
+                                reader,
+                            )?,
+                            wo: Linear::load_with(
+                                "attn.Wo",
+                                width,
+                                width,
+                                config.attention_bias,
+                                reader,
+                            )?,
                             mlp_norm: norm("mlp_norm", reader)?,
-                            wi: Linear::load_with("mlp.Wi", width, 2 * config.intermediate_size, config.mlp_bias, reader)?,
-                            mlp_wo: Linear::load_with("mlp.Wo", config.intermediate_size, width, config.mlp_bias, reader)?,
+                            wi: Linear::load_with(
+                                "mlp.Wi",
+                                width,
+                                2 * config.intermediate_size,
+                                config.mlp_bias,
+                                reader,
+                            )?,
+                            mlp_wo: Linear::load_with(
+                                "mlp.Wo",
+                                config.intermediate_size,
+                                width,
+                                config.mlp_bias,
+                                reader,
+                            )?,
                             settings: ModernLayerSettings {
                                 n_heads: config.num_attention_heads,
                                 activation: config.hidden_activation,
@@ -199,12 +246,24 @@ impl Architecture for ModernBert {
     }
 
     fn forward(&self, tokens: &PackedTokens, context: &ForwardContext) -> Tensor<2> {
-        let embedded = self.norm.forward(embedding(self.tok_embeddings.val(), &tokens.input_ids), None);
-        let embedded = dropout(embedded, context.dropout("embeddings", self.embedding_dropout).as_ref());
+        let embedded = self.norm.forward(
+            embedding(self.tok_embeddings.val(), &tokens.input_ids),
+            None,
+        );
+        let embedded = dropout(
+            embedded,
+            context
+                .dropout("embeddings", self.embedding_dropout)
+                .as_ref(),
+        );
         let positions = positions(tokens);
-        let hidden = self.layers.iter().enumerate().fold(embedded, |x, (index, layer)| {
-            layer.forward(x, tokens, &positions, &context.part("layer", index))
-        });
+        let hidden = self
+            .layers
+            .iter()
+            .enumerate()
+            .fold(embedded, |x, (index, layer)| {
+                layer.forward(x, tokens, &positions, &context.part("layer", index))
+            });
         self.final_norm.forward(hidden, None)
     }
 
@@ -214,8 +273,21 @@ impl Architecture for ModernBert {
 }
 
 impl ModernBertLayer {
-    fn forward(&self, x: Tensor<2>, tokens: &PackedTokens, positions: &[i32], context: &ForwardContext) -> Tensor<2> {
-        let ModernLayerSettings { n_heads, activation, window, theta, attention_dropout, mlp_dropout } = self.settings;
+    fn forward(
+        &self,
+        x: Tensor<2>,
+        tokens: &PackedTokens,
+        positions: &[i32],
+        context: &ForwardContext,
+    ) -> Tensor<2> {
+        let ModernLayerSettings {
+            n_heads,
+            activation,
+            window,
+            theta,
+            attention_dropout,
+            mlp_dropout,
+        } = self.settings;
         let [_, width] = x.dims();
         let normed = match &self.attn_norm {
             Some(norm) => norm.forward(x.clone(), None),
@@ -230,12 +302,20 @@ impl ModernBertLayer {
         };
         let (query, key) = (rotation.apply(query, n_heads), rotation.apply(key, n_heads));
         let attended = packed_attention(query, key, value, n_heads, &tokens.rows, &options);
-        let attended = dropout(self.wo.forward(attended), context.dropout("attention_output", attention_dropout).as_ref());
+        let attended = dropout(
+            self.wo.forward(attended),
+            context
+                .dropout("attention_output", attention_dropout)
+                .as_ref(),
+        );
         let attended = x + attended;
 
-        let wide = self.wi.forward(self.mlp_norm.forward(attended.clone(), None));
+        let wide = self
+            .wi
+            .forward(self.mlp_norm.forward(attended.clone(), None));
         let half = wide.dims()[1] / 2;
-        let gated = activation.forward(wide.clone().narrow(1, 0, half)) * wide.narrow(1, half, half);
+        let gated =
+            activation.forward(wide.clone().narrow(1, 0, half)) * wide.narrow(1, half, half);
         let gated = dropout(gated, context.dropout("mlp", mlp_dropout).as_ref());
         attended + self.mlp_wo.forward(gated)
     }
@@ -256,20 +336,32 @@ struct Rotation {
 impl Rotation {
     fn new(positions: &[i32], d_head: usize, theta: f64, device: &burn::tensor::Device) -> Self {
         let half = d_head / 2;
-        let frequencies: Vec<f64> = (0..half).map(|i| theta.powf(-2.0 * i as f64 / d_head as f64)).collect();
+        let frequencies: Vec<f64> = (0..half)
+            .map(|i| theta.powf(-2.0 * i as f64 / d_head as f64))
+            .collect();
         let table = |function: fn(f64) -> f64| {
-            let angles = positions.iter().flat_map(|&position| frequencies.iter().map(move |frequency| f64::from(position) * frequency));
+            let angles = positions.iter().flat_map(|&position| {
+                frequencies
+                    .iter()
+                    .map(move |frequency| f64::from(position) * frequency)
+            });
             let values: Vec<f32> = angles.map(|angle| function(angle) as f32).collect();
             Tensor::from_data(TensorData::new(values, [positions.len(), 1, half]), device)
         };
-        Self { cos: table(f64::cos), sin: table(f64::sin) }
+        Self {
+            cos: table(f64::cos),
+            sin: table(f64::sin),
+        }
     }
 
     fn apply(&self, x: Tensor<2>, n_heads: usize) -> Tensor<2> {
         let [n_tokens, width] = x.dims();
         let half = width / n_heads / 2;
         let heads = x.reshape([n_tokens, n_heads, 2 * half]);
-        let (first, second) = (heads.clone().narrow(2, 0, half), heads.narrow(2, half, half));
+        let (first, second) = (
+            heads.clone().narrow(2, 0, half),
+            heads.narrow(2, half, half),
+        );
         let turned = Tensor::cat(
             vec![
                 first.clone() * self.cos.clone() - second.clone() * self.sin.clone(),

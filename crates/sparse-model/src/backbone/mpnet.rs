@@ -7,7 +7,10 @@ use sparse_kernels::HiddenActivation;
 
 use super::bert::{BertConfig, BertEmbeddings};
 use super::layers::{EncoderLayer, LayerKeys};
-use super::{Architecture, Family, HeadKeys, HeadSpec, layers, positions_after_padding, positions_beside_padding};
+use super::{
+    Architecture, Family, HeadKeys, HeadSpec, layers, positions_after_padding,
+    positions_beside_padding,
+};
 use crate::pretrained::ParameterReader;
 use crate::{ForwardContext, PackedTokens, Result};
 
@@ -62,21 +65,36 @@ impl Architecture for MpNet {
         let base = &config.base;
         base.check()?;
         if config.relative_attention_num_buckets < N_BUCKETS {
-            let problem = format!("is {}; expected at least {N_BUCKETS}", config.relative_attention_num_buckets);
+            let problem = format!(
+                "is {}; expected at least {N_BUCKETS}",
+                config.relative_attention_num_buckets
+            );
             return Err(("relative_attention_num_buckets", problem));
         }
         Ok(Family {
             prefix: "mpnet.",
             hidden_size: base.hidden_size,
             vocab_size: base.vocab_size,
-            max_positions: positions_beside_padding(base.max_position_embeddings, config.padding())?,
+            max_positions: positions_beside_padding(
+                base.max_position_embeddings,
+                config.padding(),
+            )?,
             tied: base.tie_word_embeddings,
-            head: HeadSpec::new(HeadKeys::ROBERTA, HiddenActivation::Gelu, base.layer_norm_eps, base.hidden_size),
+            head: HeadSpec::new(
+                HeadKeys::ROBERTA,
+                HiddenActivation::Gelu,
+                base.layer_norm_eps,
+                base.hidden_size,
+            ),
         })
     }
 
     fn load(config: &MpNetConfig, reader: &mut ParameterReader<'_>) -> Result<Self> {
-        let base = BertConfig { embedding_size: None, type_vocab_size: 0, ..config.base.clone() };
+        let base = BertConfig {
+            embedding_size: None,
+            type_vocab_size: 0,
+            ..config.base.clone()
+        };
         let settings = base.layer_settings();
         Ok(Self {
             embeddings: BertEmbeddings::load(&base, reader)?,
@@ -85,18 +103,33 @@ impl Architecture for MpNet {
             })?,
             relative_attention_bias: reader.matrix(
                 "encoder.relative_attention_bias.weight",
-                [config.relative_attention_num_buckets, base.num_attention_heads],
+                [
+                    config.relative_attention_num_buckets,
+                    base.num_attention_heads,
+                ],
             )?,
             padding: config.padding(),
         })
     }
 
     fn forward(&self, tokens: &PackedTokens, context: &ForwardContext) -> Tensor<2> {
-        let embedded = self.embeddings.forward(tokens, &positions_after_padding(tokens, self.padding), context);
+        let embedded = self.embeddings.forward(
+            tokens,
+            &positions_after_padding(tokens, self.padding),
+            context,
+        );
         let bias = self.relative_bias(tokens.rows.max_length());
-        self.layers.iter().enumerate().fold(embedded, |x, (index, layer)| {
-            layer.forward(x, &tokens.rows, Some(bias.clone()), &context.part("layer", index))
-        })
+        self.layers
+            .iter()
+            .enumerate()
+            .fold(embedded, |x, (index, layer)| {
+                layer.forward(
+                    x,
+                    &tokens.rows,
+                    Some(bias.clone()),
+                    &context.part("layer", index),
+                )
+            })
     }
 
     fn word_embeddings(&self) -> Tensor<2> {
@@ -109,7 +142,9 @@ impl MpNet {
     fn relative_bias(&self, reach: usize) -> Tensor<2> {
         let reach = reach.max(1) as i64;
         let table = self.relative_attention_bias.val();
-        let buckets: Vec<i32> = (1 - reach..reach).map(|distance| bucket(distance) as i32).collect();
+        let buckets: Vec<i32> = (1 - reach..reach)
+            .map(|distance| bucket(distance) as i32)
+            .collect();
         let buckets = Tensor::<1, Int>::from_data(buckets.as_slice(), &table.device());
         table.select(0, buckets).transpose()
     }
@@ -138,7 +173,10 @@ mod tests {
         // Keys before the query use the first 16 buckets, keys after it the last 16.
         assert_eq!([0, -1, -7, 1, 7].map(bucket), [0, 1, 7, 17, 23]);
         // 8 + ln(16/8)/ln(128/8)·8 = 8 + 2.
-        assert_eq!([-8, -16, -127, -128, -5000].map(bucket), [8, 10, 15, 15, 15]);
+        assert_eq!(
+            [-8, -16, -127, -128, -5000].map(bucket),
+            [8, 10, 15, 15, 15]
+        );
         assert_eq!([16, 5000].map(bucket), [26, 31]);
     }
 }

@@ -6,7 +6,10 @@ use sparse_kernels::HiddenActivation;
 
 use super::bert::{BertConfig, BertEmbeddings};
 use super::layers::{EncoderLayer, LayerKeys};
-use super::{Architecture, Family, HeadKeys, HeadSpec, layers, positions_after_padding, positions_beside_padding};
+use super::{
+    Architecture, Family, HeadKeys, HeadSpec, layers, positions_after_padding,
+    positions_beside_padding,
+};
 use crate::pretrained::ParameterReader;
 use crate::{ForwardContext, PackedTokens, Result};
 
@@ -31,29 +34,50 @@ impl Architecture for Roberta {
             prefix: "roberta.",
             hidden_size: config.hidden_size,
             vocab_size: config.vocab_size,
-            max_positions: positions_beside_padding(config.max_position_embeddings, config.pad_token_id.unwrap_or(PADDING))?,
+            max_positions: positions_beside_padding(
+                config.max_position_embeddings,
+                config.pad_token_id.unwrap_or(PADDING),
+            )?,
             tied: config.tie_word_embeddings,
-            head: HeadSpec::new(HeadKeys::ROBERTA, HiddenActivation::Gelu, config.layer_norm_eps, config.hidden_size),
+            head: HeadSpec::new(
+                HeadKeys::ROBERTA,
+                HiddenActivation::Gelu,
+                config.layer_norm_eps,
+                config.hidden_size,
+            ),
         })
     }
 
     fn load(config: &BertConfig, reader: &mut ParameterReader<'_>) -> Result<Self> {
         let settings = config.layer_settings();
-        let config = BertConfig { embedding_size: None, ..config.clone() };
+        let config = BertConfig {
+            embedding_size: None,
+            ..config.clone()
+        };
         Ok(Self {
             embeddings: BertEmbeddings::load(&config, reader)?,
-            layers: layers("encoder.layer", config.num_hidden_layers, reader, |reader| {
-                EncoderLayer::load(&LayerKeys::BERT, &settings, reader)
-            })?,
+            layers: layers(
+                "encoder.layer",
+                config.num_hidden_layers,
+                reader,
+                |reader| EncoderLayer::load(&LayerKeys::BERT, &settings, reader),
+            )?,
             padding: config.pad_token_id.unwrap_or(PADDING),
         })
     }
 
     fn forward(&self, tokens: &PackedTokens, context: &ForwardContext) -> Tensor<2> {
-        let embedded = self.embeddings.forward(tokens, &positions_after_padding(tokens, self.padding), context);
-        self.layers.iter().enumerate().fold(embedded, |x, (index, layer)| {
-            layer.forward(x, &tokens.rows, None, &context.part("layer", index))
-        })
+        let embedded = self.embeddings.forward(
+            tokens,
+            &positions_after_padding(tokens, self.padding),
+            context,
+        );
+        self.layers
+            .iter()
+            .enumerate()
+            .fold(embedded, |x, (index, layer)| {
+                layer.forward(x, &tokens.rows, None, &context.part("layer", index))
+            })
     }
 
     fn word_embeddings(&self) -> Tensor<2> {

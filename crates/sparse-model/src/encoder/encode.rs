@@ -6,6 +6,7 @@ use burn::module::Module;
 use sparse_index::SparseMatrix;
 
 use super::SparseEncoder;
+use crate::module::PipelineModule;
 use crate::{EncodeOptions, EncodeProgress, Error, ForwardContext, PackedTokens, Result};
 
 impl SparseEncoder {
@@ -17,10 +18,17 @@ impl SparseEncoder {
     /// # Errors
     ///
     /// If an option is wrong, a text can not be tokenized, or the device fails.
-    pub fn encode<S: AsRef<str> + Sync>(&self, texts: &[S], options: &EncodeOptions) -> Result<SparseMatrix> {
+    pub fn encode<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+        options: &EncodeOptions,
+    ) -> Result<SparseMatrix> {
         options.validate()?;
         let prompt = self.resolve_prompt(options)?;
-        let lengths: Vec<usize> = texts.iter().map(|text| text.as_ref().chars().count()).collect();
+        let lengths: Vec<usize> = texts
+            .iter()
+            .map(|text| text.as_ref().chars().count())
+            .collect();
         self.encode_sorted(&lengths, options, |model, rows| {
             let batch: Vec<&str> = rows.iter().map(|&row| texts[row].as_ref()).collect();
             model.modules[0].preprocess(&batch, prompt, options.task.as_deref())
@@ -32,13 +40,23 @@ impl SparseEncoder {
     /// # Errors
     ///
     /// As [`encode`](Self::encode).
-    pub fn encode_pairs<S: AsRef<str> + Sync>(&self, pairs: &[(S, S)], options: &EncodeOptions) -> Result<SparseMatrix> {
+    pub fn encode_pairs<S: AsRef<str> + Sync>(
+        &self,
+        pairs: &[(S, S)],
+        options: &EncodeOptions,
+    ) -> Result<SparseMatrix> {
         options.validate()?;
         let prompt = self.resolve_prompt(options)?;
         let length = |text: &S| text.as_ref().chars().count();
-        let lengths: Vec<usize> = pairs.iter().map(|(first, second)| length(first) + length(second)).collect();
+        let lengths: Vec<usize> = pairs
+            .iter()
+            .map(|(first, second)| length(first) + length(second))
+            .collect();
         self.encode_sorted(&lengths, options, |model, rows| {
-            let batch: Vec<(&str, &str)> = rows.iter().map(|&row| (pairs[row].0.as_ref(), pairs[row].1.as_ref())).collect();
+            let batch: Vec<(&str, &str)> = rows
+                .iter()
+                .map(|&row| (pairs[row].0.as_ref(), pairs[row].1.as_ref()))
+                .collect();
             model.modules[0].preprocess_pairs(&batch, prompt, options.task.as_deref())
         })
     }
@@ -48,7 +66,11 @@ impl SparseEncoder {
     /// # Errors
     ///
     /// As [`encode`](Self::encode).
-    pub fn encode_query<S: AsRef<str> + Sync>(&self, texts: &[S], options: &EncodeOptions) -> Result<SparseMatrix> {
+    pub fn encode_query<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+        options: &EncodeOptions,
+    ) -> Result<SparseMatrix> {
         self.encode(texts, &self.options_for("query", &["query"], options))
     }
 
@@ -58,8 +80,15 @@ impl SparseEncoder {
     /// # Errors
     ///
     /// As [`encode`](Self::encode).
-    pub fn encode_document<S: AsRef<str> + Sync>(&self, texts: &[S], options: &EncodeOptions) -> Result<SparseMatrix> {
-        self.encode(texts, &self.options_for("document", &["document", "passage", "corpus"], options))
+    pub fn encode_document<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+        options: &EncodeOptions,
+    ) -> Result<SparseMatrix> {
+        self.encode(
+            texts,
+            &self.options_for("document", &["document", "passage", "corpus"], options),
+        )
     }
 
     /// The prompt that `encode_query` or `encode_document` (by task) lays before a text, if any.
@@ -68,14 +97,23 @@ impl SparseEncoder {
             "document" => &["document", "passage", "corpus"],
             _ => &[task],
         };
-        let prompt = names.iter().find_map(|name| self.settings.prompts.get(*name))?;
+        let prompt = names
+            .iter()
+            .find_map(|name| self.settings.prompts.get(*name))?;
         (!prompt.is_empty()).then_some(prompt.as_str())
     }
 
-    fn options_for(&self, task: &str, prompt_names: &[&str], options: &EncodeOptions) -> EncodeOptions {
+    fn options_for(
+        &self,
+        task: &str,
+        prompt_names: &[&str],
+        options: &EncodeOptions,
+    ) -> EncodeOptions {
         let mut options = options.clone();
         if options.prompt.is_none() && options.prompt_name.is_none() {
-            let known = prompt_names.iter().find(|name| self.settings.prompts.contains_key(**name));
+            let known = prompt_names
+                .iter()
+                .find(|name| self.settings.prompts.contains_key(**name));
             // Without one, no prompt at all: the default prompt is for `encode` alone.
             match known {
                 Some(name) => options.prompt_name = Some((*name).to_string()),
@@ -93,10 +131,19 @@ impl SparseEncoder {
             }
             return Ok(Some(prompt));
         }
-        let Some(name) = options.prompt_name.as_ref().or(self.settings.default_prompt_name.as_ref()) else { return Ok(None) };
+        let Some(name) = options
+            .prompt_name
+            .as_ref()
+            .or(self.settings.default_prompt_name.as_ref())
+        else {
+            return Ok(None);
+        };
         match self.settings.prompts.get(name) {
             Some(prompt) => Ok(Some(prompt)),
-            None => Err(Error::UnknownPrompt { name: name.clone(), known: self.settings.prompts.keys().cloned().collect() }),
+            None => Err(Error::UnknownPrompt {
+                name: name.clone(),
+                known: self.settings.prompts.keys().cloned().collect(),
+            }),
         }
     }
 
@@ -107,7 +154,11 @@ impl SparseEncoder {
         options: &EncodeOptions,
         preprocess: impl Fn(&Self, &[usize]) -> Result<PackedTokens>,
     ) -> Result<SparseMatrix> {
-        let model = if self.device().is_autodiff() { Cow::Owned(self.valid()) } else { Cow::Borrowed(self) };
+        let model = if self.device().is_autodiff() {
+            Cow::Owned(self.valid())
+        } else {
+            Cow::Borrowed(self)
+        };
         let max_active_dims = options.max_active_dims.or(self.settings.max_active_dims);
         let context = ForwardContext::inference().with_max_active_dims(max_active_dims);
         let mut order: Vec<usize> = (0..lengths.len()).collect();
@@ -120,14 +171,22 @@ impl SparseEncoder {
             let embeddings = model.encode_tokens(&tokens, &context)?;
             match &mut sorted {
                 None => sorted = Some(embeddings),
-                Some(sorted) => sorted.append(&embeddings).map_err(|error| Error::Device(error.to_string()))?,
+                Some(sorted) => sorted
+                    .append(&embeddings)
+                    .map_err(|error| Error::Device(error.to_string()))?,
             }
             done += batch.len();
             if let Some(progress) = &options.progress {
-                progress(EncodeProgress { done, total: lengths.len(), tokens: tokens.n_tokens() });
+                progress(EncodeProgress {
+                    done,
+                    total: lengths.len(),
+                    tokens: tokens.n_tokens(),
+                });
             }
         }
-        let Some(sorted) = sorted else { return Ok(SparseMatrix::new(self.embedding_dimension())) };
+        let Some(sorted) = sorted else {
+            return Ok(SparseMatrix::new(self.embedding_dimension()));
+        };
         let mut place = vec![0; order.len()];
         for (position, &row) in order.iter().enumerate() {
             place[row] = position;
@@ -136,12 +195,28 @@ impl SparseEncoder {
     }
 
     /// Sparse vectors of one batch of tokens.
-    fn encode_tokens(&self, tokens: &PackedTokens, context: &ForwardContext) -> Result<SparseMatrix> {
+    fn encode_tokens(
+        &self,
+        tokens: &PackedTokens,
+        context: &ForwardContext,
+    ) -> Result<SparseMatrix> {
+        if let [PipelineModule::SparseStaticEmbedding(module)] = self.route(tokens) {
+            let sparse = module.encode(tokens)?;
+            return Ok(match context.max_active_dims() {
+                Some(limit) => sparse.prune(limit),
+                None => sparse,
+            });
+        }
         let dense = self.forward(tokens, context).sentence_embedding;
         let [n_rows, n_cols] = dense.dims();
-        let data = dense.try_into_data_as::<f32>().map_err(|error| Error::Device(error.to_string()))?;
-        let values = data.as_slice::<f32>().map_err(|error| Error::Device(format!("{error:?}")))?;
-        let sparse = SparseMatrix::from_dense(values, n_rows, n_cols).map_err(|error| Error::Device(error.to_string()))?;
+        let data = dense
+            .try_into_data_as::<f32>()
+            .map_err(|error| Error::Device(error.to_string()))?;
+        let values = data
+            .as_slice::<f32>()
+            .map_err(|error| Error::Device(format!("{error:?}")))?;
+        let sparse = SparseMatrix::from_dense(values, n_rows, n_cols)
+            .map_err(|error| Error::Device(error.to_string()))?;
         Ok(match context.max_active_dims() {
             Some(limit) => sparse.prune(limit),
             None => sparse,

@@ -5,10 +5,16 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde_json::Value;
 use sparse_index::SimilarityFunction;
+use sparse_kernels::RandomStream;
 
 use super::{Prompts, Settings, SparseEncoder};
-use crate::module::{Flow, PipelineModule, Place, SpladePooling, Task, Transformer, check_flow};
-use crate::pretrained::{ModuleEntry, SentenceTransformersConfig, join_inside, load_modules, read_object, short_class};
+use crate::module::{
+    Flow, PipelineModule, Place, Pooling, SparseAutoEncoder, SparseAutoEncoderConfig,
+    SpladePooling, Task, Transformer, check_flow,
+};
+use crate::pretrained::{
+    ModuleEntry, SentenceTransformersConfig, join_inside, load_modules, read_object, short_class,
+};
 use crate::{Error, LoadOptions, Result};
 
 impl SparseEncoder {
@@ -27,27 +33,71 @@ impl SparseEncoder {
     /// # Errors
     ///
     /// As [`from_pretrained`](Self::from_pretrained), or if an option is wrong.
-    pub fn from_pretrained_with(name_or_path: impl AsRef<str>, options: &LoadOptions, device: &Device) -> Result<Self> {
+    pub fn from_pretrained_with(
+        name_or_path: impl AsRef<str>,
+        options: &LoadOptions,
+        device: &Device,
+    ) -> Result<Self> {
         let name = name_or_path.as_ref();
         let directory = Path::new(name);
         if !directory.is_dir() {
-            let problem = if directory.exists() { "it is a file; expected a directory" } else { "there is no such directory" };
-            return Err(Error::ModelNotFound { name: name.to_string(), problem: problem.to_string() });
+            let problem = if directory.exists() {
+                "it is a file; expected a directory"
+            } else {
+                "there is no such directory"
+            };
+            return Err(Error::ModelNotFound {
+                name: name.to_string(),
+                problem: problem.to_string(),
+            });
         }
         let saved = SentenceTransformersConfig::load(directory)?;
         let listing = directory.join("modules.json");
-        let (modules, inherits) = match load_modules(directory)? {
-            Some(entries) if saved.model_type() == "SparseEncoder" => {
-                (load_listed(&entries, directory, &listing, device)?, true)
+        let fresh = RandomStream::new(options.seed);
+        let (modules, origin) = match load_modules(directory)? {
+            Some(entries) if saved.model_type() == "SparseEncoder" => (
+                load_listed(&entries, directory, &listing, device)?,
+                Origin::SparseEncoder,
+            ),
+            Some(entries) if saved.model_type() == "SentenceTransformer" => {
+                let modules = load_listed(&entries, directory, &listing, device)?;
+                (
+                    convert_dense(modules, &listing, fresh, device)?,
+                    Origin::Dense,
+                )
             }
-            Some(_) | None => (load_plain(directory, device)?, false),
+            Some(_) => {
+                tracing::warn!(
+                    "`{name}` is a {}; its backbone alone becomes a sparse encoder",
+                    saved.model_type()
+                );
+                (load_plain(directory, fresh, device)?, Origin::Plain)
+            }
+            None => (load_plain(directory, fresh, device)?, Origin::Plain),
         };
         let flows = check_flow(&modules, &listing)?;
         if !matches!(flows.last(), Some(Flow::Sentence { .. })) {
-            return Err(Error::config(&listing, "modules", "end before there is one vector per text; a pooling module is missing"));
+            return Err(Error::config(
+                &listing,
+                "modules",
+                "end before there is one vector per text; a pooling module is missing",
+            ));
         }
-        let saved = if inherits { saved } else { SentenceTransformersConfig::default() };
-        let mut encoder = Self { modules, settings: Settings::new(saved, options, directory, name)? };
+        let saved = if origin == Origin::Plain {
+            SentenceTransformersConfig::default()
+        } else {
+            saved
+        };
+        let mut settings = Settings::new(saved, options, directory, name)?;
+        if origin != Origin::SparseEncoder {
+            settings.model_card = None;
+        }
+        let k = modules.iter().find_map(|module| match module {
+            PipelineModule::SparseAutoEncoder(module) => Some(module.k()),
+            _ => None,
+        });
+        settings.max_active_dims = settings.max_active_dims.or(k);
+        let mut encoder = Self { modules, settings };
         if let Some(length) = options.max_seq_length {
             encoder.set_max_seq_length(length)?;
         }
@@ -56,21 +106,43 @@ impl SparseEncoder {
 }
 
 impl Settings {
-    fn new(saved: SentenceTransformersConfig, options: &LoadOptions, directory: &Path, name: &str) -> Result<Self> {
-        let mut prompts: Prompts = [("document", ""), ("query", "")].map(|(name, text)| (name.to_string(), text.to_string())).into();
-        prompts.extend(saved.prompts.into_iter().filter_map(|(name, prompt)| prompt.map(|prompt| (name, prompt))));
+    fn new(
+        saved: SentenceTransformersConfig,
+        options: &LoadOptions,
+        directory: &Path,
+        name: &str,
+    ) -> Result<Self> {
+        let mut prompts: Prompts = [("document", ""), ("query", "")]
+            .map(|(name, text)| (name.to_string(), text.to_string()))
+            .into();
+        prompts.extend(
+            saved
+                .prompts
+                .into_iter()
+                .filter_map(|(name, prompt)| prompt.map(|prompt| (name, prompt))),
+        );
         prompts.extend(options.prompts.iter().cloned());
-        let default_prompt_name = options.default_prompt_name.clone().or(saved.default_prompt_name);
+        let default_prompt_name = options
+            .default_prompt_name
+            .clone()
+            .or(saved.default_prompt_name);
         if let Some(name) = &default_prompt_name
             && !prompts.contains_key(name)
         {
-            return Err(Error::UnknownPrompt { name: name.clone(), known: prompts.into_keys().collect() });
+            return Err(Error::UnknownPrompt {
+                name: name.clone(),
+                known: prompts.into_keys().collect(),
+            });
         }
         if options.max_active_dims == Some(0) {
-            return Err(Error::Option { name: "max_active_dims", problem: "must be at least 1; got 0".to_string() });
+            return Err(Error::Option {
+                name: "max_active_dims",
+                problem: "must be at least 1; got 0".to_string(),
+            });
         }
         // A name of another model family is dropped.
-        let saved_similarity: Option<SimilarityFunction> = saved.similarity_fn_name.and_then(|name| name.parse().ok());
+        let saved_similarity: Option<SimilarityFunction> =
+            saved.similarity_fn_name.and_then(|name| name.parse().ok());
         let card = directory.join("README.md");
         let model_card = if card.exists() {
             Some(std::fs::read_to_string(&card).map_err(|source| Error::read(&card, source))?)
@@ -90,32 +162,130 @@ impl Settings {
 }
 
 /// Loads the modules that `modules.json` lists.
-fn load_listed(entries: &[ModuleEntry], directory: &Path, listing: &Path, device: &Device) -> Result<Vec<PipelineModule>> {
+fn load_listed(
+    entries: &[ModuleEntry],
+    directory: &Path,
+    listing: &Path,
+    device: &Device,
+) -> Result<Vec<PipelineModule>> {
     entries
         .iter()
         .enumerate()
         .map(|(index, entry)| {
             let class = short_class(&entry.class, listing)?;
-            let own = join_inside(directory, &entry.path)
-                .ok_or_else(|| Error::config(listing, "path", format!("is `{}`, outside of the model directory", entry.path)))?;
-            PipelineModule::load(class, &Place { directory: &own, listing, owner: format!("{index}."), device })
+            let own = join_inside(directory, &entry.path).ok_or_else(|| {
+                Error::config(
+                    listing,
+                    "path",
+                    format!("is `{}`, outside of the model directory", entry.path),
+                )
+            })?;
+            PipelineModule::load(
+                class,
+                &Place {
+                    directory: &own,
+                    listing,
+                    owner: format!("{index}."),
+                    device,
+                },
+            )
         })
         .collect()
 }
 
-/// Makes the modules for a directory without a saved sparse pipeline.
-fn load_plain(directory: &Path, device: &Device) -> Result<Vec<PipelineModule>> {
+/// What a directory was before it became a sparse encoder.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    SparseEncoder,
+    /// A dense encoder of sentence-transformers.
+    Dense,
+    /// A backbone.
+    Plain,
+}
+
+/// Makes the modules for a directory without a saved sparse pipeline: a SPLADE encoder with maximum pooling out of a
+/// masked-language model, an untrained sparse autoencoder on the mean of hidden states out of anything else.
+fn load_plain(
+    directory: &Path,
+    fresh: RandomStream,
+    device: &Device,
+) -> Result<Vec<PipelineModule>> {
     let config_path = directory.join("config.json");
     let config = read_object(&config_path, "it describes the architecture")?;
     let is_masked_lm = match config.get("architectures") {
-        Some(Value::Array(names)) => names.iter().any(|name| name.as_str().is_some_and(|name| name.ends_with("ForMaskedLM"))),
+        Some(Value::Array(names)) => names.iter().any(|name| {
+            name.as_str()
+                .is_some_and(|name| name.ends_with("ForMaskedLM"))
+        }),
         _ => false,
     };
-    let place = Place { directory, listing: &config_path, owner: "0.".to_string(), device };
+    let place = Place {
+        directory,
+        listing: &config_path,
+        owner: "0.".to_string(),
+        device,
+    };
     if is_masked_lm {
         let transformer = Transformer::load_plain(Task::FillMask, &place)?;
         let pooling = SpladePooling::new(Default::default(), Default::default());
-        return Ok(vec![PipelineModule::Transformer(transformer), PipelineModule::SpladePooling(pooling)]);
+        return Ok(vec![
+            PipelineModule::Transformer(transformer),
+            PipelineModule::SpladePooling(pooling),
+        ]);
     }
-    Err(Error::config(&config_path, "architectures", "names no masked-language model (`...ForMaskedLM`)"))
+    tracing::warn!(
+        "`{}` names no `...ForMaskedLM` under `architectures`: the model becomes a CSR encoder with an untrained autoencoder; \
+         name the architecture there if it has a masked-language-model head and should become a SPLADE encoder",
+        config_path.display()
+    );
+    let transformer = Transformer::load_plain(Task::FeatureExtraction, &place)?;
+    let width = transformer.hidden_size();
+    let autoencoder = SparseAutoEncoder::new(
+        SparseAutoEncoderConfig::new(width, 256, 512),
+        fresh,
+        "2.",
+        device,
+    );
+    Ok(vec![
+        PipelineModule::Transformer(transformer),
+        PipelineModule::Pooling(Pooling::mean(width)),
+        PipelineModule::SparseAutoEncoder(autoencoder),
+    ])
+}
+
+/// Puts an untrained sparse autoencoder on a dense encoder.
+fn convert_dense(
+    mut modules: Vec<PipelineModule>,
+    listing: &Path,
+    fresh: RandomStream,
+    device: &Device,
+) -> Result<Vec<PipelineModule>> {
+    match check_flow(&modules, listing)?.last() {
+        Some(Flow::Sentence { lexical: true, .. }) => {
+            tracing::warn!(
+                "`{}` lies beside no `config_sentence_transformers.json` that says SparseEncoder, but its modules are those of one; \
+                 it is loaded as it is",
+                listing.display()
+            );
+        }
+        Some(Flow::Sentence { width, .. }) => {
+            tracing::warn!(
+                "a dense encoder becomes a CSR encoder: an untrained sparse autoencoder is put on it"
+            );
+            let width = *width;
+            let config = SparseAutoEncoderConfig::new(width, (width / 4).max(1), width / 2);
+            let owner = format!("{}.", modules.len());
+            modules.push(PipelineModule::SparseAutoEncoder(SparseAutoEncoder::new(
+                config, fresh, &owner, device,
+            )));
+        }
+        _ => {
+            return Err(Error::config(
+                listing,
+                "modules",
+                "end before there is one vector per text",
+            ));
+        }
+    }
+    Ok(modules)
 }

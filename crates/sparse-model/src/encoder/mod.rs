@@ -4,6 +4,7 @@ mod encode;
 mod load;
 mod parameters;
 mod save;
+mod static_queries;
 
 pub(crate) use save::python_literal;
 
@@ -16,7 +17,9 @@ use sparse_index::{SimilarityFunction, SparseMatrix, SparseRow, Sparsity};
 
 use crate::module::{Features, Flow, PipelineModule, TokenFeatures, check_flow};
 use crate::tokenizer::TextTokenizer;
-use crate::{Embeddings, Error, ForwardContext, ModuleKind, PackedTokens, PreprocessOptions, Result};
+use crate::{
+    Embeddings, Error, ForwardContext, ModuleKind, PackedTokens, PreprocessOptions, Result,
+};
 
 /// Prompts by name.
 pub type Prompts = BTreeMap<String, String>;
@@ -52,7 +55,11 @@ impl SparseEncoder {
     /// # Errors
     ///
     /// If a text can not be tokenized, or no route takes the task.
-    pub fn preprocess<S: AsRef<str> + Sync>(&self, texts: &[S], options: &PreprocessOptions) -> Result<PackedTokens> {
+    pub fn preprocess<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+        options: &PreprocessOptions,
+    ) -> Result<PackedTokens> {
         self.modules[0].preprocess(texts, options.prompt.as_deref(), options.task.as_deref())
     }
 
@@ -61,7 +68,11 @@ impl SparseEncoder {
     /// # Errors
     ///
     /// As [`preprocess`](Self::preprocess), or if the model takes no pairs.
-    pub fn preprocess_pairs(&self, pairs: &[(&str, &str)], options: &PreprocessOptions) -> Result<PackedTokens> {
+    pub fn preprocess_pairs(
+        &self,
+        pairs: &[(&str, &str)],
+        options: &PreprocessOptions,
+    ) -> Result<PackedTokens> {
         self.modules[0].preprocess_pairs(pairs, options.prompt.as_deref(), options.task.as_deref())
     }
 
@@ -77,28 +88,48 @@ impl SparseEncoder {
     /// The backbone's hidden states, `[n_tokens, hidden_size]`; for a look inside. `None` if the tokens take a way without a
     /// backbone.
     pub fn hidden_states(&self, tokens: &PackedTokens) -> Option<Tensor<2>> {
-        let transformer = self.route(tokens).iter().find_map(PipelineModule::transformer)?;
+        let transformer = self
+            .route(tokens)
+            .iter()
+            .find_map(PipelineModule::transformer)?;
         Some(transformer.hidden_states(tokens, &ForwardContext::inference()))
     }
 
     /// Logits over the vocabulary, `[n_tokens, vocab_size]`; for a look inside, since `encode` never builds them. `None` if
     /// the tokens take a way without a masked-language-model head.
     pub fn logits(&self, tokens: &PackedTokens) -> Option<Tensor<2>> {
-        let transformer = self.route(tokens).iter().find_map(PipelineModule::transformer)?;
-        match transformer.forward(Features::default(), tokens, &ForwardContext::inference()).tokens? {
-            TokenFeatures::Logits { hidden, weight, bias } => Some(sparse_kernels::linear(hidden, weight, bias)),
+        let transformer = self
+            .route(tokens)
+            .iter()
+            .find_map(PipelineModule::transformer)?;
+        match transformer
+            .forward(Features::default(), tokens, &ForwardContext::inference())
+            .tokens?
+        {
+            TokenFeatures::Logits {
+                hidden,
+                weight,
+                bias,
+            } => Some(sparse_kernels::linear(hidden, weight, bias)),
             TokenFeatures::Hidden(_) => None,
         }
     }
 
     /// The modules that tokens run through.
-    fn route(&self, _tokens: &PackedTokens) -> &[PipelineModule] {
-        &self.modules
+    fn route(&self, tokens: &PackedTokens) -> &[PipelineModule] {
+        match self.modules.first() {
+            Some(PipelineModule::Router(router)) => {
+                router.route(tokens.task.as_deref()).unwrap_or_default()
+            }
+            _ => &self.modules,
+        }
     }
 
     /// How two embeddings are compared; `dot` unless the model says otherwise.
     pub fn similarity_fn(&self) -> SimilarityFunction {
-        self.settings.similarity_fn.unwrap_or(SimilarityFunction::Dot)
+        self.settings
+            .similarity_fn
+            .unwrap_or(SimilarityFunction::Dot)
     }
 
     /// Changes how two embeddings are compared.
@@ -112,7 +143,9 @@ impl SparseEncoder {
     ///
     /// If the matrices differ in width.
     pub fn similarity(&self, a: &SparseMatrix, b: &SparseMatrix) -> Result<Vec<f32>> {
-        self.similarity_fn().matrix(a, b).map_err(|error| Error::Unsupported(error.to_string()))
+        self.similarity_fn()
+            .matrix(a, b)
+            .map_err(|error| Error::Unsupported(error.to_string()))
     }
 
     /// Similarity of each row of `a` with the same row of `b`.
@@ -121,7 +154,9 @@ impl SparseEncoder {
     ///
     /// If the matrices differ in shape.
     pub fn similarity_pairwise(&self, a: &SparseMatrix, b: &SparseMatrix) -> Result<Vec<f32>> {
-        self.similarity_fn().pairwise(a, b).map_err(|error| Error::Unsupported(error.to_string()))
+        self.similarity_fn()
+            .pairwise(a, b)
+            .map_err(|error| Error::Unsupported(error.to_string()))
     }
 
     /// Active dimensions per row, and the share of inactive ones.
@@ -150,8 +185,15 @@ impl SparseEncoder {
     /// # Errors
     ///
     /// If `top_k` is 0, or the model's dimensions are not a vocabulary.
-    pub fn decode(&self, embeddings: &SparseMatrix, top_k: Option<usize>) -> Result<Vec<Vec<(String, f32)>>> {
-        embeddings.rows().map(|row| self.decode_row(row, top_k)).collect()
+    pub fn decode(
+        &self,
+        embeddings: &SparseMatrix,
+        top_k: Option<usize>,
+    ) -> Result<Vec<Vec<(String, f32)>>> {
+        embeddings
+            .rows()
+            .map(|row| self.decode_row(row, top_k))
+            .collect()
     }
 
     /// Tokens of one vector with their weights, as [`decode`](Self::decode).
@@ -159,23 +201,35 @@ impl SparseEncoder {
     /// # Errors
     ///
     /// As [`decode`](Self::decode).
-    pub fn decode_row(&self, row: SparseRow<'_>, top_k: Option<usize>) -> Result<Vec<(String, f32)>> {
+    pub fn decode_row(
+        &self,
+        row: SparseRow<'_>,
+        top_k: Option<usize>,
+    ) -> Result<Vec<(String, f32)>> {
         if top_k == Some(0) {
-            return Err(Error::Option { name: "top_k", problem: "must be a positive integer; got 0".to_string() });
+            return Err(Error::Option {
+                name: "top_k",
+                problem: "must be a positive integer; got 0".to_string(),
+            });
         }
         let tokenizer = self.vocabulary()?;
         let mut entries: Vec<(u32, f32)> = row.iter().collect();
         entries.sort_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
         entries.truncate(top_k.unwrap_or(usize::MAX));
         let token = |id| tokenizer.token(id).unwrap_or_else(|| format!("[{id}]"));
-        Ok(entries.into_iter().map(|(id, weight)| (token(id), weight)).collect())
+        Ok(entries
+            .into_iter()
+            .map(|(id, weight)| (token(id), weight))
+            .collect())
     }
 
     /// The tokenizer whose vocabulary the dimensions are.
     fn vocabulary(&self) -> Result<&TextTokenizer> {
         match self.flows().last() {
             Some(Flow::Sentence { lexical: true, .. }) => self.tokenizer(),
-            _ => Err(Error::Unsupported("the dimensions of this model are latents, not tokens".to_string())),
+            _ => Err(Error::Unsupported(
+                "the dimensions of this model are latents, not tokens".to_string(),
+            )),
         }
     }
 
@@ -207,17 +261,23 @@ impl SparseEncoder {
 
     /// The id of a vocabulary string, which for a lexical model is its dimension.
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
-        self.tokenizer().ok().and_then(|tokenizer| tokenizer.id(token))
+        self.tokenizer()
+            .ok()
+            .and_then(|tokenizer| tokenizer.id(token))
     }
 
     /// The vocabulary string of an id.
     pub fn id_to_token(&self, id: u32) -> Option<String> {
-        self.tokenizer().ok().and_then(|tokenizer| tokenizer.token(id))
+        self.tokenizer()
+            .ok()
+            .and_then(|tokenizer| tokenizer.token(id))
     }
 
     /// Longest text in tokens, special ones included; what is longer is cut.
     pub fn max_seq_length(&self) -> Option<usize> {
-        self.modules.first().and_then(PipelineModule::max_seq_length)
+        self.modules
+            .first()
+            .and_then(PipelineModule::max_seq_length)
     }
 
     /// Changes the longest length.
@@ -241,10 +301,24 @@ impl SparseEncoder {
     /// If the limit is 0.
     pub fn set_max_active_dims(&mut self, max_active_dims: Option<usize>) -> Result<()> {
         if max_active_dims == Some(0) {
-            return Err(Error::Option { name: "max_active_dims", problem: "must be at least 1; got 0".to_string() });
+            return Err(Error::Option {
+                name: "max_active_dims",
+                problem: "must be at least 1; got 0".to_string(),
+            });
         }
         self.settings.max_active_dims = max_active_dims;
         Ok(())
+    }
+
+    /// Whether the first dense pooling counts the tokens of a prompt. Nothing happens to a model without one.
+    pub fn set_pooling_include_prompt(&mut self, include_prompt: bool) {
+        let pooling = self.modules.iter_mut().find_map(|module| match module {
+            PipelineModule::Pooling(pooling) => Some(pooling),
+            _ => None,
+        });
+        if let Some(pooling) = pooling {
+            pooling.set_include_prompt(include_prompt);
+        }
     }
 
     /// The prompts by name; `query` and `document` are always there, empty for most models.

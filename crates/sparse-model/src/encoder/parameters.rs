@@ -12,7 +12,9 @@ impl SparseEncoder {
     /// All parameters, each once, by the reference's names and in its order.
     pub fn named_parameters(&self) -> Vec<NamedParameter> {
         let modules = self.modules.iter().enumerate();
-        modules.flat_map(|(index, module)| module.named_parameters(&format!("{index}."))).collect()
+        modules
+            .flat_map(|(index, module)| module.named_parameters(&format!("{index}.")))
+            .collect()
     }
 
     /// Takes the gradients of a backward pass, by parameter, flat: `[n_elements]`, on the plain device. A parameter that the
@@ -29,7 +31,10 @@ impl SparseEncoder {
                 }
             }
         }
-        let mut take = Take { gradients, taken: BTreeMap::new() };
+        let mut take = Take {
+            gradients,
+            taken: BTreeMap::new(),
+        };
         self.visit(&mut take);
         take.taken
     }
@@ -55,9 +60,14 @@ impl SparseEncoder {
             fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
                 let id = param.id;
                 param.map(|value| {
-                    let (shape, autodiff, tracked) = (value.shape(), value.is_autodiff(), value.is_require_grad());
+                    let (shape, autodiff, tracked) =
+                        (value.shape(), value.is_autodiff(), value.is_require_grad());
                     let mapped = (self.0)(id, plain(value).flatten(0, D - 1)).reshape(shape);
-                    if autodiff { Tensor::from_inner(mapped).set_require_grad(tracked) } else { mapped }
+                    if autodiff {
+                        Tensor::from_inner(mapped).set_require_grad(tracked)
+                    } else {
+                        mapped
+                    }
                 })
             }
         }
@@ -67,5 +77,9 @@ impl SparseEncoder {
 
 /// The value outside of the gradient graph.
 fn plain<const D: usize>(value: Tensor<D>) -> Tensor<D> {
-    if value.is_autodiff() { value.inner() } else { value }
+    if value.is_autodiff() {
+        value.inner()
+    } else {
+        value
+    }
 }

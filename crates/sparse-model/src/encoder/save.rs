@@ -5,9 +5,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::SparseEncoder;
+use crate::Result;
 use crate::module::PipelineModule;
 use crate::pretrained::{DirectoryWriter, ModuleEntry, SentenceTransformersConfig, to_pretty};
-use crate::Result;
 
 /// The release whose layout and behaviour is written.
 const LAYOUT_VERSION: &str = "6.2.0";
@@ -30,25 +30,46 @@ impl SparseEncoder {
     fn write_files(&self, writer: &DirectoryWriter) -> Result<()> {
         let settings = &self.settings;
         let mut version = settings.version.clone();
-        version.entry("sentence_transformers".to_string()).or_insert_with(|| json!(LAYOUT_VERSION));
+        version
+            .entry("sentence_transformers".to_string())
+            .or_insert_with(|| json!(LAYOUT_VERSION));
         let config = SentenceTransformersConfig {
             version,
             default_prompt_name: settings.default_prompt_name.clone(),
             max_active_dims: settings.max_active_dims,
             model_type: Some("SparseEncoder".to_string()),
-            prompts: settings.prompts.iter().map(|(name, prompt)| (name.clone(), Some(prompt.clone()))).collect(),
-            similarity_fn_name: settings.similarity_fn.map(|function| function.name().to_string()),
+            prompts: settings
+                .prompts
+                .iter()
+                .map(|(name, prompt)| (name.clone(), Some(prompt.clone())))
+                .collect(),
+            similarity_fn_name: settings
+                .similarity_fn
+                .map(|function| function.name().to_string()),
         };
         writer.write("config_sentence_transformers.json", &to_pretty(&config, 2))?;
 
         let mut entries = Vec::new();
         for (index, (module, flow)) in self.modules.iter().zip(self.flows()).enumerate() {
-            let path = if index == 0 && module.takes_texts() { String::new() } else { format!("{index}_{}", module.directory_name()) };
+            let path = if index == 0 && module.takes_texts() {
+                String::new()
+            } else {
+                format!("{index}_{}", module.directory_name())
+            };
             module.save(writer, &path, flow)?;
-            entries.push(ModuleEntry { idx: index, name: index.to_string(), path, class: module.class().to_string(), kwargs: None });
+            entries.push(ModuleEntry {
+                idx: index,
+                name: index.to_string(),
+                path,
+                class: module.class().to_string(),
+                kwargs: None,
+            });
         }
         writer.write("modules.json", &to_pretty(&entries, 2))?;
-        let card = settings.model_card.clone().unwrap_or_else(|| self.default_model_card());
+        let card = settings
+            .model_card
+            .clone()
+            .unwrap_or_else(|| self.default_model_card());
         writer.write("README.md", card.as_bytes())
     }
 
@@ -61,9 +82,15 @@ impl SparseEncoder {
 
     fn default_model_card(&self) -> String {
         let type_name = self.type_name();
-        let tags: String = PipelineModule::type_words(&self.modules).iter().map(|word| format!("- {}\n", word.to_lowercase())).collect();
+        let tags: String = PipelineModule::type_words(&self.modules)
+            .iter()
+            .map(|word| format!("- {}\n", word.to_lowercase()))
+            .collect();
         let dimension = self.embedding_dimension();
-        let length = self.max_seq_length().map_or_else(|| "unlimited".to_string(), |length| format!("{length} tokens"));
+        let length = self.max_seq_length().map_or_else(
+            || "unlimited".to_string(),
+            |length| format!("{length} tokens"),
+        );
         let similarity = match self.similarity_fn() {
             sparse_index::SimilarityFunction::Dot => "Dot Product",
             sparse_index::SimilarityFunction::Cosine => "Cosine Similarity",
@@ -90,9 +117,19 @@ pub(crate) fn python_literal(value: &Value) -> String {
         Value::Bool(false) => "False".to_string(),
         Value::Number(number) => number.to_string(),
         Value::String(text) => format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'")),
-        Value::Array(items) => format!("[{}]", items.iter().map(python_literal).collect::<Vec<_>>().join(", ")),
+        Value::Array(items) => format!(
+            "[{}]",
+            items
+                .iter()
+                .map(python_literal)
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
         Value::Object(entries) => {
-            let entries: Vec<_> = entries.iter().map(|(key, value)| format!("'{key}': {}", python_literal(value))).collect();
+            let entries: Vec<_> = entries
+                .iter()
+                .map(|(key, value)| format!("'{key}': {}", python_literal(value)))
+                .collect();
             format!("{{{}}}", entries.join(", "))
         }
     }

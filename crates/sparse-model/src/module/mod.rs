@@ -1,5 +1,11 @@
 //! The modules that a model is made of, in a row or behind a router.
 
+mod dense;
+mod normalize;
+mod pooling;
+mod router;
+mod sparse_auto_encoder;
+mod sparse_static_embedding;
 mod splade_pooling;
 mod transformer;
 
@@ -8,7 +14,6 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use serde_json::Value;
 
 use crate::context::AutoencoderOutput;
 use crate::encoder::python_literal;
@@ -17,6 +22,12 @@ use crate::pretrained::{DirectoryWriter, TensorBytes};
 use crate::tokenizer::TextTokenizer;
 use crate::{Embeddings, Error, ForwardContext, NamedParameter, PackedTokens, Result};
 
+pub(crate) use dense::Dense;
+pub(crate) use normalize::Normalize;
+pub(crate) use pooling::Pooling;
+pub(crate) use router::Router;
+pub(crate) use sparse_auto_encoder::{SparseAutoEncoder, SparseAutoEncoderConfig};
+pub(crate) use sparse_static_embedding::{SparseStaticEmbedding, weights_from_json};
 pub(crate) use splade_pooling::SpladePooling;
 pub(crate) use transformer::{Task, Transformer};
 
@@ -28,22 +39,43 @@ pub enum ModuleKind {
     Transformer,
     /// Token logits to one sparse vector per text.
     SpladePooling,
+    /// Hidden states of tokens to one dense vector per text.
+    Pooling,
+    /// Vectors to unit length.
+    Normalize,
+    /// A linear layer with an activation function.
+    Dense,
+    /// A dense vector to a sparse one, by the largest latents.
+    SparseAutoEncoder,
+    /// A weight per distinct token.
+    SparseStaticEmbedding,
+    /// One way for queries and another for documents.
+    Router,
 }
 
 impl ModuleKind {
     /// The reference's class name.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Transformer => "Transformer",
-            Self::SpladePooling => "SpladePooling",
-        }
+        self.class().rsplit('.').next().unwrap_or_default()
     }
 
     /// The dotted class name that is written into `modules.json`.
     pub(crate) fn class(self) -> &'static str {
         match self {
             Self::Transformer => "sentence_transformers.base.modules.transformer.Transformer",
-            Self::SpladePooling => "sentence_transformers.sparse_encoder.modules.splade_pooling.SpladePooling",
+            Self::SpladePooling => {
+                "sentence_transformers.sparse_encoder.modules.splade_pooling.SpladePooling"
+            }
+            Self::Pooling => "sentence_transformers.sentence_transformer.modules.pooling.Pooling",
+            Self::Normalize => "sentence_transformers.base.modules.normalize.Normalize",
+            Self::Dense => "sentence_transformers.base.modules.dense.Dense",
+            Self::SparseAutoEncoder => {
+                "sentence_transformers.sparse_encoder.modules.sparse_auto_encoder.SparseAutoEncoder"
+            }
+            Self::SparseStaticEmbedding => {
+                "sentence_transformers.sparse_encoder.modules.sparse_static_embedding.SparseStaticEmbedding"
+            }
+            Self::Router => "sentence_transformers.base.modules.router.Router",
         }
     }
 }
@@ -63,6 +95,10 @@ pub(crate) struct Features {
 }
 
 /// What a backbone says about each token.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there are few of them, and they hold handles"
+)]
 #[derive(Debug, Clone)]
 pub(crate) enum TokenFeatures {
     /// Hidden states, `[n_tokens, hidden_size]`.
@@ -85,16 +121,31 @@ impl Features {
     ///
     /// If no module made any; loading refuses such models.
     pub(crate) fn into_embeddings(self) -> Embeddings {
-        let sentence_embedding = self.sentence.expect("the last module of a model gives embeddings");
-        Embeddings { sentence_embedding, autoencoder: self.autoencoder }
+        let sentence_embedding = self
+            .sentence
+            .expect("the last module of a model gives embeddings");
+        Embeddings {
+            sentence_embedding,
+            autoencoder: self.autoencoder,
+        }
     }
 }
 
 /// One module of a model.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there are few of them, and they hold handles"
+)]
 #[derive(Module, Debug)]
 pub(crate) enum PipelineModule {
     Transformer(Transformer),
     SpladePooling(SpladePooling),
+    Pooling(Pooling),
+    Normalize(Normalize),
+    Dense(Dense),
+    SparseAutoEncoder(SparseAutoEncoder),
+    SparseStaticEmbedding(SparseStaticEmbedding),
+    Router(Router),
 }
 
 /// Where a module is loaded from.
@@ -113,17 +164,26 @@ impl PipelineModule {
     /// Loads the module of a class, given without its path.
     pub(crate) fn load(class: &str, place: &Place<'_>) -> Result<Self> {
         match class {
-            "Transformer" => Transformer::load(Task::FeatureExtraction, false, place).map(Self::Transformer),
-            "MLMTransformer" => Transformer::load(Task::FillMask, true, place).map(Self::Transformer),
+            "Transformer" => {
+                Transformer::load(Task::FeatureExtraction, false, place).map(Self::Transformer)
+            }
+            "MLMTransformer" => {
+                Transformer::load(Task::FillMask, true, place).map(Self::Transformer)
+            }
             "SpladePooling" => SpladePooling::load(place).map(Self::SpladePooling),
-            other => Err(Error::config(place.listing, "type", format!("names the unknown module class `{other}`"))),
-        }
-    }
-
-    pub(crate) fn transformer(&self) -> Option<&Transformer> {
-        match self {
-            Self::Transformer(module) => Some(module),
-            Self::SpladePooling(_) => None,
+            "Pooling" => Pooling::load(place).map(Self::Pooling),
+            "Normalize" => Normalize::load(place).map(Self::Normalize),
+            "Dense" => Dense::load(place).map(Self::Dense),
+            "SparseAutoEncoder" => SparseAutoEncoder::load(place).map(Self::SparseAutoEncoder),
+            "SparseStaticEmbedding" => {
+                SparseStaticEmbedding::load(place).map(Self::SparseStaticEmbedding)
+            }
+            "Router" | "Asym" => Router::load(place).map(Self::Router),
+            other => Err(Error::config(
+                place.listing,
+                "type",
+                format!("names the unknown module class `{other}`"),
+            )),
         }
     }
 
@@ -131,6 +191,19 @@ impl PipelineModule {
         match self {
             Self::Transformer(_) => ModuleKind::Transformer,
             Self::SpladePooling(_) => ModuleKind::SpladePooling,
+            Self::Pooling(_) => ModuleKind::Pooling,
+            Self::Normalize(_) => ModuleKind::Normalize,
+            Self::Dense(_) => ModuleKind::Dense,
+            Self::SparseAutoEncoder(_) => ModuleKind::SparseAutoEncoder,
+            Self::SparseStaticEmbedding(_) => ModuleKind::SparseStaticEmbedding,
+            Self::Router(_) => ModuleKind::Router,
+        }
+    }
+
+    pub(crate) fn transformer(&self) -> Option<&Transformer> {
+        match self {
+            Self::Transformer(module) => Some(module),
+            _ => None,
         }
     }
 
@@ -142,70 +215,146 @@ impl PipelineModule {
         }
     }
 
-    /// Whether the module takes texts, and so is saved in the root when it comes first.
-    pub(crate) fn takes_texts(&self) -> bool {
-        matches!(self, Self::Transformer(_))
+    /// Name of the directory that the module is saved in, without its number.
+    pub(crate) fn directory_name(&self) -> &'static str {
+        self.class().rsplit('.').next().unwrap_or_default()
     }
 
+    /// Whether the module takes texts, and so is saved in the root when it comes first.
+    pub(crate) fn takes_texts(&self) -> bool {
+        matches!(
+            self,
+            Self::Transformer(_) | Self::SparseStaticEmbedding(_) | Self::Router(_)
+        )
+    }
+
+    /// Tokenizes texts for the modules from this one on.
     pub(crate) fn preprocess<S: AsRef<str> + Sync>(
         &self,
         texts: &[S],
         prompt: Option<&str>,
         task: Option<&str>,
     ) -> Result<PackedTokens> {
-        match self {
-            Self::Transformer(module) => {
-                let tokens = module.tokenizer().pack(texts, prompt, true)?;
-                Ok(PackedTokens { task: task.map(str::to_string), ..tokens })
+        let tokens = match self {
+            Self::Transformer(module) => module.tokenizer().pack(texts, prompt, true)?,
+            Self::SparseStaticEmbedding(module) => module.preprocess(texts, prompt)?,
+            Self::Router(module) => return module.preprocess(texts, prompt, task),
+            _ => {
+                return Err(Error::Unsupported(format!(
+                    "a model can not begin with {}",
+                    self.kind()
+                )));
             }
-            Self::SpladePooling(_) => Err(Error::Unsupported(format!("a model can not begin with {}", self.kind()))),
-        }
+        };
+        Ok(PackedTokens {
+            task: task.map(str::to_string),
+            ..tokens
+        })
     }
 
-    pub(crate) fn preprocess_pairs(&self, pairs: &[(&str, &str)], prompt: Option<&str>, task: Option<&str>) -> Result<PackedTokens> {
-        match self {
-            Self::Transformer(module) => {
-                let tokens = module.tokenizer().pack_pairs(pairs, prompt)?;
-                Ok(PackedTokens { task: task.map(str::to_string), ..tokens })
+    /// Tokenizes pairs of texts.
+    pub(crate) fn preprocess_pairs(
+        &self,
+        pairs: &[(&str, &str)],
+        prompt: Option<&str>,
+        task: Option<&str>,
+    ) -> Result<PackedTokens> {
+        let tokens = match self {
+            Self::Transformer(module) => module.tokenizer().pack_pairs(pairs, prompt, true)?,
+            Self::SparseStaticEmbedding(module) => {
+                module.tokenizer().pack_pairs(pairs, prompt, false)?
             }
-            Self::SpladePooling(_) => Err(Error::Unsupported(format!("{} takes no pairs of texts", self.kind()))),
-        }
+            Self::Router(module) => return module.preprocess_pairs(pairs, prompt, task),
+            _ => {
+                return Err(Error::Unsupported(format!(
+                    "{} takes no pairs of texts",
+                    self.kind()
+                )));
+            }
+        };
+        Ok(PackedTokens {
+            task: task.map(str::to_string),
+            ..tokens
+        })
     }
 
-    pub(crate) fn forward(&self, features: Features, tokens: &PackedTokens, context: &ForwardContext) -> Features {
+    pub(crate) fn forward(
+        &self,
+        features: Features,
+        tokens: &PackedTokens,
+        context: &ForwardContext,
+    ) -> Features {
         match self {
             Self::Transformer(module) => module.forward(features, tokens, context),
             Self::SpladePooling(module) => module.forward(features, tokens),
+            Self::Pooling(module) => module.forward(features, tokens),
+            Self::Normalize(module) => module.forward(features),
+            Self::Dense(module) => module.forward(features),
+            Self::SparseAutoEncoder(module) => module.forward(features, context),
+            Self::SparseStaticEmbedding(module) => module.forward(features, tokens),
+            Self::Router(module) => module.forward(tokens, context),
         }
     }
 
     /// Checks that the module can follow those whose output is described, and describes its own.
     pub(crate) fn check(&self, flow: Flow, path: &Path) -> Result<Flow> {
-        let wrong = |problem: &str| Err(Error::config(path, self.kind().name(), problem));
-        match self {
+        let checked = match self {
             Self::Transformer(module) => Ok(module.flow()),
             Self::SpladePooling(_) => match flow {
-                Flow::Logits { vocab_size } => Ok(Flow::Sentence { width: vocab_size, lexical: true }),
-                _ => wrong("needs the logits of a Transformer whose task is fill-mask before it"),
+                Flow::Logits { vocab_size } => Ok(Flow::Sentence {
+                    width: vocab_size,
+                    lexical: true,
+                }),
+                _ => Err(
+                    "needs the logits of a Transformer whose task is fill-mask before it"
+                        .to_string(),
+                ),
             },
-        }
+            Self::Pooling(module) => module.check(flow),
+            Self::Normalize(_) => match flow {
+                Flow::Sentence { .. } => Ok(flow),
+                _ => Err("needs one vector per text before it".to_string()),
+            },
+            Self::Dense(module) => module.check(flow),
+            Self::SparseAutoEncoder(module) => module.check(flow),
+            Self::SparseStaticEmbedding(module) => Ok(module.flow()),
+            Self::Router(module) => Ok(module.flow()),
+        };
+        let checked = match flow {
+            Flow::Texts if !self.takes_texts() => {
+                Err("can not come first: it takes no texts".to_string())
+            }
+            _ => checked,
+        };
+        checked.map_err(|problem| Error::config(path, self.kind().name(), problem))
     }
 
     pub(crate) fn tokenizer(&self) -> Option<&TextTokenizer> {
         match self {
             Self::Transformer(module) => Some(module.tokenizer()),
-            Self::SpladePooling(_) => None,
+            Self::SparseStaticEmbedding(module) => Some(module.tokenizer()),
+            Self::Router(module) => module.tokenizer(),
+            _ => None,
         }
     }
 
     pub(crate) fn max_seq_length(&self) -> Option<usize> {
-        self.tokenizer().and_then(TextTokenizer::max_length)
+        match self {
+            Self::Router(module) => module.max_seq_length(),
+            Self::SparseStaticEmbedding(module) => module.max_seq_length(),
+            _ => self.tokenizer().and_then(TextTokenizer::max_length),
+        }
     }
 
     pub(crate) fn set_max_seq_length(&mut self, max_seq_length: usize) -> Result<()> {
         match self {
             Self::Transformer(module) => module.set_max_seq_length(max_seq_length),
-            Self::SpladePooling(_) => Ok(()),
+            Self::SparseStaticEmbedding(module) => {
+                module.set_max_seq_length(max_seq_length);
+                Ok(())
+            }
+            Self::Router(module) => module.set_max_seq_length(max_seq_length),
+            _ => Ok(()),
         }
     }
 
@@ -213,7 +362,13 @@ impl PipelineModule {
     pub(crate) fn named_parameters(&self, prefix: &str) -> Vec<NamedParameter> {
         match self {
             Self::Transformer(module) => named(&format!("{prefix}model."), module.entries(), true),
-            Self::SpladePooling(_) => Vec::new(),
+            Self::Dense(module) => named(prefix, module.entries(), true),
+            Self::SparseAutoEncoder(module) => named(prefix, module.entries(), true),
+            Self::SparseStaticEmbedding(module) => {
+                named(prefix, module.entries(), module.is_trainable())
+            }
+            Self::Router(module) => module.named_parameters(prefix),
+            Self::SpladePooling(_) | Self::Pooling(_) | Self::Normalize(_) => Vec::new(),
         }
     }
 
@@ -222,40 +377,64 @@ impl PipelineModule {
         match self {
             Self::Transformer(module) => module.save(writer, directory),
             Self::SpladePooling(module) => module.save(writer, directory, flow),
+            Self::Pooling(module) => module.save(writer, directory),
+            Self::Normalize(_) => Normalize::save(writer, directory),
+            Self::Dense(module) => module.save(writer, directory),
+            Self::SparseAutoEncoder(module) => module.save(writer, directory),
+            Self::SparseStaticEmbedding(module) => module.save(writer, directory),
+            Self::Router(module) => module.save(writer, directory),
         }
-    }
-
-    /// Name of the directory that the module is saved in, without its number.
-    pub(crate) fn directory_name(&self) -> &'static str {
-        self.class().rsplit('.').next().unwrap_or_default()
     }
 
     /// The words that a model's kind is made of.
     pub(crate) fn type_words(modules: &[Self]) -> Vec<&'static str> {
-        let kinds: Vec<ModuleKind> = modules.iter().map(Self::kind).collect();
-        [(ModuleKind::SpladePooling, "SPLADE")].into_iter().filter(|(kind, _)| kinds.contains(kind)).map(|(_, word)| word).collect()
+        let has = |kind: ModuleKind| {
+            modules.iter().any(|module| {
+                module.kind() == kind || matches!(module, Self::Router(router) if router.has(kind))
+            })
+        };
+        let words = [
+            (ModuleKind::Router, "Asymmetric"),
+            (ModuleKind::SparseStaticEmbedding, "Inference-free"),
+            (ModuleKind::SpladePooling, "SPLADE"),
+            (ModuleKind::SparseAutoEncoder, "CSR"),
+        ];
+        words
+            .into_iter()
+            .filter(|(kind, _)| has(*kind))
+            .map(|(_, word)| word)
+            .collect()
     }
 
     /// The module as Python prints it.
     pub(crate) fn printed(&self, flow: Flow) -> String {
-        format!("{}({})", self.directory_name(), python_literal(&self.settings(flow)))
-    }
-
-    /// The settings that the reference prints for the module.
-    pub(crate) fn settings(&self, flow: Flow) -> Value {
-        match self {
+        let settings = match self {
             Self::Transformer(module) => module.printed_settings(),
             Self::SpladePooling(module) => module.config(flow),
-        }
+            Self::Pooling(module) => module.config(),
+            Self::Normalize(_) => Normalize::config(),
+            Self::Dense(module) => module.config(),
+            Self::SparseAutoEncoder(module) => module.config(),
+            Self::SparseStaticEmbedding(module) => module.config(),
+            Self::Router(module) => return module.printed(),
+        };
+        format!("{}({})", self.directory_name(), python_literal(&settings))
     }
 }
 
 /// Runs modules in their order.
-pub(crate) fn run(modules: &[PipelineModule], tokens: &PackedTokens, context: &ForwardContext) -> Features {
+pub(crate) fn run(
+    modules: &[PipelineModule],
+    tokens: &PackedTokens,
+    context: &ForwardContext,
+) -> Features {
     let start = Features::default();
-    modules.iter().enumerate().fold(start, |features, (index, module)| {
-        module.forward(features, tokens, &context.part("module", index))
-    })
+    modules
+        .iter()
+        .enumerate()
+        .fold(start, |features, (index, module)| {
+            module.forward(features, tokens, &context.part("module", index))
+        })
 }
 
 /// What comes out of a module, as far as the next one cares.
@@ -296,7 +475,10 @@ fn named(prefix: &str, entries: &[ParameterEntry], trainable: bool) -> Vec<Named
 }
 
 /// The parameters of a module as they are written into a file.
-pub(crate) fn tensors_to_save<M: Module>(module: &M, entries: &[ParameterEntry]) -> Result<Vec<TensorBytes>> {
+pub(crate) fn tensors_to_save<M: Module>(
+    module: &M,
+    entries: &[ParameterEntry],
+) -> Result<Vec<TensorBytes>> {
     struct Collect<'a> {
         entries: &'a [ParameterEntry],
         tensors: Vec<TensorBytes>,
@@ -304,18 +486,33 @@ pub(crate) fn tensors_to_save<M: Module>(module: &M, entries: &[ParameterEntry])
     }
     impl ModuleVisitor for Collect<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let Some(entry) = self.entries.iter().find(|entry| entry.id == param.id) else { return };
+            let Some(entry) = self.entries.iter().find(|entry| entry.id == param.id) else {
+                return;
+            };
             match param.val().try_into_data_as::<f32>() {
                 Ok(data) => {
-                    let bytes = data.as_slice::<f32>().map(little_endian).unwrap_or_default();
+                    let bytes = data
+                        .as_slice::<f32>()
+                        .map(little_endian)
+                        .unwrap_or_default();
                     let shape = entry.shape.clone();
-                    self.tensors.push(TensorBytes { key: entry.file_key.clone(), dtype: "F32", width: 4, shape, bytes });
+                    self.tensors.push(TensorBytes {
+                        key: entry.file_key.clone(),
+                        dtype: "F32",
+                        width: 4,
+                        shape,
+                        bytes,
+                    });
                 }
                 Err(error) => self.failed = Some(format!("{}: {error}", entry.name)),
             }
         }
     }
-    let mut collect = Collect { entries, tensors: Vec::with_capacity(entries.len()), failed: None };
+    let mut collect = Collect {
+        entries,
+        tensors: Vec::with_capacity(entries.len()),
+        failed: None,
+    };
     module.visit(&mut collect);
     match collect.failed {
         Some(problem) => Err(Error::Device(problem)),
@@ -325,6 +522,8 @@ pub(crate) fn tensors_to_save<M: Module>(module: &M, entries: &[ParameterEntry])
 
 fn little_endian(values: &[f32]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(values.len() * 4);
-    values.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+    values
+        .iter()
+        .for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
     bytes
 }

@@ -36,7 +36,13 @@ struct SpladePoolingConfig {
 impl SpladePooling {
     /// Maximum pooling, as for a model without a saved pipeline.
     pub(crate) fn new(pooling_strategy: PoolingStrategy, activation_function: Activation) -> Self {
-        Self { config: SpladePoolingConfig { pooling_strategy, activation_function, embedding_dimension: None } }
+        Self {
+            config: SpladePoolingConfig {
+                pooling_strategy,
+                activation_function,
+                embedding_dimension: None,
+            },
+        }
     }
 
     pub(crate) fn load(place: &Place<'_>) -> Result<Self> {
@@ -46,16 +52,28 @@ impl SpladePooling {
 
     /// How tokens become one vector, and how logits become weights.
     pub(crate) fn function(&self) -> (PoolingStrategy, Activation) {
-        (self.config.pooling_strategy, self.config.activation_function)
+        (
+            self.config.pooling_strategy,
+            self.config.activation_function,
+        )
     }
 
     pub(crate) fn forward(&self, features: Features, tokens: &PackedTokens) -> Features {
-        let Some(TokenFeatures::Logits { hidden, weight, bias }) = features.tokens else {
+        let Some(TokenFeatures::Logits {
+            hidden,
+            weight,
+            bias,
+        }) = features.tokens
+        else {
             unreachable!("loading checks that logits come before SPLADE pooling");
         };
         let (pooling, activation) = self.function();
         let sentence = lexical_head(hidden, weight, bias, &tokens.rows, pooling, activation);
-        Features { tokens: None, sentence: Some(sentence), ..features }
+        Features {
+            tokens: None,
+            sentence: Some(sentence),
+            ..features
+        }
     }
 
     /// The settings as they are saved.
@@ -64,10 +82,16 @@ impl SpladePooling {
             Flow::Sentence { width, .. } => Some(width),
             _ => self.config.embedding_dimension,
         };
-        json!(SpladePoolingConfig { embedding_dimension, ..self.config })
+        json!(SpladePoolingConfig {
+            embedding_dimension,
+            ..self.config
+        })
     }
 
     pub(crate) fn save(&self, writer: &DirectoryWriter, directory: &str, flow: Flow) -> Result<()> {
-        writer.write(&format!("{directory}/config.json"), &to_pretty(&self.config(flow), 4))
+        writer.write(
+            &format!("{directory}/config.json"),
+            &to_pretty(&self.config(flow), 4),
+        )
     }
 }

@@ -51,7 +51,13 @@ const CONFIG_NAMES: [&str; 7] = [
 ];
 
 /// Options of the module's configuration that are kept and written back.
-const KEPT_OPTIONS: [&str; 5] = ["processing_kwargs", "unpad_inputs", "query_length", "document_length", "query_expansion"];
+const KEPT_OPTIONS: [&str; 5] = [
+    "processing_kwargs",
+    "unpad_inputs",
+    "query_length",
+    "document_length",
+    "query_expansion",
+];
 
 /// The module that turns texts into hidden states or logits.
 #[derive(Module, Debug)]
@@ -79,7 +85,11 @@ struct Settings {
 
 impl std::fmt::Debug for Settings {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Settings").field("task", &self.task).field("tokenizer", &self.tokenizer).finish_non_exhaustive()
+        formatter
+            .debug_struct("Settings")
+            .field("task", &self.task)
+            .field("tokenizer", &self.tokenizer)
+            .finish_non_exhaustive()
     }
 }
 
@@ -105,16 +115,30 @@ impl Transformer {
         Self::load_task(task, false, &load_options(place)?, place)
     }
 
-    fn load_task(task: Task, mlm_class: bool, options: &Map<String, Value>, place: &Place<'_>) -> Result<Self> {
+    fn load_task(
+        task: Task,
+        mlm_class: bool,
+        options: &Map<String, Value>,
+        place: &Place<'_>,
+    ) -> Result<Self> {
         let config_path = place.directory.join("config.json");
         let mut config = read_object(&config_path, "it describes the architecture")?;
         let family = Backbone::family(&config, &config_path)?;
 
-        let declared_positions = config.get("max_position_embeddings").and_then(Value::as_i64) != Some(-1);
+        let declared_positions = config
+            .get("max_position_embeddings")
+            .and_then(Value::as_i64)
+            != Some(-1);
         let tokenizer_settings = TokenizerSettings {
             max_positions: family.max_positions.filter(|_| declared_positions),
-            max_seq_length: options.get("max_seq_length").and_then(Value::as_u64).map(|length| length as usize),
-            lower_case: options.get("do_lower_case").and_then(Value::as_bool).unwrap_or(false),
+            max_seq_length: options
+                .get("max_seq_length")
+                .and_then(Value::as_u64)
+                .map(|length| length as usize),
+            lower_case: options
+                .get("do_lower_case")
+                .and_then(Value::as_bool)
+                .unwrap_or(false),
         };
         let tokenizer = TextTokenizer::load(place.directory, tokenizer_settings)?;
         if tokenizer.n_ids() > family.vocab_size {
@@ -124,13 +148,25 @@ impl Transformer {
                 config_path.display(),
                 family.vocab_size
             );
-            return Err(Error::tokenizer(&place.directory.join("tokenizer.json"), problem));
+            return Err(Error::tokenizer(
+                &place.directory.join("tokenizer.json"),
+                problem,
+            ));
         }
 
         let weights = Weights::open(place.directory)?;
         let with_head = task == Task::FillMask;
-        let aliases = Aliases { prefix: family.prefix, with_prefix: with_head, renamed: &[] };
-        let mut reader = ParameterReader::new(&weights, place.device, aliases, format!("{}model.", place.owner));
+        let aliases = Aliases {
+            prefix: family.prefix,
+            with_prefix: with_head,
+            renamed: &[],
+        };
+        let mut reader = ParameterReader::new(
+            &weights,
+            place.device,
+            aliases,
+            format!("{}model.", place.owner),
+        );
         let backbone = Backbone::load(&config, &config_path, &mut reader)?;
         let (head, pooler) = if with_head {
             (Some(MlmHead::load(&family, &mut reader)?), None)
@@ -143,7 +179,11 @@ impl Transformer {
             key.ends_with("position_ids")
                 || key.starts_with("cls.seq_relationship.")
                 || (with_head && key.contains("pooler."))
-                || if with_head { tied && keys.repeats(key) } else { keys.owns(key) }
+                || if with_head {
+                    tied && keys.repeats(key)
+                } else {
+                    keys.owns(key)
+                }
         })?;
 
         if let Some(stored) = weights.float_type() {
@@ -156,15 +196,35 @@ impl Transformer {
         }
         if !with_head && let Some(Value::Array(architectures)) = config.get_mut("architectures") {
             for name in architectures.iter_mut() {
-                if let Some(stem) = name.as_str().and_then(|name| name.strip_suffix("ForMaskedLM")) {
+                if let Some(stem) = name
+                    .as_str()
+                    .and_then(|name| name.strip_suffix("ForMaskedLM"))
+                {
                     *name = json!(format!("{stem}Model"));
                 }
             }
         }
-        let kept_options = options.iter().filter(|(key, _)| KEPT_OPTIONS.contains(&key.as_str()));
-        let kept_options = kept_options.map(|(key, value)| (key.clone(), value.clone())).collect();
-        let settings = Settings { task, tokenizer, config, family, entries, kept_options, mlm_class };
-        Ok(Self { backbone, head, pooler, settings: Arc::new(settings) })
+        let kept_options = options
+            .iter()
+            .filter(|(key, _)| KEPT_OPTIONS.contains(&key.as_str()));
+        let kept_options = kept_options
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        let settings = Settings {
+            task,
+            tokenizer,
+            config,
+            family,
+            entries,
+            kept_options,
+            mlm_class,
+        };
+        Ok(Self {
+            backbone,
+            head,
+            pooler,
+            settings: Arc::new(settings),
+        })
     }
 
     pub(crate) fn class(&self) -> &'static str {
@@ -183,10 +243,16 @@ impl Transformer {
         if let Some(positions) = self.settings.family.max_positions
             && max_seq_length > positions
         {
-            let problem = format!("is {max_seq_length}, but the model has positions for {positions} tokens");
-            return Err(Error::Option { name: "max_seq_length", problem });
+            let problem =
+                format!("is {max_seq_length}, but the model has positions for {positions} tokens");
+            return Err(Error::Option {
+                name: "max_seq_length",
+                problem,
+            });
         }
-        Arc::make_mut(&mut self.settings).tokenizer.set_max_length(max_seq_length)
+        Arc::make_mut(&mut self.settings)
+            .tokenizer
+            .set_max_length(max_seq_length)
     }
 
     pub(crate) fn entries(&self) -> &[ParameterEntry] {
@@ -198,10 +264,6 @@ impl Transformer {
         self.settings.family.hidden_size
     }
 
-    pub(crate) fn config(&self) -> &Map<String, Value> {
-        &self.settings.config
-    }
-
     /// The output bias of the head.
     pub(crate) fn head_bias(&self) -> Option<burn::tensor::Tensor<1>> {
         self.head.as_ref().and_then(MlmHead::bias)
@@ -209,34 +271,53 @@ impl Transformer {
 
     pub(crate) fn flow(&self) -> Flow {
         match self.head {
-            Some(_) => Flow::Logits { vocab_size: self.settings.family.vocab_size },
-            None => Flow::Hidden { width: self.settings.family.hidden_size },
+            Some(_) => Flow::Logits {
+                vocab_size: self.settings.family.vocab_size,
+            },
+            None => Flow::Hidden {
+                width: self.settings.family.hidden_size,
+            },
         }
     }
 
     /// Hidden states of all tokens, `[n_tokens, hidden_size]`.
-    pub(crate) fn hidden_states(&self, tokens: &PackedTokens, context: &ForwardContext) -> burn::tensor::Tensor<2> {
+    pub(crate) fn hidden_states(
+        &self,
+        tokens: &PackedTokens,
+        context: &ForwardContext,
+    ) -> burn::tensor::Tensor<2> {
         self.backbone.forward(tokens, context)
     }
 
-    pub(crate) fn forward(&self, features: Features, tokens: &PackedTokens, context: &ForwardContext) -> Features {
+    pub(crate) fn forward(
+        &self,
+        features: Features,
+        tokens: &PackedTokens,
+        context: &ForwardContext,
+    ) -> Features {
         let hidden = self.hidden_states(tokens, context);
         let tokens = match &self.head {
             None => TokenFeatures::Hidden(hidden),
             Some(head) => TokenFeatures::Logits {
                 hidden: head.transform(hidden),
-                weight: head.decoder().unwrap_or_else(|| self.backbone.word_embeddings()),
+                weight: head
+                    .decoder()
+                    .unwrap_or_else(|| self.backbone.word_embeddings()),
                 bias: head.bias(),
             },
         };
-        Features { tokens: Some(tokens), ..features }
+        Features {
+            tokens: Some(tokens),
+            ..features
+        }
     }
 
     fn module_config(&self) -> Map<String, Value> {
         let task = self.settings.task;
         let mut config = Map::new();
         config.insert("transformer_task".to_string(), json!(task.name()));
-        let modalities = json!({"text": {"method": "forward", "method_output_name": task.output_name()}});
+        let modalities =
+            json!({"text": {"method": "forward", "method_output_name": task.output_name()}});
         config.insert("modality_config".to_string(), modalities);
         config.insert("module_output_name".to_string(), json!("token_embeddings"));
         config.extend(self.settings.kept_options.clone());
@@ -245,20 +326,38 @@ impl Transformer {
 
     pub(crate) fn printed_settings(&self) -> Value {
         let mut config = self.module_config();
-        let architecture = self.settings.config.get("architectures").and_then(|names| names.get(0)).cloned();
-        config.insert("architecture".to_string(), architecture.unwrap_or(Value::Null));
+        let architecture = self
+            .settings
+            .config
+            .get("architectures")
+            .and_then(|names| names.get(0))
+            .cloned();
+        config.insert(
+            "architecture".to_string(),
+            architecture.unwrap_or(Value::Null),
+        );
         Value::Object(config)
     }
 
     pub(crate) fn save(&self, writer: &DirectoryWriter, directory: &str) -> Result<()> {
-        let at = |name: &str| if directory.is_empty() { name.to_string() } else { format!("{directory}/{name}") };
+        let at = |name: &str| {
+            if directory.is_empty() {
+                name.to_string()
+            } else {
+                format!("{directory}/{name}")
+            }
+        };
         let mut config = to_pretty(&self.settings.config, 2);
         config.push(b'\n');
         writer.write(&at("config.json"), &config)?;
         writer.write(&at(CONFIG_NAMES[0]), &to_pretty(&self.module_config(), 4))?;
         self.settings.tokenizer.save(writer, directory)?;
         let tensors = tensors_to_save(self, self.entries())?;
-        write_safetensors(&writer.path().join(at("model.safetensors")), tensors, &[("format", "pt")])
+        write_safetensors(
+            &writer.path().join(at("model.safetensors")),
+            tensors,
+            &[("format", "pt")],
+        )
     }
 }
 

@@ -29,7 +29,11 @@ pub(crate) fn load_modules(directory: &Path) -> Result<Option<Vec<ModuleEntry>>>
     }
     let modules: Vec<ModuleEntry> = read_json(&path, "")?;
     if modules.is_empty() {
-        return Err(Error::config(&path, "modules", "is empty; expected at least one module"));
+        return Err(Error::config(
+            &path,
+            "modules",
+            "is empty; expected at least one module",
+        ));
     }
     for module in &modules {
         if join_inside(directory, &module.path).is_none() {
@@ -45,14 +49,26 @@ pub(crate) fn load_modules(directory: &Path) -> Result<Option<Vec<ModuleEntry>>>
 
 /// `directory/relative`, unless that would leave the directory.
 pub(crate) fn join_inside(directory: &Path, relative: &str) -> Option<PathBuf> {
-    let inside = Path::new(relative).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    inside.then(|| if relative.is_empty() { directory.to_path_buf() } else { directory.join(relative) })
+    let inside = Path::new(relative)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    inside.then(|| {
+        if relative.is_empty() {
+            directory.to_path_buf()
+        } else {
+            directory.join(relative)
+        }
+    })
 }
 
 /// The last part of a class path, if the class is one of the reference's.
 pub(crate) fn short_class<'a>(class: &'a str, path: &Path) -> Result<&'a str> {
     if !class.starts_with("sentence_transformers.") {
-        return Err(Error::config(path, "type", format!("is `{class}`; only modules of sentence_transformers can be loaded")));
+        return Err(Error::config(
+            path,
+            "type",
+            format!("is `{class}`; only modules of sentence_transformers can be loaded"),
+        ));
     }
     Ok(class.rsplit('.').next().unwrap_or(class))
 }

@@ -1,5 +1,6 @@
 //! Model directories: what lies in them, reading and writing.
 
+mod archive;
 mod json;
 mod layout;
 mod pickle;
@@ -8,7 +9,9 @@ mod save;
 mod weights;
 
 pub(crate) use json::{read_json, read_json_or_default, read_object, to_pretty};
-pub(crate) use layout::{ModuleEntry, SentenceTransformersConfig, join_inside, load_modules, short_class};
-pub(crate) use reader::{Aliases, ParameterReader};
+pub(crate) use layout::{
+    ModuleEntry, SentenceTransformersConfig, join_inside, load_modules, short_class,
+};
+pub(crate) use reader::{Aliases, ParameterReader, parameter_id};
 pub(crate) use save::{DirectoryWriter, TensorBytes, write_safetensors};
 pub(crate) use weights::Weights;

@@ -19,16 +19,24 @@ impl DirectoryWriter {
     /// Begins writing what shall become `target`.
     pub(crate) fn new(target: &Path) -> Result<Self> {
         if target.exists() && !target.is_dir() {
-            return Err(Error::Option { name: "path", problem: format!("`{}` is a file; expected a directory", target.display()) });
+            return Err(Error::Option {
+                name: "path",
+                problem: format!("`{}` is a file; expected a directory", target.display()),
+            });
         }
         let parent = match target.parent() {
             Some(parent) if parent != Path::new("") => parent.to_path_buf(),
             _ => PathBuf::from("."),
         };
         fs::create_dir_all(&parent).map_err(|source| Error::write(&parent, source))?;
-        let temporary =
-            tempfile::Builder::new().prefix(".saving-").tempdir_in(&parent).map_err(|source| Error::write(&parent, source))?;
-        Ok(Self { target: target.to_path_buf(), temporary })
+        let temporary = tempfile::Builder::new()
+            .prefix(".saving-")
+            .tempdir_in(&parent)
+            .map_err(|source| Error::write(&parent, source))?;
+        Ok(Self {
+            target: target.to_path_buf(),
+            temporary,
+        })
     }
 
     /// Where to write.
@@ -47,7 +55,9 @@ impl DirectoryWriter {
         let Self { target, temporary } = self;
         make_readable(temporary.path())?;
         let written = temporary.keep();
-        let move_to = |from: &Path, to: &Path| fs::rename(from, to).map_err(|source| Error::write(to, source));
+        let move_to = |from: &Path, to: &Path| {
+            fs::rename(from, to).map_err(|source| Error::write(to, source))
+        };
         if !target.exists() {
             return move_to(&written, &target);
         }
@@ -68,9 +78,13 @@ fn make_readable(directory: &Path) -> Result<()> {
     // What `mkdir` would have given: a fresh directory inside shows the user's mask.
     let probe = directory.join(".mode");
     fs::create_dir(&probe).map_err(|source| Error::write(&probe, source))?;
-    let mode = fs::metadata(&probe).map_err(|source| Error::read(&probe, source))?.permissions().mode();
+    let mode = fs::metadata(&probe)
+        .map_err(|source| Error::read(&probe, source))?
+        .permissions()
+        .mode();
     fs::remove_dir(&probe).map_err(|source| Error::write(&probe, source))?;
-    fs::set_permissions(directory, fs::Permissions::from_mode(mode)).map_err(|source| Error::write(directory, source))
+    fs::set_permissions(directory, fs::Permissions::from_mode(mode))
+        .map_err(|source| Error::write(directory, source))
 }
 
 #[cfg(not(unix))]
@@ -99,18 +113,31 @@ pub(crate) struct TensorBytes {
 
 /// Writes a safetensors file exactly as the reference's library does: wider types first, then by key, the header padded to
 /// eight bytes.
-pub(crate) fn write_safetensors(path: &Path, mut tensors: Vec<TensorBytes>, metadata: &[(&str, &str)]) -> Result<()> {
-    tensors.sort_by(|left, right| right.width.cmp(&left.width).then_with(|| left.key.cmp(&right.key)));
+pub(crate) fn write_safetensors(
+    path: &Path,
+    mut tensors: Vec<TensorBytes>,
+    metadata: &[(&str, &str)],
+) -> Result<()> {
+    tensors.sort_by(|left, right| {
+        right
+            .width
+            .cmp(&left.width)
+            .then_with(|| left.key.cmp(&right.key))
+    });
     let mut header = Map::new();
     if !metadata.is_empty() {
-        let entries: Map<String, Value> = metadata.iter().map(|(key, value)| (key.to_string(), json!(value))).collect();
+        let entries: Map<String, Value> = metadata
+            .iter()
+            .map(|(key, value)| (key.to_string(), json!(value)))
+            .collect();
         header.insert("__metadata__".to_string(), Value::Object(entries));
     }
     let mut end = 0;
     for tensor in &tensors {
         let start = end;
         end += tensor.bytes.len();
-        let entry = json!({"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": [start, end]});
+        let entry =
+            json!({"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": [start, end]});
         header.insert(tensor.key.clone(), entry);
     }
     let mut header = serde_json::to_vec(&header).expect("a JSON value in memory can be written");
@@ -121,7 +148,8 @@ pub(crate) fn write_safetensors(path: &Path, mut tensors: Vec<TensorBytes>, meta
         fs::create_dir_all(parent).map_err(fail)?;
     }
     let mut file = BufWriter::new(fs::File::create(path).map_err(fail)?);
-    file.write_all(&(header.len() as u64).to_le_bytes()).map_err(fail)?;
+    file.write_all(&(header.len() as u64).to_le_bytes())
+        .map_err(fail)?;
     file.write_all(&header).map_err(fail)?;
     for tensor in &tensors {
         file.write_all(&tensor.bytes).map_err(fail)?;

@@ -98,7 +98,11 @@ impl Weights {
         let sharded = directory.join("model.safetensors.index.json");
         let pickled = directory.join("pytorch_model.bin");
         if single.exists() {
-            let mut weights = Self { files: Vec::new(), tensors: BTreeMap::new(), path: single.clone() };
+            let mut weights = Self {
+                files: Vec::new(),
+                tensors: BTreeMap::new(),
+                path: single.clone(),
+            };
             weights.add_safetensors(&single)?;
             Ok(weights)
         } else if sharded.exists() {
@@ -106,9 +110,16 @@ impl Weights {
         } else if pickled.exists() {
             let file = File::open(&pickled).map_err(|source| Error::read(&pickled, source))?;
             let tensors = pickle::read_index(&pickled, &file)?;
-            Ok(Self { files: vec![(pickled.clone(), file)], tensors, path: pickled })
+            Ok(Self {
+                files: vec![(pickled.clone(), file)],
+                tensors,
+                path: pickled,
+            })
         } else {
-            Err(Error::MissingFile { path: single, needed_for: "it holds the weights (pytorch_model.bin would do as well)" })
+            Err(Error::MissingFile {
+                path: single,
+                needed_for: "it holds the weights (pytorch_model.bin would do as well)",
+            })
         }
     }
 
@@ -117,17 +128,33 @@ impl Weights {
         let mut shards: Vec<&String> = index.weight_map.values().collect();
         shards.sort();
         shards.dedup();
-        let mut weights = Self { files: Vec::new(), tensors: BTreeMap::new(), path: index_path.to_path_buf() };
+        let mut weights = Self {
+            files: Vec::new(),
+            tensors: BTreeMap::new(),
+            path: index_path.to_path_buf(),
+        };
         for shard in shards {
-            let path = super::join_inside(directory, shard)
-                .ok_or_else(|| Error::config(index_path, "weight_map", format!("names `{shard}`, outside of the model directory")))?;
+            let path = super::join_inside(directory, shard).ok_or_else(|| {
+                Error::config(
+                    index_path,
+                    "weight_map",
+                    format!("names `{shard}`, outside of the model directory"),
+                )
+            })?;
             weights.add_safetensors(&path)?;
         }
-        if let Some(key) = index.weight_map.keys().find(|key| !weights.tensors.contains_key(*key)) {
+        if let Some(key) = index
+            .weight_map
+            .keys()
+            .find(|key| !weights.tensors.contains_key(*key))
+        {
             return Err(Error::Weight {
                 path: index_path.to_path_buf(),
                 key: key.clone(),
-                problem: format!("is not in `{}`, where the index puts it", index.weight_map[key]),
+                problem: format!(
+                    "is not in `{}`, where the index puts it",
+                    index.weight_map[key]
+                ),
             });
         }
         Ok(weights)
@@ -137,7 +164,10 @@ impl Weights {
         let mut file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::MissingFile { path: path.to_path_buf(), needed_for: "it holds weights" });
+                return Err(Error::MissingFile {
+                    path: path.to_path_buf(),
+                    needed_for: "it holds weights",
+                });
             }
             Err(source) => return Err(Error::read(path, source)),
         };
@@ -165,7 +195,9 @@ impl Weights {
 
     /// The element type of the first floating-point tensor.
     pub(crate) fn float_type(&self) -> Option<StoredType> {
-        self.tensors.values().find_map(|tensor| tensor.dtype.clone().ok().filter(|dtype| dtype.is_float()))
+        self.tensors
+            .values()
+            .find_map(|tensor| tensor.dtype.clone().ok().filter(|dtype| dtype.is_float()))
     }
 
     /// A tensor's elements in row-major order, converted to f32.
@@ -177,7 +209,13 @@ impl Weights {
             StoredType::F16 => elements(&bytes, |raw| f16::from_le_bytes(raw).to_f32()),
             StoredType::BF16 => elements(&bytes, |raw| bf16::from_le_bytes(raw).to_f32()),
             StoredType::I64 | StoredType::I32 => {
-                return Err(self.error(key, format!("is of type {}; expected a floating-point type", dtype.torch_name())));
+                return Err(self.error(
+                    key,
+                    format!(
+                        "is of type {}; expected a floating-point type",
+                        dtype.torch_name()
+                    ),
+                ));
             }
         })
     }
@@ -188,24 +226,45 @@ impl Weights {
         Ok(match dtype {
             StoredType::I64 => elements(&bytes, i64::from_le_bytes),
             StoredType::I32 => elements(&bytes, |raw| i64::from(i32::from_le_bytes(raw))),
-            _ => return Err(self.error(key, format!("is of type {}; expected an integer type", dtype.torch_name()))),
+            _ => {
+                return Err(self.error(
+                    key,
+                    format!(
+                        "is of type {}; expected an integer type",
+                        dtype.torch_name()
+                    ),
+                ));
+            }
         })
     }
 
     fn read_bytes(&self, key: &str) -> Result<(StoredType, Vec<u8>)> {
         let Some(tensor) = self.tensors.get(key) else {
-            return Err(Error::MissingKeys { path: self.path.clone(), keys: vec![key.to_string()], hint: String::new() });
+            return Err(Error::MissingKeys {
+                path: self.path.clone(),
+                keys: vec![key.to_string()],
+                hint: String::new(),
+            });
         };
-        let dtype = tensor
-            .dtype
-            .clone()
-            .map_err(|name| self.error(key, format!("is of type {name}; expected F32, F16, BF16 or F64")))?;
+        let dtype = tensor.dtype.clone().map_err(|name| {
+            self.error(
+                key,
+                format!("is of type {name}; expected F32, F16, BF16 or F64"),
+            )
+        })?;
         let (path, file) = &self.files[tensor.file];
         let n_elements: usize = tensor.shape.iter().product();
         let stored = match &tensor.strides {
             None => n_elements,
             Some(_) if n_elements == 0 => 0,
-            Some(strides) => 1 + tensor.shape.iter().zip(strides).map(|(size, stride)| (size - 1) * stride).sum::<usize>(),
+            Some(strides) => {
+                1 + tensor
+                    .shape
+                    .iter()
+                    .zip(strides)
+                    .map(|(size, stride)| (size - 1) * stride)
+                    .sum::<usize>()
+            }
         };
         let mut bytes = vec![0; stored * dtype.size()];
         let mut file = file;
@@ -214,13 +273,23 @@ impl Weights {
             .map_err(|source| Error::read(path, source))?;
         match &tensor.strides {
             None => Ok((dtype, bytes)),
-            Some(strides) => Ok((dtype, row_major(&bytes, dtype.size(), &tensor.shape, strides))),
+            Some(strides) => Ok((
+                dtype,
+                row_major(&bytes, dtype.size(), &tensor.shape, strides),
+            )),
         }
     }
 
     fn error(&self, key: &str, problem: String) -> Error {
-        let path = self.tensors.get(key).map_or(&self.path, |tensor| &self.files[tensor.file].0);
-        Error::Weight { path: path.clone(), key: key.to_string(), problem }
+        let path = self
+            .tensors
+            .get(key)
+            .map_or(&self.path, |tensor| &self.files[tensor.file].0);
+        Error::Weight {
+            path: path.clone(),
+            key: key.to_string(),
+            problem,
+        }
     }
 }
 
@@ -235,7 +304,11 @@ fn row_major(bytes: &[u8], size: usize, shape: &[usize], strides: &[usize]) -> V
     let mut out = Vec::with_capacity(n_elements * size);
     let mut position = vec![0; shape.len()];
     for _ in 0..n_elements {
-        let offset: usize = position.iter().zip(strides).map(|(index, stride)| index * stride).sum();
+        let offset: usize = position
+            .iter()
+            .zip(strides)
+            .map(|(index, stride)| index * stride)
+            .sum();
         out.extend_from_slice(&bytes[offset * size..(offset + 1) * size]);
         for axis in (0..shape.len()).rev() {
             position[axis] += 1;
@@ -256,21 +329,36 @@ struct HeaderEntry {
 }
 
 /// Reads and checks the header of a safetensors file.
-fn read_header(path: &Path, file: &mut File, index: usize) -> Result<BTreeMap<String, StoredTensor>> {
-    let damaged = |problem: String| Error::DamagedWeights { path: path.to_path_buf(), problem };
-    let file_length = file.metadata().map_err(|source| Error::read(path, source))?.len();
+fn read_header(
+    path: &Path,
+    file: &mut File,
+    index: usize,
+) -> Result<BTreeMap<String, StoredTensor>> {
+    let damaged = |problem: String| Error::DamagedWeights {
+        path: path.to_path_buf(),
+        problem,
+    };
+    let file_length = file
+        .metadata()
+        .map_err(|source| Error::read(path, source))?
+        .len();
     let mut length = [0; 8];
     if file.read_exact(&mut length).is_err() {
-        return Err(damaged(format!("it is {file_length} bytes long, too short for a header")));
+        return Err(damaged(format!(
+            "it is {file_length} bytes long, too short for a header"
+        )));
     }
     let length = u64::from_le_bytes(length);
     if length > LONGEST_HEADER || length + 8 > file_length {
-        return Err(damaged(format!("its header of {length} bytes does not fit into the file of {file_length} bytes")));
+        return Err(damaged(format!(
+            "its header of {length} bytes does not fit into the file of {file_length} bytes"
+        )));
     }
     let mut header = vec![0; length as usize];
-    file.read_exact(&mut header).map_err(|source| Error::read(path, source))?;
-    let header: BTreeMap<String, serde_json::Value> =
-        serde_json::from_slice(&header).map_err(|error| damaged(format!("its header is not valid JSON: {error}")))?;
+    file.read_exact(&mut header)
+        .map_err(|source| Error::read(path, source))?;
+    let header: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&header)
+        .map_err(|error| damaged(format!("its header is not valid JSON: {error}")))?;
 
     let data_start = 8 + length;
     let data_length = file_length - data_start;
@@ -279,24 +367,41 @@ fn read_header(path: &Path, file: &mut File, index: usize) -> Result<BTreeMap<St
         if key == "__metadata__" {
             continue;
         }
-        let entry: HeaderEntry =
-            serde_json::from_value(entry).map_err(|error| damaged(format!("the header's entry for `{key}`: {error}")))?;
+        let entry: HeaderEntry = serde_json::from_value(entry)
+            .map_err(|error| damaged(format!("the header's entry for `{key}`: {error}")))?;
         let (start, end) = entry.data_offsets;
         if start > end {
-            return Err(damaged(format!("the bytes of `{key}` end at {end}, before they start at {start}")));
+            return Err(damaged(format!(
+                "the bytes of `{key}` end at {end}, before they start at {start}"
+            )));
         }
         if end > data_length {
-            return Err(damaged(format!("`{key}` needs bytes up to {end}, but the file ends after {data_length}; it was cut off")));
+            return Err(damaged(format!(
+                "`{key}` needs bytes up to {end}, but the file ends after {data_length}; it was cut off"
+            )));
         }
         let dtype = StoredType::from_name(&entry.dtype).ok_or(entry.dtype);
         if let Ok(dtype) = &dtype {
-            let needed = entry.shape.iter().try_fold(dtype.size(), |bytes, size| bytes.checked_mul(*size));
+            let needed = entry
+                .shape
+                .iter()
+                .try_fold(dtype.size(), |bytes, size| bytes.checked_mul(*size));
             if needed.map(|needed| needed as u64) != Some(end - start) {
-                return Err(damaged(format!("`{key}` of shape {:?} has {} bytes", entry.shape, end - start)));
+                return Err(damaged(format!(
+                    "`{key}` of shape {:?} has {} bytes",
+                    entry.shape,
+                    end - start
+                )));
             }
         }
         let start = data_start + start;
-        let stored = StoredTensor { file: index, dtype, shape: entry.shape, start, strides: None };
+        let stored = StoredTensor {
+            file: index,
+            dtype,
+            shape: entry.shape,
+            start,
+            strides: None,
+        };
         tensors.insert(key, stored);
     }
     Ok(tensors)

@@ -47,33 +47,60 @@ fn edit_header(path: &Path, from: &str, to: &str) {
 fn assert_same_files(name: &str, differing: &[&str]) {
     let saved = tempfile::tempdir().unwrap();
     let target = saved.path().join("model");
-    load(&format!("encoders/{name}")).save_pretrained(&target).unwrap();
+    load(&format!("encoders/{name}"))
+        .save_pretrained(&target)
+        .unwrap();
     let source = golden(&format!("encoders/{name}"));
-    let files: Value = serde_json::from_slice(&std::fs::read(source.join("expected.json")).unwrap()).unwrap();
+    let files: Value =
+        serde_json::from_slice(&std::fs::read(source.join("expected.json")).unwrap()).unwrap();
     for file in files["files"].as_array().unwrap() {
         let file = file.as_str().unwrap();
-        let written = std::fs::read(target.join(file)).unwrap_or_else(|_| panic!("{name}: {file} was not written"));
+        let written = std::fs::read(target.join(file))
+            .unwrap_or_else(|_| panic!("{name}: {file} was not written"));
         if file != "README.md" && !differing.contains(&file) {
             let expected = std::fs::read(source.join(file)).unwrap();
-            assert!(written == expected, "{name}: {file} differs:\n{}", String::from_utf8_lossy(&written));
+            assert!(
+                written == expected,
+                "{name}: {file} differs:\n{}",
+                String::from_utf8_lossy(&written)
+            );
         }
     }
     let mut written = Vec::new();
     list(&target, &target, &mut written);
     written.sort();
-    let mut expected: Vec<&str> = files["files"].as_array().unwrap().iter().map(|file| file.as_str().unwrap()).collect();
+    let mut expected: Vec<&str> = files["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| file.as_str().unwrap())
+        .collect();
     if !expected.contains(&"README.md") {
         expected.push("README.md");
     }
     expected.sort_unstable();
     assert_eq!(written, expected);
-    assert_eq!(std::fs::read_dir(saved.path()).unwrap().count(), 1, "nothing is left beside the directory");
+    assert_eq!(
+        std::fs::read_dir(saved.path()).unwrap().count(),
+        1,
+        "nothing is left beside the directory"
+    );
 }
 
 fn list(root: &Path, directory: &Path, files: &mut Vec<String>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() { list(root, &path, files) } else { files.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_string()) }
+        if path.is_dir() {
+            list(root, &path, files)
+        } else {
+            files.push(
+                path.strip_prefix(root)
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_string(),
+            )
+        }
     }
 }
 
@@ -82,17 +109,294 @@ fn saving_writes_the_bytes_of_the_reference() {
     // The reference writes no dimension for a model that never ran.
     assert_same_files("splade-max", &["1_SpladePooling/config.json"]);
     assert_same_files("splade-sum", &[]);
+    assert_same_files("splade-log1p_relu", &["1_SpladePooling/config.json"]);
+    assert_same_files("csr", &[]);
+    assert_same_files("csr-dense-normalize", &[]);
+    assert_same_files("inference-free", &[]);
+    assert_same_files(
+        "two-encoders",
+        &[
+            "query_1_SpladePooling/config.json",
+            "document_1_SpladePooling/config.json",
+        ],
+    );
+}
+
+/// Load, save, load: the weights of every architecture keep their bytes.
+#[test]
+fn weights_survive_unchanged() {
+    for name in [
+        "bert",
+        "bert-untied",
+        "bert-no-decoder",
+        "distilbert",
+        "roberta",
+        "xlm-roberta",
+        "mpnet",
+        "modernbert",
+        "electra",
+        "albert",
+        "deberta-v2",
+    ] {
+        let source = golden(&format!("models/{name}"));
+        let saved = tempfile::tempdir().unwrap();
+        let target = saved.path().join("model");
+        open(&source).unwrap().save_pretrained(&target).unwrap();
+        let bytes = |directory: &Path, file: &str| std::fs::read(directory.join(file)).unwrap();
+        for file in ["model.safetensors", "config.json", "tokenizer.json"] {
+            assert!(
+                bytes(&source, file) == bytes(&target, file),
+                "{name}: {file} changed"
+            );
+        }
+        open(&target).unwrap();
+    }
+}
+
+#[test]
+fn half_precision_and_shards_load_like_the_whole() {
+    let whole = load("encoders/splade-max");
+    let texts = ["a text", "another text of more words"];
+    let expected = whole.encode(&texts, &EncodeOptions::default()).unwrap();
+
+    let sharded = copy_of("encoders/splade-max");
+    let path = sharded.path().join("model.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut shards = [Vec::new(), Vec::new()];
+    let mut index = serde_json::Map::new();
+    for (at, (name, tensor)) in tensors.iter().enumerate() {
+        shards[at % 2].push((name.to_string(), tensor));
+        index.insert(
+            name.to_string(),
+            json!(format!("model-0000{}-of-00002.safetensors", at % 2 + 1)),
+        );
+    }
+    for (at, shard) in shards.into_iter().enumerate() {
+        let file = sharded
+            .path()
+            .join(format!("model-0000{}-of-00002.safetensors", at + 1));
+        safetensors::serialize_to_file(shard, None, &file).unwrap();
+    }
+    std::fs::remove_file(&path).unwrap();
+    let index_path = sharded.path().join("model.safetensors.index.json");
+    std::fs::write(
+        &index_path,
+        json!({"metadata": {}, "weight_map": index}).to_string(),
+    )
+    .unwrap();
+    assert_eq!(
+        open(sharded.path())
+            .unwrap()
+            .encode(&texts, &EncodeOptions::default())
+            .unwrap(),
+        expected
+    );
+    edit_json(&index_path, |index| {
+        index["weight_map"]["cls.predictions.bias"] = json!("../elsewhere.safetensors")
+    });
+    refused(
+        sharded.path(),
+        &[
+            "model.safetensors.index.json",
+            "../elsewhere.safetensors",
+            "outside",
+        ],
+    );
+
+    for (dtype, name) in [
+        (safetensors::Dtype::BF16, "bfloat16"),
+        (safetensors::Dtype::F16, "float16"),
+    ] {
+        let half = copy_of("encoders/splade-max");
+        let narrowed: Vec<(String, Vec<u8>, Vec<usize>)> = tensors
+            .iter()
+            .map(|(name, tensor)| {
+                let (chunks, _) = tensor.data().as_chunks::<4>();
+                let narrow = |chunk: &[u8; 4]| match dtype {
+                    safetensors::Dtype::BF16 => {
+                        burn::tensor::bf16::from_f32(f32::from_le_bytes(*chunk)).to_le_bytes()
+                    }
+                    _ => burn::tensor::f16::from_f32(f32::from_le_bytes(*chunk)).to_le_bytes(),
+                };
+                (
+                    name.to_string(),
+                    chunks.iter().flat_map(narrow).collect(),
+                    tensor.shape().to_vec(),
+                )
+            })
+            .collect();
+        let views = narrowed.iter().map(|(name, bytes, shape)| {
+            (
+                name,
+                safetensors::tensor::TensorView::new(dtype, shape.clone(), bytes).unwrap(),
+            )
+        });
+        safetensors::serialize_to_file(views, None, &half.path().join("model.safetensors"))
+            .unwrap();
+        edit_json(&half.path().join("config.json"), |config| {
+            config["dtype"] = json!(name)
+        });
+        let encoder = open(half.path()).unwrap();
+        let embeddings = encoder.encode(&texts, &EncodeOptions::default()).unwrap();
+        // Eight bits of mantissa at least.
+        crate::support::assert_close(name, &embeddings.to_dense(), &expected.to_dense(), 0.0, 0.1);
+        let target = half.path().join("saved");
+        encoder.save_pretrained(&target).unwrap();
+        let config: Value =
+            serde_json::from_slice(&std::fs::read(target.join("config.json")).unwrap()).unwrap();
+        assert_eq!(config["dtype"], "float32");
+    }
+}
+
+#[test]
+fn plain_and_dense_directories_become_csr_encoders() {
+    // A base model: the mean of its hidden states, and an untrained autoencoder.
+    let plain = copy_of("encoders/csr");
+    std::fs::remove_file(plain.path().join("modules.json")).unwrap();
+    let encoder = open(plain.path()).unwrap();
+    assert_eq!(
+        encoder
+            .module_types()
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        ["Transformer", "Pooling", "SparseAutoEncoder"]
+    );
+    assert_eq!(
+        (encoder.embedding_dimension(), encoder.max_active_dims()),
+        (128, Some(256))
+    );
+    assert_eq!(encoder.type_name(), "CSR Sparse Encoder");
+
+    // A dense encoder keeps its modules, prompts and similarity.
+    let dense = copy_of("encoders/csr-dense-normalize");
+    edit_json(
+        &dense.path().join("config_sentence_transformers.json"),
+        |config| {
+            config["model_type"] = json!("SentenceTransformer");
+            config["prompts"]["query"] = json!("find: ");
+            config.as_object_mut().unwrap().remove("max_active_dims");
+        },
+    );
+    edit_json(&dense.path().join("modules.json"), |modules| {
+        modules.as_array_mut().unwrap().truncate(4)
+    });
+    let encoder = open(dense.path()).unwrap();
+    assert_eq!(
+        (encoder.embedding_dimension(), encoder.max_active_dims()),
+        (96, Some(6))
+    );
+    assert_eq!(
+        encoder.similarity_fn(),
+        sparse_index::SimilarityFunction::Cosine
+    );
+    assert_eq!(encoder.prompts()["query"], "find: ");
+    let vector = encoder
+        .encode_query(&["a text"], &EncodeOptions::default())
+        .unwrap();
+    assert!((1..=6).contains(&vector.nnz()));
+    let target = dense.path().join("saved");
+    encoder.save_pretrained(&target).unwrap();
+    assert_eq!(
+        open(&target)
+            .unwrap()
+            .encode_query(&["a text"], &EncodeOptions::default())
+            .unwrap(),
+        vector
+    );
+
+    // Another kind of model lends its backbone only.
+    let other = copy_of("encoders/splade-sum");
+    edit_json(
+        &other.path().join("config_sentence_transformers.json"),
+        |config| config["model_type"] = json!("CrossEncoder"),
+    );
+    let encoder = open(other.path()).unwrap();
+    assert_eq!(encoder.type_name(), "SPLADE Sparse Encoder");
+    assert_eq!(encoder.prompts()["query"], "");
+}
+
+#[test]
+fn broken_routers_are_named() {
+    let unknown = copy_of("encoders/inference-free");
+    let config = |directory: &Path| directory.join("router_config.json");
+    edit_json(&config(unknown.path()), |config| {
+        config["parameters"]["default_route"] = json!("passage")
+    });
+    refused(
+        unknown.path(),
+        &[
+            "router_config.json",
+            "`default_route` is `passage`",
+            "query, document",
+        ],
+    );
+
+    let outside = copy_of("encoders/inference-free");
+    edit_json(&config(outside.path()), |config| {
+        config["structure"]["query"] = json!(["../query"]);
+        config["types"]["../query"] = config["types"]["query_0_SparseStaticEmbedding"].clone();
+    });
+    refused(
+        outside.path(),
+        &["router_config.json", "../query", "outside"],
+    );
+
+    let encoder = load("encoders/inference-free");
+    let error = encoder
+        .encode(&["text"], &EncodeOptions::default().with_task("passage"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("no route for task `passage`") && error.contains("`query`, `document`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn forbidden_pickles_are_refused() {
+    let directory = copy_of("models/bert-legacy");
+    let path = directory.path().join("pytorch_model.bin");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let name = b"_rebuild_tensor_v2";
+    let at = bytes
+        .windows(name.len())
+        .position(|window| window == name)
+        .unwrap();
+    bytes[at..at + name.len()].copy_from_slice(b"_rebuild_tensor_v3");
+    std::fs::write(&path, &bytes).unwrap();
+    refused(
+        directory.path(),
+        &[
+            "pytorch_model.bin",
+            "forbidden name `torch._utils._rebuild_tensor_v3`",
+        ],
+    );
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    refused(directory.path(), &["pytorch_model.bin", "damaged"]);
 }
 
 #[test]
 fn an_old_directory_is_saved_in_the_new_layout() {
     let saved = tempfile::tempdir().unwrap();
     let target = saved.path().join("model");
-    load("encoders/splade-old-layout").save_pretrained(&target).unwrap();
-    let modules: Value = serde_json::from_slice(&std::fs::read(target.join("modules.json")).unwrap()).unwrap();
-    assert_eq!(modules[0]["type"], "sentence_transformers.sparse_encoder.modules.mlm_transformer.MLMTransformer");
-    assert_eq!(modules[1]["type"], "sentence_transformers.sparse_encoder.modules.splade_pooling.SpladePooling");
-    let tokenizer: Value = serde_json::from_slice(&std::fs::read(target.join("tokenizer_config.json")).unwrap()).unwrap();
+    load("encoders/splade-old-layout")
+        .save_pretrained(&target)
+        .unwrap();
+    let modules: Value =
+        serde_json::from_slice(&std::fs::read(target.join("modules.json")).unwrap()).unwrap();
+    assert_eq!(
+        modules[0]["type"],
+        "sentence_transformers.sparse_encoder.modules.mlm_transformer.MLMTransformer"
+    );
+    assert_eq!(
+        modules[1]["type"],
+        "sentence_transformers.sparse_encoder.modules.splade_pooling.SpladePooling"
+    );
+    let tokenizer: Value =
+        serde_json::from_slice(&std::fs::read(target.join("tokenizer_config.json")).unwrap())
+            .unwrap();
     assert_eq!(tokenizer["model_max_length"], 48);
     assert_eq!(open(&target).unwrap().max_seq_length(), Some(48));
     let weights = |path: &Path| std::fs::read(path.join("model.safetensors")).unwrap();
@@ -113,18 +417,36 @@ fn a_directory_is_replaced_and_settings_survive() {
     encoder.set_model_card("# A card\n".to_string());
     encoder.save_pretrained(&target).unwrap();
     assert!(!target.join("stale").exists());
-    assert_eq!(std::fs::read_dir(saved.path().join("deep")).unwrap().count(), 1);
+    assert_eq!(
+        std::fs::read_dir(saved.path().join("deep"))
+            .unwrap()
+            .count(),
+        1
+    );
 
     let copy = open(&target).unwrap();
     assert_eq!(copy.max_seq_length(), Some(20));
     assert_eq!(copy.max_active_dims(), Some(7));
-    assert_eq!(copy.similarity_fn(), sparse_index::SimilarityFunction::Cosine);
+    assert_eq!(
+        copy.similarity_fn(),
+        sparse_index::SimilarityFunction::Cosine
+    );
     assert_eq!(copy.prompts()["query"], "find: ");
     assert_eq!(copy.model_card(), Some("# A card\n"));
-    let text = ["one text that is a little longer than twenty word pieces, for it goes on and on and on and on and on"];
+    let text = [
+        "one text that is a little longer than twenty word pieces, for it goes on and on and on and on and on",
+    ];
     let options = EncodeOptions::default();
-    assert_eq!(copy.preprocess(&text, &PreprocessOptions::default()).unwrap().n_tokens(), 20);
-    assert_eq!(copy.encode_query(&text, &options).unwrap().to_dense(), encoder.encode_query(&text, &options).unwrap().to_dense());
+    assert_eq!(
+        copy.preprocess(&text, &PreprocessOptions::default())
+            .unwrap()
+            .n_tokens(),
+        20
+    );
+    assert_eq!(
+        copy.encode_query(&text, &options).unwrap().to_dense(),
+        encoder.encode_query(&text, &options).unwrap().to_dense()
+    );
     assert_eq!(copy.encode(&text, &options).unwrap().nnz(), 7);
 }
 
@@ -134,7 +456,10 @@ fn a_file_is_never_replaced_by_a_directory() {
     let file = saved.path().join("model");
     std::fs::write(&file, "precious").unwrap();
     let error = load("models/bert").save_pretrained(&file).unwrap_err();
-    assert!(error.to_string().contains("is a file") && error.is_user_error(), "{error}");
+    assert!(
+        error.to_string().contains("is a file") && error.is_user_error(),
+        "{error}"
+    );
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
     assert_eq!(std::fs::read_dir(saved.path()).unwrap().count(), 1);
 }
@@ -142,15 +467,30 @@ fn a_file_is_never_replaced_by_a_directory() {
 #[test]
 fn saved_prompts_yield_to_those_of_the_caller() {
     let path = golden("encoders/splade-sum");
-    let options = LoadOptions { prompts: vec![("query".to_string(), String::new())], ..LoadOptions::default() };
-    let encoder = SparseEncoder::from_pretrained_with(path.to_str().unwrap(), &options, &Default::default()).unwrap();
+    let options = LoadOptions {
+        prompts: vec![("query".to_string(), String::new())],
+        ..LoadOptions::default()
+    };
+    let encoder =
+        SparseEncoder::from_pretrained_with(path.to_str().unwrap(), &options, &Default::default())
+            .unwrap();
     assert_eq!(encoder.prompts()["query"], "");
     assert_eq!(encoder.prompts()["document"], "Passage: ");
     let named = EncodeOptions::default().with_prompt_name("titel");
     let error = encoder.encode(&["text"], &named).unwrap_err().to_string();
-    assert!(error.contains("unknown prompt `titel`") && error.contains("did you mean `title`?"), "{error}");
-    let titled = encoder.encode(&["text"], &EncodeOptions::default().with_prompt_name("title")).unwrap();
-    let by_hand = encoder.encode(&["Title | text"], &EncodeOptions::default()).unwrap();
+    assert!(
+        error.contains("unknown prompt `titel`") && error.contains("did you mean `title`?"),
+        "{error}"
+    );
+    let titled = encoder
+        .encode(
+            &["text"],
+            &EncodeOptions::default().with_prompt_name("title"),
+        )
+        .unwrap();
+    let by_hand = encoder
+        .encode(&["Title | text"], &EncodeOptions::default())
+        .unwrap();
     assert_eq!(titled.to_dense(), by_hand.to_dense());
 }
 
@@ -160,7 +500,10 @@ fn options_out_of_range_are_refused() {
     fn message<T>(result: Result<T, Error>) -> String {
         result.err().unwrap().to_string()
     }
-    assert_eq!(message(encoder.encode(&["a"], &EncodeOptions::default().with_batch_size(0))), "`batch_size` must be at least 1; got 0");
+    assert_eq!(
+        message(encoder.encode(&["a"], &EncodeOptions::default().with_batch_size(0))),
+        "`batch_size` must be at least 1; got 0"
+    );
     assert_eq!(
         message(encoder.encode(&["a"], &EncodeOptions::default().with_max_active_dims(0))),
         "`max_active_dims` must be at least 1; got 0"
@@ -174,8 +517,15 @@ fn options_out_of_range_are_refused() {
 
 #[test]
 fn missing_files_are_named() {
-    refused(Path::new("no-such-directory"), &["no-such-directory", "there is no such directory"]);
-    for (file, part) in [("config.json", "architecture"), ("tokenizer.json", "tokenizer"), ("model.safetensors", "weights")] {
+    refused(
+        Path::new("no-such-directory"),
+        &["no-such-directory", "there is no such directory"],
+    );
+    for (file, part) in [
+        ("config.json", "architecture"),
+        ("tokenizer.json", "tokenizer"),
+        ("model.safetensors", "weights"),
+    ] {
         let directory = copy_of("encoders/splade-max");
         std::fs::remove_file(directory.path().join(file)).unwrap();
         refused(directory.path(), &[file, part]);
@@ -184,11 +534,21 @@ fn missing_files_are_named() {
 
 #[test]
 fn invalid_json_is_named_with_its_line() {
-    for file in ["config.json", "modules.json", "tokenizer.json", "tokenizer_config.json", "sentence_bert_config.json",
-        "config_sentence_transformers.json", "1_SpladePooling/config.json"]
-    {
+    for file in [
+        "config.json",
+        "modules.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "sentence_bert_config.json",
+        "config_sentence_transformers.json",
+        "1_SpladePooling/config.json",
+    ] {
         let directory = copy_of("encoders/splade-max");
-        let text = if file == "modules.json" { "[\n{},,\n]" } else { "{\n\"a\": 1,,\n}" };
+        let text = if file == "modules.json" {
+            "[\n{},,\n]"
+        } else {
+            "{\n\"a\": 1,,\n}"
+        };
         std::fs::write(directory.path().join(file), text).unwrap();
         refused(directory.path(), &[file, "line 2"]);
     }
@@ -207,50 +567,115 @@ fn broken_weights_are_named() {
     refused(cut.path(), &[weights, "too short"]);
 
     let renamed = copy_of("encoders/splade-max");
-    edit_header(&renamed.path().join(weights), "layer.1.output.dense.bias", "layer.1.output.dense.bios");
-    refused(renamed.path(), &[weights, "lacks `bert.encoder.layer.1.output.dense.bias`", "did you mean `bert.encoder.layer.1.output.dense.bios`"]);
+    edit_header(
+        &renamed.path().join(weights),
+        "layer.1.output.dense.bias",
+        "layer.1.output.dense.bios",
+    );
+    refused(
+        renamed.path(),
+        &[
+            weights,
+            "lacks `bert.encoder.layer.1.output.dense.bias`",
+            "did you mean `bert.encoder.layer.1.output.dense.bios`",
+        ],
+    );
 
     let unexpected = copy_of("encoders/splade-max");
-    edit_json(&unexpected.path().join("config.json"), |config| config["num_hidden_layers"] = json!(1));
-    refused(unexpected.path(), &[weights, "bert.encoder.layer.1.attention.output.LayerNorm.bias", "unknown to a bert model"]);
+    edit_json(&unexpected.path().join("config.json"), |config| {
+        config["num_hidden_layers"] = json!(1)
+    });
+    refused(
+        unexpected.path(),
+        &[
+            weights,
+            "bert.encoder.layer.1.attention.output.LayerNorm.bias",
+            "unknown to a bert model",
+        ],
+    );
 
     let shape = copy_of("encoders/splade-max");
-    edit_json(&shape.path().join("config.json"), |config| config["intermediate_size"] = json!(65));
-    refused(shape.path(), &[weights, "bert.encoder.layer.0.intermediate.dense.weight", "[64, 32]", "[65, 32]"]);
+    edit_json(&shape.path().join("config.json"), |config| {
+        config["intermediate_size"] = json!(65)
+    });
+    refused(
+        shape.path(),
+        &[
+            weights,
+            "bert.encoder.layer.0.intermediate.dense.weight",
+            "[64, 32]",
+            "[65, 32]",
+        ],
+    );
 
     let dtype = copy_of("encoders/splade-max");
-    edit_header(&dtype.path().join(weights), "\"dtype\":\"F32\",\"shape\":[1200]", "\"dtype\":\"I32\",\"shape\":[1200]");
-    refused(dtype.path(), &[weights, "cls.predictions.bias", "int32", "floating-point"]);
+    edit_header(
+        &dtype.path().join(weights),
+        "\"dtype\":\"F32\",\"shape\":[1200]",
+        "\"dtype\":\"I32\",\"shape\":[1200]",
+    );
+    refused(
+        dtype.path(),
+        &[weights, "cls.predictions.bias", "int32", "floating-point"],
+    );
 }
 
 #[test]
 fn configurations_that_do_not_fit_are_named() {
     let small = copy_of("encoders/splade-max");
-    edit_json(&small.path().join("config.json"), |config| config["vocab_size"] = json!(1100));
+    edit_json(&small.path().join("config.json"), |config| {
+        config["vocab_size"] = json!(1100)
+    });
     refused(small.path(), &["tokenizer.json", "1199", "1100"]);
 
     let unknown = copy_of("encoders/splade-max");
-    edit_json(&unknown.path().join("config.json"), |config| config["model_type"] = json!("brt"));
-    refused(unknown.path(), &["config.json", "`model_type` is `brt`", "did you mean `bert`"]);
+    edit_json(&unknown.path().join("config.json"), |config| {
+        config["model_type"] = json!("brt")
+    });
+    refused(
+        unknown.path(),
+        &[
+            "config.json",
+            "`model_type` is `brt`",
+            "did you mean `bert`",
+        ],
+    );
 
     let heads = copy_of("encoders/splade-max");
-    edit_json(&heads.path().join("config.json"), |config| config["num_attention_heads"] = json!(5));
-    refused(heads.path(), &["config.json", "`num_attention_heads` is 5", "32"]);
+    edit_json(&heads.path().join("config.json"), |config| {
+        config["num_attention_heads"] = json!(5)
+    });
+    refused(
+        heads.path(),
+        &["config.json", "`num_attention_heads` is 5", "32"],
+    );
 
     let class = copy_of("encoders/splade-max");
-    edit_json(&class.path().join("modules.json"), |modules| modules[1]["type"] = json!("my_module.Evil"));
+    edit_json(&class.path().join("modules.json"), |modules| {
+        modules[1]["type"] = json!("my_module.Evil")
+    });
     refused(class.path(), &["modules.json", "my_module.Evil"]);
 
     let outside = copy_of("encoders/splade-max");
-    edit_json(&outside.path().join("modules.json"), |modules| modules[1]["path"] = json!("../elsewhere"));
+    edit_json(&outside.path().join("modules.json"), |modules| {
+        modules[1]["path"] = json!("../elsewhere")
+    });
     refused(outside.path(), &["modules.json", "../elsewhere", "outside"]);
 
     let strategy = copy_of("encoders/splade-max");
-    edit_json(&strategy.path().join("1_SpladePooling/config.json"), |config| config["pooling_strategy"] = json!("mean"));
-    refused(strategy.path(), &["1_SpladePooling/config.json", "mean", "max"]);
+    edit_json(
+        &strategy.path().join("1_SpladePooling/config.json"),
+        |config| config["pooling_strategy"] = json!("mean"),
+    );
+    refused(
+        strategy.path(),
+        &["1_SpladePooling/config.json", "mean", "max"],
+    );
 
     let alone = copy_of("encoders/splade-max");
-    edit_json(&alone.path().join("modules.json"), |modules| modules.as_array_mut().unwrap().truncate(1));
+    edit_json(&alone.path().join("modules.json"), |modules| {
+        modules.as_array_mut().unwrap().truncate(1)
+    });
     refused(alone.path(), &["modules.json", "pooling"]);
 }
 

@@ -18,24 +18,47 @@ fn check(name: &str) {
     // Token ids, with and without pairs.
     let inputs = |group: &str| &expected.json["groups"][group]["inputs"];
     let all = strings(inputs("all"));
-    let tokens = encoder.preprocess(&all, &PreprocessOptions::default()).unwrap();
+    let tokens = encoder
+        .preprocess(&all, &PreprocessOptions::default())
+        .unwrap();
     assert_tokens(name, &tokens, &expected, "all");
-    let Value::Array(pairs) = inputs("pairs") else { panic!("pairs") };
-    let pairs: Vec<(&str, &str)> = pairs.iter().map(|pair| (pair[0].as_str().unwrap(), pair[1].as_str().unwrap())).collect();
-    let pair_tokens = encoder.preprocess_pairs(&pairs, &PreprocessOptions::default()).unwrap();
+    let Value::Array(pairs) = inputs("pairs") else {
+        panic!("pairs")
+    };
+    let pairs: Vec<(&str, &str)> = pairs
+        .iter()
+        .map(|pair| (pair[0].as_str().unwrap(), pair[1].as_str().unwrap()))
+        .collect();
+    let pair_tokens = encoder
+        .preprocess_pairs(&pairs, &PreprocessOptions::default())
+        .unwrap();
     assert_tokens(name, &pair_tokens, &expected, "pairs");
 
     // Hidden states and logits, where not masked.
     let short = strings(inputs("short"));
-    let tokens = encoder.preprocess(&short, &PreprocessOptions::default()).unwrap();
+    let tokens = encoder
+        .preprocess(&short, &PreprocessOptions::default())
+        .unwrap();
     assert_tokens(name, &tokens, &expected, "short");
     let hidden = values(encoder.hidden_states(&tokens).unwrap());
-    let [n_rows, width, hidden_size] = expected.shape("short.last_hidden_state").try_into().unwrap();
+    let [n_rows, width, hidden_size] = expected
+        .shape("short.last_hidden_state")
+        .try_into()
+        .unwrap();
     let reference = expected.floats("short.last_hidden_state");
     let unpadded: Vec<f32> = (0..n_rows)
-        .flat_map(|row| reference[row * width * hidden_size..][..tokens.rows.range(row).len() * hidden_size].to_vec())
+        .flat_map(|row| {
+            reference[row * width * hidden_size..][..tokens.rows.range(row).len() * hidden_size]
+                .to_vec()
+        })
         .collect();
-    assert_close(&format!("{name}: hidden states"), &hidden, &unpadded, 0.0, 5e-5);
+    assert_close(
+        &format!("{name}: hidden states"),
+        &hidden,
+        &unpadded,
+        0.0,
+        5e-5,
+    );
 
     let logits = values(encoder.logits(&tokens).unwrap());
     let positions = expected.integers("short.logits_positions");
@@ -46,24 +69,60 @@ fn check(name: &str) {
         if *position < range.len() as i64 {
             let at = (range.start + *position as usize) * vocab_size;
             let wanted = &reference[index * vocab_size..][..vocab_size];
-            assert_close(&format!("{name}: logits"), &logits[at..at + vocab_size], wanted, 0.0, 5e-5);
+            assert_close(
+                &format!("{name}: logits"),
+                &logits[at..at + vocab_size],
+                wanted,
+                0.0,
+                5e-5,
+            );
         }
     }
 
     // Maximum pooling of everything.
-    let sentence = values(encoder.forward(&tokens, &ForwardContext::inference()).sentence_embedding);
-    assert_close(&format!("{name}: forward"), &sentence, &expected.floats("short.splade_max_relu"), 0.0, 2e-5);
-    let embeddings = encoder.encode(&all, &EncodeOptions::default().with_batch_size(4)).unwrap();
-    assert_close(&format!("{name}: encode"), &embeddings.to_dense(), &expected.floats("all.splade_max_relu"), 0.0, 2e-5);
+    let sentence = values(
+        encoder
+            .forward(&tokens, &ForwardContext::inference())
+            .sentence_embedding,
+    );
+    assert_close(
+        &format!("{name}: forward"),
+        &sentence,
+        &expected.floats("short.splade_max_relu"),
+        0.0,
+        2e-5,
+    );
+    let embeddings = encoder
+        .encode(&all, &EncodeOptions::default().with_batch_size(4))
+        .unwrap();
+    assert_close(
+        &format!("{name}: encode"),
+        &embeddings.to_dense(),
+        &expected.floats("all.splade_max_relu"),
+        0.0,
+        2e-5,
+    );
     assert_active(&embeddings, &expected.floats("all.splade_max_relu"));
-    let embeddings = encoder.encode_pairs(&pairs, &EncodeOptions::default()).unwrap();
-    assert_close(&format!("{name}: pairs"), &embeddings.to_dense(), &expected.floats("pairs.splade_max_relu"), 0.0, 2e-5);
+    let embeddings = encoder
+        .encode_pairs(&pairs, &EncodeOptions::default())
+        .unwrap();
+    assert_close(
+        &format!("{name}: pairs"),
+        &embeddings.to_dense(),
+        &expected.floats("pairs.splade_max_relu"),
+        0.0,
+        2e-5,
+    );
 }
 
 /// The same dimensions are active, but for values within rounding of zero: the reference has one of 1.2e-7.
 fn assert_active(embeddings: &SparseMatrix, expected: &[f32]) {
     let active = |values: &[f32]| values.iter().map(|value| *value > 1e-5).collect::<Vec<_>>();
-    assert_eq!(active(&embeddings.to_dense()), active(expected), "active dimensions");
+    assert_eq!(
+        active(&embeddings.to_dense()),
+        active(expected),
+        "active dimensions"
+    );
 }
 
 pub(crate) fn values<const D: usize>(tensor: burn::tensor::Tensor<D>) -> Vec<f32> {
@@ -136,18 +195,39 @@ fn poolings_equal_the_reference() {
     for name in ["bert", "distilbert"] {
         let expected = Expected::of(&format!("models/{name}"));
         let short = strings(&expected.json["groups"]["short"]["inputs"]);
-        for (strategy, activation, relative) in
-            [("max", "relu", 0.0), ("max", "log1p_relu", 0.0), ("sum", "relu", 1e-5), ("sum", "log1p_relu", 1e-5)]
-        {
+        for (strategy, activation, relative) in [
+            ("max", "relu", 0.0),
+            ("max", "log1p_relu", 0.0),
+            ("sum", "relu", 1e-5),
+            ("sum", "log1p_relu", 1e-5),
+        ] {
             let saved = tempfile::tempdir().unwrap();
-            load(&format!("models/{name}")).save_pretrained(saved.path().join("model")).unwrap();
-            let config = format!("{{\"pooling_strategy\": \"{strategy}\", \"activation_function\": \"{activation}\"}}");
-            std::fs::write(saved.path().join("model/1_SpladePooling/config.json"), config).unwrap();
+            load(&format!("models/{name}"))
+                .save_pretrained(saved.path().join("model"))
+                .unwrap();
+            let config = format!(
+                "{{\"pooling_strategy\": \"{strategy}\", \"activation_function\": \"{activation}\"}}"
+            );
+            std::fs::write(
+                saved.path().join("model/1_SpladePooling/config.json"),
+                config,
+            )
+            .unwrap();
             let path = saved.path().join("model");
-            let encoder = sparse_model::SparseEncoder::from_pretrained(path.to_str().unwrap(), &Default::default()).unwrap();
+            let encoder = sparse_model::SparseEncoder::from_pretrained(
+                path.to_str().unwrap(),
+                &Default::default(),
+            )
+            .unwrap();
             let embeddings = encoder.encode(&short, &EncodeOptions::default()).unwrap();
             let reference = expected.floats(&format!("short.splade_{strategy}_{activation}"));
-            assert_close(&format!("{name} {strategy} {activation}"), &embeddings.to_dense(), &reference, relative, 2e-5);
+            assert_close(
+                &format!("{name} {strategy} {activation}"),
+                &embeddings.to_dense(),
+                &reference,
+                relative,
+                2e-5,
+            );
         }
     }
 }
@@ -155,15 +235,31 @@ fn poolings_equal_the_reference() {
 /// A trained model with 30,522 dimensions.
 #[test]
 fn splade_tiny_bert_equals_the_reference() {
-    let model = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/data/splade-tiny-bert");
-    let encoder = sparse_model::SparseEncoder::from_pretrained(model.to_str().unwrap(), &Default::default()).unwrap();
+    let model = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../examples/data/splade-tiny-bert");
+    let encoder =
+        sparse_model::SparseEncoder::from_pretrained(model.to_str().unwrap(), &Default::default())
+            .unwrap();
     let lines = std::fs::read_to_string(golden("splade-tiny-bert-reference.jsonl")).unwrap();
-    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let texts: Vec<&str> = lines.iter().map(|line| line["text"].as_str().unwrap()).collect();
-    let tokens = encoder.preprocess(&texts, &PreprocessOptions::default()).unwrap();
+    let lines: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let texts: Vec<&str> = lines
+        .iter()
+        .map(|line| line["text"].as_str().unwrap())
+        .collect();
+    let tokens = encoder
+        .preprocess(&texts, &PreprocessOptions::default())
+        .unwrap();
     let embeddings = encoder.encode(&texts, &EncodeOptions::default()).unwrap();
     for (row, line) in lines.iter().enumerate() {
-        let ids: Vec<i32> = line["input_ids"].as_array().unwrap().iter().map(|id| id.as_i64().unwrap() as i32).collect();
+        let ids: Vec<i32> = line["input_ids"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|id| id.as_i64().unwrap() as i32)
+            .collect();
         assert_eq!(tokens.input_ids[tokens.rows.range(row)], ids);
         let vector = embeddings.row(row);
         let sparse = line["sparse"].as_object().unwrap();

@@ -9,11 +9,14 @@ use sparse_index::SparseMatrix;
 use sparse_model::{PackedTokens, SparseEncoder};
 
 pub(crate) fn golden(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(path)
 }
 
 pub(crate) fn load(path: &str) -> SparseEncoder {
-    SparseEncoder::from_pretrained(golden(path).to_str().unwrap(), &Device::default()).unwrap_or_else(|error| panic!("{path}: {error}"))
+    SparseEncoder::from_pretrained(golden(path).to_str().unwrap(), &Device::default())
+        .unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// A copy of a golden directory that a test may spoil.
@@ -23,7 +26,11 @@ pub(crate) fn copy_of(path: &str) -> tempfile::TempDir {
         for entry in std::fs::read_dir(from).unwrap() {
             let entry = entry.unwrap();
             let target = to.join(entry.file_name());
-            if entry.path().is_dir() { copy(&entry.path(), &target) } else { std::fs::write(target, std::fs::read(entry.path()).unwrap()).unwrap() }
+            if entry.path().is_dir() {
+                copy(&entry.path(), &target)
+            } else {
+                std::fs::write(target, std::fs::read(entry.path()).unwrap()).unwrap()
+            }
         }
     }
     let directory = tempfile::tempdir().unwrap();
@@ -46,23 +53,45 @@ impl Expected {
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        SafeTensors::deserialize(&self.tensors).unwrap().tensor(name).is_ok()
+        SafeTensors::deserialize(&self.tensors)
+            .unwrap()
+            .tensor(name)
+            .is_ok()
     }
 
     pub(crate) fn shape(&self, name: &str) -> Vec<usize> {
-        SafeTensors::deserialize(&self.tensors).unwrap().tensor(name).unwrap().shape().to_vec()
+        SafeTensors::deserialize(&self.tensors)
+            .unwrap()
+            .tensor(name)
+            .unwrap()
+            .shape()
+            .to_vec()
     }
 
     pub(crate) fn floats(&self, name: &str) -> Vec<f32> {
         let tensors = SafeTensors::deserialize(&self.tensors).unwrap();
-        let (chunks, _) = tensors.tensor(name).unwrap_or_else(|_| panic!("no {name}")).data().as_chunks::<4>();
-        chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect()
+        let (chunks, _) = tensors
+            .tensor(name)
+            .unwrap_or_else(|_| panic!("no {name}"))
+            .data()
+            .as_chunks::<4>();
+        chunks
+            .iter()
+            .map(|chunk| f32::from_le_bytes(*chunk))
+            .collect()
     }
 
     pub(crate) fn integers(&self, name: &str) -> Vec<i64> {
         let tensors = SafeTensors::deserialize(&self.tensors).unwrap();
-        let (chunks, _) = tensors.tensor(name).unwrap_or_else(|_| panic!("no {name}")).data().as_chunks::<8>();
-        chunks.iter().map(|chunk| i64::from_le_bytes(*chunk)).collect()
+        let (chunks, _) = tensors
+            .tensor(name)
+            .unwrap_or_else(|_| panic!("no {name}"))
+            .data()
+            .as_chunks::<8>();
+        chunks
+            .iter()
+            .map(|chunk| i64::from_le_bytes(*chunk))
+            .collect()
     }
 
     /// The texts under a key.
@@ -76,7 +105,10 @@ impl Expected {
         let values = self.floats(&format!("{name}.values"));
         let mut dense = vec![0.0; n_rows * n_cols];
         for (position, value) in values.iter().enumerate() {
-            let (row, column) = (indices[position] as usize, indices[values.len() + position] as usize);
+            let (row, column) = (
+                indices[position] as usize,
+                indices[values.len() + position] as usize,
+            );
             dense[row * n_cols + column] = *value;
         }
         SparseMatrix::from_dense(&dense, n_rows, n_cols).unwrap()
@@ -84,17 +116,42 @@ impl Expected {
 }
 
 pub(crate) fn strings(value: &Value) -> Vec<String> {
-    value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_string()).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|text| text.as_str().unwrap().to_string())
+        .collect()
 }
 
 /// Asserts `|a − e| ≤ absolute + relative·|e|` everywhere.
 #[track_caller]
-pub(crate) fn assert_close(what: &str, actual: &[f32], expected: &[f32], relative: f32, absolute: f32) {
+pub(crate) fn assert_close(
+    what: &str,
+    actual: &[f32],
+    expected: &[f32],
+    relative: f32,
+    absolute: f32,
+) {
     assert_eq!(actual.len(), expected.len(), "{what}: number of values");
-    let worst = actual.iter().zip(expected).enumerate().map(|(at, (a, e))| ((a - e).abs() - absolute - relative * e.abs(), at));
-    let (excess, at) = worst.max_by(|left, right| left.0.total_cmp(&right.0)).expect("there are values");
-    assert!(excess <= 0.0, "{what}: {} instead of {} at {at}", actual[at], expected[at]);
-    assert!(actual.iter().all(|value| value.is_finite()), "{what}: not finite");
+    let worst = actual
+        .iter()
+        .zip(expected)
+        .enumerate()
+        .map(|(at, (a, e))| ((a - e).abs() - absolute - relative * e.abs(), at));
+    let (excess, at) = worst
+        .max_by(|left, right| left.0.total_cmp(&right.0))
+        .expect("there are values");
+    assert!(
+        excess <= 0.0,
+        "{what}: {} instead of {} at {at}",
+        actual[at],
+        expected[at]
+    );
+    assert!(
+        actual.iter().all(|value| value.is_finite()),
+        "{what}: not finite"
+    );
 }
 
 /// Compares the rows of packed tokens with padded reference rows.
@@ -103,14 +160,30 @@ pub(crate) fn assert_tokens(what: &str, tokens: &PackedTokens, expected: &Expect
     let ids = expected.integers(&format!("{group}.input_ids"));
     let mask = expected.integers(&format!("{group}.attention_mask"));
     let kept = |values: Vec<i64>| -> Vec<i32> {
-        values.iter().zip(&mask).filter(|(_, mask)| **mask == 1).map(|(value, _)| *value as i32).collect()
+        values
+            .iter()
+            .zip(&mask)
+            .filter(|(_, mask)| **mask == 1)
+            .map(|(value, _)| *value as i32)
+            .collect()
     };
     assert_eq!(tokens.input_ids, kept(ids), "{what}: ids");
     let types = format!("{group}.token_type_ids");
     if expected.has(&types) {
-        assert_eq!(tokens.token_type_ids, kept(expected.integers(&types)), "{what}: types");
+        assert_eq!(
+            tokens.token_type_ids,
+            kept(expected.integers(&types)),
+            "{what}: types"
+        );
     }
     let width = expected.shape(&format!("{group}.input_ids"))[1];
-    let lengths: Vec<usize> = mask.chunks(width).map(|row| row.iter().sum::<i64>() as usize).collect();
-    assert_eq!(tokens.rows.lengths().collect::<Vec<_>>(), lengths, "{what}: lengths");
+    let lengths: Vec<usize> = mask
+        .chunks(width)
+        .map(|row| row.iter().sum::<i64>() as usize)
+        .collect();
+    assert_eq!(
+        tokens.rows.lengths().collect::<Vec<_>>(),
+        lengths,
+        "{what}: lengths"
+    );
 }

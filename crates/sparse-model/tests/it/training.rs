@@ -12,7 +12,9 @@ use crate::support::{assert_close, load};
 
 fn tokens(encoder: &SparseEncoder) -> PackedTokens {
     let texts = ["a short text", "another one, a little longer", "three"];
-    encoder.preprocess(&texts, &PreprocessOptions::default()).unwrap()
+    encoder
+        .preprocess(&texts, &PreprocessOptions::default())
+        .unwrap()
 }
 
 #[test]
@@ -23,12 +25,15 @@ fn every_parameter_keeps_its_identity_and_gets_a_gradient() {
         assert_eq!(plain.named_parameters(), training.named_parameters());
         assert!(training.device().is_autodiff() && !training.valid().device().is_autodiff());
 
-        let output = training.forward(&tokens(&training), &ForwardContext::evaluation()).sentence_embedding;
+        let output = training
+            .forward(&tokens(&training), &ForwardContext::evaluation())
+            .sentence_embedding;
         let mut gradients = output.square().sum().backward();
         let gradients = training.take_gradients(&mut gradients);
         for parameter in training.named_parameters() {
             // The only parameter without one: the bias that an untied head does not read.
-            let unread = name == "models/bert-untied" && parameter.name == "0.model.cls.predictions.bias";
+            let unread =
+                name == "models/bert-untied" && parameter.name == "0.model.cls.predictions.bias";
             let gradient = gradients.get(&parameter.id);
             assert_eq!(gradient.is_some(), !unread, "{name}: {}", parameter.name);
             if let Some(gradient) = gradient {
@@ -43,27 +48,47 @@ fn every_parameter_keeps_its_identity_and_gets_a_gradient() {
 fn the_tied_matrix_collects_the_gradient_of_both_its_uses() {
     let training = load("models/bert").train();
     let batch = tokens(&training);
-    let loss = |encoder: &SparseEncoder| encoder.forward(&batch, &ForwardContext::evaluation()).sentence_embedding.square().sum();
+    let loss = |encoder: &SparseEncoder| {
+        encoder
+            .forward(&batch, &ForwardContext::evaluation())
+            .sentence_embedding
+            .square()
+            .sum()
+    };
     let mut gradients = loss(&training).backward();
     let gradients = training.take_gradients(&mut gradients);
-    let word = training.named_parameters().into_iter().find(|parameter| parameter.name.ends_with("word_embeddings.weight")).unwrap();
+    let word = training
+        .named_parameters()
+        .into_iter()
+        .find(|parameter| parameter.name.ends_with("word_embeddings.weight"))
+        .unwrap();
     let gradient = values(gradients[&word.id].clone());
 
     // Central differences along the gradient's own direction: the slope is its norm.
-    let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+    let norm = gradient
+        .iter()
+        .map(|g| f64::from(*g).powi(2))
+        .sum::<f64>()
+        .sqrt();
     let step = 1e-3;
     let shifted = |sign: f64| {
         let shifted = training.valid().map_parameters(|id, value| {
             if id != word.id {
                 return value;
             }
-            let direction: Vec<f32> = gradient.iter().map(|g| (f64::from(*g) / norm * step * sign) as f32).collect();
+            let direction: Vec<f32> = gradient
+                .iter()
+                .map(|g| (f64::from(*g) / norm * step * sign) as f32)
+                .collect();
             value.clone() + Tensor::<1>::from_data(direction.as_slice(), &value.device())
         });
         f64::from(values(loss(&shifted))[0])
     };
     let slope = (shifted(1.0) - shifted(-1.0)) / (2.0 * step);
-    assert!((slope - norm).abs() < 0.02 * norm, "slope {slope}, norm of the gradient {norm}");
+    assert!(
+        (slope - norm).abs() < 0.02 * norm,
+        "slope {slope}, norm of the gradient {norm}"
+    );
 }
 
 #[test]
@@ -80,8 +105,18 @@ fn an_update_keeps_names_and_state() {
     halved.visit_parameters(|id, value| {
         sums.insert(id, values(value.sum())[0]);
     });
-    load("models/bert").visit_parameters(|id, value| assert_close("half", &[sums[&id] * 2.0], &[values(value.sum())[0]], 1e-4, 1e-4));
-    let output = halved.forward(&tokens(&halved), &ForwardContext::evaluation()).sentence_embedding;
+    load("models/bert").visit_parameters(|id, value| {
+        assert_close(
+            "half",
+            &[sums[&id] * 2.0],
+            &[values(value.sum())[0]],
+            1e-4,
+            1e-4,
+        )
+    });
+    let output = halved
+        .forward(&tokens(&halved), &ForwardContext::evaluation())
+        .sentence_embedding;
     let mut gradients = output.sum().backward();
     assert_eq!(halved.take_gradients(&mut gradients).len(), before.len());
 }
@@ -91,9 +126,13 @@ fn dropout_is_on_in_training_only_and_follows_its_stream() {
     // `bert-untied` has dropout 0.1 in its configuration.
     let encoder = load("models/bert-untied");
     let batch = tokens(&encoder);
-    let run = |context: &ForwardContext| values(encoder.forward(&batch, context).sentence_embedding);
+    let run =
+        |context: &ForwardContext| values(encoder.forward(&batch, context).sentence_embedding);
     let stream = |seed| ForwardContext::training(RandomStream::new(seed));
-    assert_eq!(run(&ForwardContext::inference()), run(&ForwardContext::evaluation()));
+    assert_eq!(
+        run(&ForwardContext::inference()),
+        run(&ForwardContext::evaluation())
+    );
     assert_ne!(run(&ForwardContext::inference()), run(&stream(1)));
     assert_eq!(run(&stream(1)), run(&stream(1)));
     assert_ne!(run(&stream(1)), run(&stream(2)));
@@ -102,21 +141,45 @@ fn dropout_is_on_in_training_only_and_follows_its_stream() {
 #[test]
 fn encoding_does_not_depend_on_state_batch_or_order() {
     let encoder = load("models/bert");
-    let texts = ["a short text", "another one, a little longer", "three", "", "the fourth text of five"];
+    let texts = [
+        "a short text",
+        "another one, a little longer",
+        "three",
+        "",
+        "the fourth text of five",
+    ];
     let plain = encoder.encode(&texts, &EncodeOptions::default()).unwrap();
-    let training = encoder.clone().train().encode(&texts, &EncodeOptions::default()).unwrap();
+    let training = encoder
+        .clone()
+        .train()
+        .encode(&texts, &EncodeOptions::default())
+        .unwrap();
     assert_eq!(plain.to_dense(), training.to_dense());
     let reversed: Vec<&str> = texts.iter().rev().copied().collect();
-    let one_by_one = encoder.encode(&reversed, &EncodeOptions::default().with_batch_size(1)).unwrap();
+    let one_by_one = encoder
+        .encode(&reversed, &EncodeOptions::default().with_batch_size(1))
+        .unwrap();
     let order: Vec<usize> = (0..texts.len()).rev().collect();
-    assert_close("order", &one_by_one.select(&order).to_dense(), &plain.to_dense(), 0.0, 2e-6);
+    assert_close(
+        "order",
+        &one_by_one.select(&order).to_dense(),
+        &plain.to_dense(),
+        0.0,
+        2e-6,
+    );
 }
 
 #[test]
 fn mini_batches_and_joined_batches_give_the_same_rows() {
     let encoder = load("models/distilbert");
     let batch = tokens(&encoder);
-    let run = |tokens: &PackedTokens| values(encoder.forward(tokens, &ForwardContext::inference()).sentence_embedding);
+    let run = |tokens: &PackedTokens| {
+        values(
+            encoder
+                .forward(tokens, &ForwardContext::inference())
+                .sentence_embedding,
+        )
+    };
     let whole = run(&batch);
     let parts = [batch.select(&[0]), batch.select(&[1, 2])];
     let joined = PackedTokens::concat(&parts).unwrap();

@@ -1,0 +1,347 @@
+//! Data larger than memory: read part by part, shuffled in a buffer.
+
+mod shard;
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+
+use self::shard::{Shard, ShardReader, shards};
+use crate::batch::Batch;
+use crate::columns::ColumnRoles;
+use crate::config::DatasetConfig;
+use crate::error::{Error, Result, list_names, nearest};
+use crate::random::RandomStream;
+use crate::source::resolve;
+use crate::table::{Table, number_chunks};
+
+/// How a [`StreamingTable`] is shuffled and cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamConfig {
+    /// Rows in a batch.
+    pub batch_size: usize,
+    /// Rows that are shuffled together; about two and a half times their text is in memory.
+    pub buffer_rows: usize,
+    /// Whether a last batch that is not full is left out.
+    pub drop_last: bool,
+    /// Seed of all that is random.
+    pub seed: u64,
+}
+
+impl Default for StreamConfig {
+    fn default() -> Self {
+        Self {
+            batch_size: 8,
+            buffer_rows: 16_384,
+            drop_last: false,
+            seed: 42,
+        }
+    }
+}
+
+/// Rows in files, read anew every epoch: Parquet and JSON lines.
+///
+/// An epoch takes the parts of the files (row groups, ranges of lines) in random order and moves their rows through a
+/// buffer: it is filled, shuffled, and half of it given out, until the end. Each row comes once an epoch. The order is
+/// a pure function of seed and epoch, so a run goes on exactly by skipping the batches that it has seen.
+///
+/// # Example
+///
+/// ```no_run
+/// use sparse_data::{DatasetConfig, StreamConfig, StreamingTable};
+///
+/// let config = DatasetConfig { path: Some("data/large/*.jsonl".into()), ..DatasetConfig::default() };
+/// let stream = StreamingTable::open(&config)?;
+/// let roles = stream.roles()?;
+/// for batch in stream.batches(&roles, &StreamConfig::default(), 0)? {
+///     println!("{} rows", batch?.num_rows());
+/// }
+/// # Ok::<(), sparse_data::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct StreamingTable {
+    name: Option<String>,
+    place: String,
+    schema: SchemaRef,
+    shards: Arc<[Shard]>,
+    num_rows: u64,
+}
+
+impl StreamingTable {
+    /// Finds the files, their columns and their number of rows. Parquet tells them in its footer; a file of JSON lines
+    /// is gone through once, which finds its faults before training.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration asks for what needs the whole table (`retrieval`, `sql`, `lookups`, a slice), a file is missing or
+    /// malformed or of another format, or a column is not there.
+    pub fn open(config: &DatasetConfig) -> Result<Self> {
+        config.validate()?;
+        let needs_memory = [
+            ("retrieval", config.retrieval.is_some()),
+            ("sql", config.sql.is_some()),
+            ("lookups", !config.lookups.is_empty()),
+            ("split", config.split.is_some()),
+        ];
+        if let Some((key, _)) = needs_memory.into_iter().find(|(_, given)| *given) {
+            return Err(Error::Setting {
+                key,
+                problem: "needs the whole table in memory and can't be streamed".to_owned(),
+            });
+        }
+        let place = config.place();
+        let paths = config
+            .path
+            .as_ref()
+            .map_or(&[][..], |paths| paths.as_slice());
+        let splits = resolve(paths)?;
+        let [split] = splits.as_slice() else {
+            let names = splits.iter().map(|split| split.name.as_str());
+            return Err(Error::Setting {
+                key: "path",
+                problem: format!(
+                    "`{place}` has the splits {}; name the files of one",
+                    list_names(names)
+                ),
+            });
+        };
+        let (schema, shards) = shards(&split.files, config.format, config.columns.as_deref())?;
+        let num_rows = shards.iter().map(|shard| shard.num_rows).sum();
+        if num_rows == 0 {
+            return Err(Error::Empty {
+                place,
+                problem: "it has no rows".to_owned(),
+            });
+        }
+        Ok(Self {
+            name: config.name.clone(),
+            place,
+            schema,
+            shards: shards.into(),
+            num_rows,
+        })
+    }
+
+    /// Name of the data set.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Number of rows.
+    pub fn num_rows(&self) -> u64 {
+        self.num_rows
+    }
+
+    /// Names of the columns, in order.
+    pub fn column_names(&self) -> Vec<&str> {
+        self.schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect()
+    }
+
+    /// Which columns are inputs and which is the label.
+    ///
+    /// # Errors
+    ///
+    /// If no input is left, or a column has a reserved name or holds no text.
+    pub fn roles(&self) -> Result<ColumnRoles> {
+        Table::from_normal(Arc::clone(&self.schema), Vec::new(), None)
+            .with_name(&self.place)
+            .roles()
+    }
+
+    /// Number of batches of every epoch.
+    pub fn num_batches(&self, config: &StreamConfig) -> u64 {
+        let batch_size = config.batch_size.max(1) as u64;
+        if config.drop_last {
+            self.num_rows / batch_size
+        } else {
+            self.num_rows.div_ceil(batch_size)
+        }
+    }
+
+    /// The batches of an epoch.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is 0, or there is no such column.
+    pub fn batches(
+        &self,
+        roles: &ColumnRoles,
+        config: &StreamConfig,
+        epoch: u64,
+    ) -> Result<StreamBatches> {
+        for (key, value) in [
+            ("batch_size", config.batch_size),
+            ("buffer_rows", config.buffer_rows),
+        ] {
+            if value == 0 {
+                return Err(Error::Setting {
+                    key,
+                    problem: "must be at least 1; got 0".to_owned(),
+                });
+            }
+        }
+        let names = self.column_names();
+        if let Some(column) = roles
+            .inputs
+            .iter()
+            .chain(&roles.label)
+            .find(|name| !names.contains(&name.as_str()))
+        {
+            return Err(Error::UnknownColumn {
+                place: self.place.clone(),
+                column: column.clone(),
+                nearest: nearest(column, names.iter().copied()),
+                known: list_names(names),
+            });
+        }
+        let empty = Table::from_normal(Arc::clone(&self.schema), Vec::new(), None);
+        let mut pending =
+            RandomStream::new(config.seed, "shards", epoch).permutation(self.shards.len());
+        pending.reverse();
+        Ok(StreamBatches {
+            table: self.clone(),
+            roles: roles.clone(),
+            config: *config,
+            random: RandomStream::new(config.seed, "buffer", epoch),
+            pending,
+            reader: None,
+            buffer: empty.clone(),
+            ready: empty,
+            next: 0,
+            failed: false,
+        })
+    }
+}
+
+/// The batches of one epoch of a [`StreamingTable`].
+#[derive(Debug)]
+pub struct StreamBatches {
+    table: StreamingTable,
+    roles: ColumnRoles,
+    config: StreamConfig,
+    random: RandomStream,
+    /// Shards still to be read, the next one last.
+    pending: Vec<usize>,
+    reader: Option<ShardReader>,
+    /// Rows that wait for the next shuffle.
+    buffer: Table,
+    /// Rows in the order in which they are given out, and the next of them.
+    ready: Table,
+    next: usize,
+    failed: bool,
+}
+
+impl StreamBatches {
+    /// Passes over batches without making their texts, to go on where a run stopped.
+    ///
+    /// # Errors
+    ///
+    /// If a file can't be read.
+    pub fn skip_batches(&mut self, batches: u64) -> Result<()> {
+        for _ in 0..batches {
+            if self.next_rows()?.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of the next batch, as positions in `ready`.
+    fn next_rows(&mut self) -> Result<Option<std::ops::Range<usize>>> {
+        while self.ready.num_rows() - self.next < self.config.batch_size {
+            let rest = self.compact(&self.ready.slice(self.next..self.ready.num_rows())?)?;
+            let Some(shuffled) = self.refill()? else {
+                break;
+            };
+            self.ready = Table::concatenate(&[rest, shuffled])?;
+            self.next = 0;
+        }
+        let left = self.ready.num_rows() - self.next;
+        if left == 0 || (left < self.config.batch_size && self.config.drop_last) {
+            return Ok(None);
+        }
+        let start = self.next;
+        self.next += left.min(self.config.batch_size);
+        Ok(Some(start..self.next))
+    }
+
+    /// Fills the buffer, shuffles it, and returns half of it, or all at the end.
+    fn refill(&mut self) -> Result<Option<Table>> {
+        let mut parts = vec![self.buffer.clone()];
+        let mut num_rows = self.buffer.num_rows();
+        let mut ended = false;
+        while num_rows < self.config.buffer_rows {
+            let Some(part) = self.read()? else {
+                ended = true;
+                break;
+            };
+            num_rows += part.num_rows();
+            parts.push(part);
+        }
+        if num_rows == 0 {
+            return Ok(None);
+        }
+        let all = Table::concatenate(&parts)?;
+        let order = self.random.permutation(num_rows);
+        let (given, kept) = order.split_at(if ended {
+            num_rows
+        } else {
+            num_rows - num_rows / 2
+        });
+        self.buffer = self.compact(&all.select(kept)?)?;
+        all.select(given).map(Some)
+    }
+
+    /// Copies rows, or else each would hold the whole part that it was read in.
+    fn compact(&self, rows: &Table) -> Result<Table> {
+        let chunks = number_chunks(&self.table.place, rows.to_batches()?);
+        Ok(Table::from_normal(
+            Arc::clone(&self.table.schema),
+            chunks,
+            None,
+        ))
+    }
+
+    /// The next rows of the files, checked.
+    fn read(&mut self) -> Result<Option<Table>> {
+        loop {
+            if let Some(reader) = &mut self.reader {
+                if let Some(part) = reader.next_part(&self.table.schema)? {
+                    part.check(&self.roles)?;
+                    return Ok(Some(part));
+                }
+                self.reader = None;
+            }
+            let Some(shard) = self.pending.pop() else {
+                return Ok(None);
+            };
+            self.reader = Some(self.table.shards[shard].open(&self.table.schema)?);
+        }
+    }
+
+    fn next_batch(&mut self) -> Result<Option<Batch>> {
+        let Some(rows) = self.next_rows()? else {
+            return Ok(None);
+        };
+        let mut batch = self.ready.batch(&self.roles, &rows.collect::<Vec<_>>())?;
+        batch.dataset_name.clone_from(&self.table.name);
+        Ok(Some(batch))
+    }
+}
+
+impl Iterator for StreamBatches {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Result<Batch>> {
+        if self.failed {
+            return None;
+        }
+        let batch = self.next_batch().transpose();
+        self.failed = matches!(batch, Some(Err(_)));
+        batch
+    }
+}

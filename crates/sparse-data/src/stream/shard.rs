@@ -1,0 +1,246 @@
+//! Parts of files that can be read apart: row groups of Parquet, ranges of JSON lines.
+
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::json::ReaderBuilder;
+use datafusion::parquet::arrow::ProjectionMask;
+use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::error::{Error, Result, list_names, nearest};
+use crate::source::{Format, LineRange, io_error, line_ranges, malformed, open_range, require};
+use crate::table::{Chunk, Table, check_names, normal_type, normalize};
+
+/// Rows that are read at once.
+const PART_ROWS: usize = 1024;
+
+/// Bytes of a range of lines.
+const RANGE_BYTES: u64 = 16 << 20;
+
+/// A part of a file.
+#[derive(Debug, Clone)]
+pub(super) struct Shard {
+    path: Arc<Path>,
+    kind: ShardKind,
+    pub(super) num_rows: u64,
+    /// Row of the file that comes first, from 1.
+    first_row: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum ShardKind {
+    RowGroup(usize),
+    Lines(LineRange),
+}
+
+/// The parts of files, and the schema that they share: the columns asked for, in this order, or all of the first file.
+pub(super) fn shards(
+    files: &[PathBuf],
+    format: Option<Format>,
+    columns: Option<&[String]>,
+) -> Result<(SchemaRef, Vec<Shard>)> {
+    let mut shared: Option<Schema> = None;
+    let mut all = Vec::new();
+    for file in files {
+        require(file)?;
+        let (schema, shards) = match format.or_else(|| Format::from_path(file)) {
+            Some(Format::Parquet) => row_groups(file)?,
+            Some(Format::Json) => ranges_of_lines(file)?,
+            _ => {
+                return Err(malformed(
+                    file,
+                    "can't be streamed: only Parquet and JSON lines can".to_owned(),
+                ));
+            }
+        };
+        let schema = choose(file, &schema, columns, shared.as_ref())?;
+        shared = Some(match shared {
+            None => schema,
+            Some(first) => wide(file, first, &schema)?,
+        });
+        all.extend(shards);
+    }
+    Ok((Arc::new(shared.unwrap_or_else(Schema::empty)), all))
+}
+
+/// The columns of a file that are read, with the types that they have in a table.
+fn choose(
+    file: &Path,
+    schema: &Schema,
+    columns: Option<&[String]>,
+    first: Option<&Schema>,
+) -> Result<Schema> {
+    check_names(&file.display().to_string(), schema)?;
+    let known = || schema.fields().iter().map(|field| field.name().as_str());
+    let wanted: Vec<&str> = match (columns, first) {
+        (Some(columns), _) => columns.iter().map(String::as_str).collect(),
+        (None, Some(first)) => first
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect(),
+        (None, None) => known().collect(),
+    };
+    let fields = wanted
+        .into_iter()
+        .map(|name| {
+            let field = schema
+                .field_with_name(name)
+                .map_err(|_| Error::UnknownColumn {
+                    place: file.display().to_string(),
+                    column: name.to_owned(),
+                    nearest: nearest(name, known()),
+                    known: list_names(known()),
+                })?;
+            Ok(Field::new(name, normal_type(field.data_type()), true))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Schema::new(fields))
+}
+
+/// One schema for two files with the same columns.
+fn wide(file: &Path, first: Schema, schema: &Schema) -> Result<Schema> {
+    let empty = |schema: &Schema| Table::from_normal(Arc::new(schema.clone()), Vec::new(), None);
+    let place = file.display().to_string();
+    let both = [
+        empty(&first).with_name("the files before it"),
+        empty(schema).with_name(place),
+    ];
+    Ok(Table::concatenate(&both)?.schema().as_ref().clone())
+}
+
+fn row_groups(path: &Path) -> Result<(Schema, Vec<Shard>)> {
+    let builder = parquet_builder(path)?;
+    let mut first_row = 1;
+    let shards = builder
+        .metadata()
+        .row_groups()
+        .iter()
+        .enumerate()
+        .map(|(i, group)| {
+            let num_rows = u64::try_from(group.num_rows()).unwrap_or(0);
+            let shard = Shard {
+                path: path.into(),
+                kind: ShardKind::RowGroup(i),
+                num_rows,
+                first_row,
+            };
+            first_row += num_rows;
+            shard
+        })
+        .collect();
+    Ok((builder.schema().as_ref().clone(), shards))
+}
+
+fn parquet_builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    let file = File::open(path).map_err(|source| io_error(path, source))?;
+    ParquetRecordBatchReaderBuilder::try_new(file)
+        .map_err(|error| malformed(path, error.to_string()))
+}
+
+fn ranges_of_lines(path: &Path) -> Result<(Schema, Vec<Shard>)> {
+    let (schema, num_rows, ranges) = line_ranges(path, RANGE_BYTES)?;
+    let ends = ranges
+        .iter()
+        .skip(1)
+        .map(|range| range.first_row)
+        .chain([num_rows + 1]);
+    let shards = ranges
+        .iter()
+        .zip(ends)
+        .map(|(&range, end)| Shard {
+            path: path.into(),
+            kind: ShardKind::Lines(range),
+            num_rows: end - range.first_row,
+            first_row: range.first_row,
+        })
+        .collect();
+    Ok((schema, shards))
+}
+
+impl Shard {
+    /// Starts to read the columns of `schema`.
+    pub(super) fn open(&self, schema: &SchemaRef) -> Result<ShardReader> {
+        let error = |error: ArrowError| malformed(&self.path, error.to_string());
+        let batches: Batches = match self.kind {
+            ShardKind::RowGroup(group) => {
+                let builder = parquet_builder(&self.path)?;
+                let names = schema.fields().iter().map(|field| field.name().as_str());
+                let columns = ProjectionMask::columns(builder.parquet_schema(), names);
+                let reader = builder
+                    .with_row_groups(vec![group])
+                    .with_projection(columns)
+                    .with_batch_size(PART_ROWS)
+                    .build()
+                    .map_err(|error| malformed(&self.path, error.to_string()))?;
+                Box::new(reader)
+            }
+            ShardKind::Lines(range) => {
+                let reader = ReaderBuilder::new(Arc::clone(schema))
+                    .with_batch_size(PART_ROWS)
+                    .build(open_range(&self.path, range)?)
+                    .map_err(error)?;
+                Box::new(reader)
+            }
+        };
+        Ok(ShardReader {
+            path: Arc::clone(&self.path),
+            batches,
+            next_row: self.first_row,
+        })
+    }
+}
+
+type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
+
+/// Reads a shard part by part.
+pub(super) struct ShardReader {
+    path: Arc<Path>,
+    batches: Batches,
+    next_row: u64,
+}
+
+impl ShardReader {
+    /// The next rows, as a table of `schema`.
+    pub(super) fn next_part(&mut self, schema: &SchemaRef) -> Result<Option<Table>> {
+        let Some(batch) = self.batches.next() else {
+            return Ok(None);
+        };
+        let batch = batch.map_err(|error| malformed(&self.path, error.to_string()))?;
+        let indices = schema
+            .fields()
+            .iter()
+            .map(|field| batch.schema_ref().index_of(field.name()))
+            .collect::<Result<Vec<_>, _>>();
+        let batch = indices
+            .and_then(|indices| batch.project(&indices))
+            .map_err(|error| malformed(&self.path, error.to_string()))?;
+        let first_row = self.next_row;
+        self.next_row += batch.num_rows() as u64;
+        let chunk = Chunk {
+            batch,
+            file: self.path.display().to_string().into(),
+            first_row,
+        };
+        let chunk = normalize(chunk, schema)?;
+        Ok(Some(Table::from_normal(
+            Arc::clone(schema),
+            vec![chunk],
+            None,
+        )))
+    }
+}
+
+impl fmt::Debug for ShardReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShardReader")
+            .field("path", &self.path)
+            .field("next_row", &self.next_row)
+            .finish_non_exhaustive()
+    }
+}

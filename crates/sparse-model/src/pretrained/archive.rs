@@ -1,0 +1,158 @@
+//! The zip archive that a `.bin` file of PyTorch is: stored members, never compressed.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+
+/// A member's bytes in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Member {
+    pub(super) start: u64,
+    pub(super) length: u64,
+}
+
+/// Longest listing of members that is read.
+const LONGEST_LISTING: u64 = 64 << 20;
+
+/// The members of an archive by name, or what is wrong with it.
+pub(super) fn members(mut file: &File) -> Result<BTreeMap<String, Member>, String> {
+    let io = |error: std::io::Error| error.to_string();
+    let file_length = file.metadata().map_err(io)?.len();
+    // The end record lies within the last 64 KiB, and is 22 bytes long without its comment.
+    let tail_length = file_length.min(65_557);
+    let tail = read_at(file, file_length - tail_length, tail_length, file_length)?;
+    let end = (0..tail.len().saturating_sub(21))
+        .rev()
+        .find(|&at| tail[at..].starts_with(b"PK\x05\x06"));
+    let end =
+        end.ok_or("it is no zip archive; files of PyTorch before 1.6 have to be saved anew")?;
+    let mut listing_length = u64::from(u32_at(&tail, end + 12)?);
+    let mut listing_start = u64::from(u32_at(&tail, end + 16)?);
+    if listing_start == u64::from(u32::MAX) || listing_length == u64::from(u32::MAX) {
+        let locator = end
+            .checked_sub(20)
+            .filter(|&at| tail[at..].starts_with(b"PK\x06\x07"));
+        let record_start = u64_at(&tail, locator.ok_or("its long end record is missing")? + 8)?;
+        let record = read_at(file, record_start, 56, file_length)?;
+        if !record.starts_with(b"PK\x06\x06") {
+            return Err("its long end record is damaged".to_string());
+        }
+        listing_length = u64_at(&record, 40)?;
+        listing_start = u64_at(&record, 48)?;
+    }
+    if listing_length > LONGEST_LISTING {
+        return Err(format!(
+            "its list of members is {listing_length} bytes long"
+        ));
+    }
+    let listing = read_at(file, listing_start, listing_length, file_length)?;
+    let mut members = BTreeMap::new();
+    let mut at = 0;
+    while listing[at..].starts_with(b"PK\x01\x02") {
+        let method = u16_at(&listing, at + 10)?;
+        let mut length = u64::from(u32_at(&listing, at + 24)?);
+        let (name_length, extra_length, comment_length) = (
+            usize::from(u16_at(&listing, at + 28)?),
+            usize::from(u16_at(&listing, at + 30)?),
+            usize::from(u16_at(&listing, at + 32)?),
+        );
+        let mut header = u64::from(u32_at(&listing, at + 42)?);
+        let compressed = u32_at(&listing, at + 20)?;
+        let name_end = at + 46 + name_length;
+        let extra_end = name_end + extra_length;
+        let cut = || "its list of members is cut off".to_string();
+        let name =
+            String::from_utf8_lossy(listing.get(at + 46..name_end).ok_or_else(cut)?).into_owned();
+        let extra = listing.get(name_end..extra_end).ok_or_else(cut)?;
+        long_sizes(extra, &mut length, compressed == u32::MAX, &mut header)?;
+        if method != 0 {
+            return Err(format!("its member `{name}` is compressed"));
+        }
+        let local = read_at(file, header, 30, file_length)?;
+        if !local.starts_with(b"PK\x03\x04") {
+            return Err(format!("its member `{name}` is not where the list says"));
+        }
+        let start = header + 30 + u64::from(u16_at(&local, 26)?) + u64::from(u16_at(&local, 28)?);
+        if start
+            .checked_add(length)
+            .is_none_or(|end| end > file_length)
+        {
+            return Err(format!("its member `{name}` is cut off"));
+        }
+        members.insert(name, Member { start, length });
+        at = extra_end + comment_length;
+        if at > listing.len() {
+            return Err(cut());
+        }
+    }
+    file.rewind().map_err(io)?;
+    Ok(members)
+}
+
+/// Reads sizes that do not fit into 32 bits from the extra field.
+fn long_sizes(
+    extra: &[u8],
+    length: &mut u64,
+    has_compressed: bool,
+    header: &mut u64,
+) -> Result<(), String> {
+    let mut at = 0;
+    while at + 4 <= extra.len() {
+        let (kind, size) = (u16_at(extra, at)?, usize::from(u16_at(extra, at + 2)?));
+        if kind == 1 {
+            let mut field = at + 4;
+            if *length == u64::from(u32::MAX) {
+                *length = u64_at(extra, field)?;
+                field += 8;
+            }
+            if has_compressed {
+                field += 8;
+            }
+            if *header == u64::from(u32::MAX) {
+                *header = u64_at(extra, field)?;
+            }
+        }
+        at += 4 + size;
+    }
+    Ok(())
+}
+
+/// Reads bytes that must lie within the file.
+pub(super) fn read_at(
+    mut file: &File,
+    start: u64,
+    length: u64,
+    file_length: u64,
+) -> Result<Vec<u8>, String> {
+    if start
+        .checked_add(length)
+        .is_none_or(|end| end > file_length)
+    {
+        return Err("it is cut off".to_string());
+    }
+    let mut bytes = vec![0; length as usize];
+    file.seek(SeekFrom::Start(start))
+        .and_then(|_| file.read_exact(&mut bytes))
+        .map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], String> {
+    bytes
+        .get(at..)
+        .and_then(|rest| rest.first_chunk::<N>())
+        .copied()
+        .ok_or_else(|| "it is cut off".to_string())
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Result<u16, String> {
+    array_at(bytes, at).map(u16::from_le_bytes)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Result<u32, String> {
+    array_at(bytes, at).map(u32::from_le_bytes)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Result<u64, String> {
+    array_at(bytes, at).map(u64::from_le_bytes)
+}
