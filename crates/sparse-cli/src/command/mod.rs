@@ -3,6 +3,7 @@
 mod decode;
 mod encode;
 mod evaluate;
+mod inspect;
 mod similarity;
 mod train;
 
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Similarity(similarity::Similarity),
     /// Shows the tokens that a text activates.
     Decode(decode::Decode),
+    /// Says what a model is: modules, sizes, formula, warnings.
+    Inspect(inspect::Inspect),
 }
 
 impl Command {
@@ -37,6 +40,7 @@ impl Command {
             Self::Evaluate(command) => command.run(global)?,
             Self::Similarity(command) => command.run(global)?,
             Self::Decode(command) => command.run(global)?,
+            Self::Inspect(command) => command.run(global)?,
         }
         Ok(ExitCode::SUCCESS)
     }

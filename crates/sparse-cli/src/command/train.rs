@@ -135,7 +135,7 @@ fn compare(trainer: &Trainer, evaluator: &dyn Evaluator, after: &sparse_encoder:
         row
     };
     let mut rows = Vec::new();
-    if let Some(baseline) = evaluator.bm25()? {
+    if let Some(baseline) = evaluator.baseline()? {
         let get = |name: &str| {
             let figure = name.rsplit_once('_').map_or(name, |(_, figure)| figure);
             baseline.iter().find(|(key, _)| key.ends_with(&format!("_{figure}"))).map(|(_, value)| value)

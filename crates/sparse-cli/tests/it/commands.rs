@@ -62,6 +62,10 @@ fn decode_and_similarity_show_tokens() {
     let text = stdout(&run(&["similarity", "--model", model, "the cat", "the cat"]));
     assert!(text.starts_with("dot "), "{text}");
     assert!(text.contains("active dimensions: query"), "{text}");
+    let text = stdout(&run(&["inspect", "--model", model]));
+    for part in ["Transformer", "SpladePooling", "ln(1 + max(0, ", "max"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
 }
 
 #[test]
@@ -82,7 +86,7 @@ fn evaluate_prints_and_writes_metrics() {
 
 #[test]
 fn every_command_has_an_example() {
-    for command in ["train", "encode", "evaluate", "similarity", "decode"] {
+    for command in ["train", "encode", "evaluate", "similarity", "decode", "inspect"] {
         let text = stdout(&run(&[command, "--help"]));
         assert!(text.contains("Example: sparse-encoder"), "{text}");
         assert!(text.contains("--device"), "{text}");

@@ -149,6 +149,10 @@ impl TrainerBuilder {
         Ok(trainer)
     }
 
+    fn is_splade(&self) -> bool {
+        self.encoder.module_types().contains(&ModuleKind::SpladePooling)
+    }
+
     fn check_output_dir(&self) -> Result<()> {
         let path = &self.arguments.output_dir;
         let mut ancestor = path.as_path();
@@ -202,7 +206,8 @@ impl TrainerBuilder {
             let report = table.check(&roles)?;
             warnings.extend(report.warnings.into_iter().map(|warning| format!("data set `{name}`: {warning}")));
             loss.check(&summary(table, &roles)?)?;
-            if loss.regularizer_weights().is_none() && !loss.needs_autoencoder() && self.encoder.module_types().contains(&ModuleKind::SpladePooling) {
+            warnings.extend(loss.warnings().into_iter().map(|warning| format!("data set `{name}`: {warning}")));
+            if loss.regularizer_weights().is_none() && !loss.needs_autoencoder() && self.is_splade() {
                 warnings.push(format!(
                     "data set `{name}`: the loss `{}` has no regulariser, so nothing keeps the embeddings sparse; wrap it: \
                      [loss] type = \"splade\", loss = {{ type = \"{0}\" }}",
