@@ -1,9 +1,9 @@
 //! What a model is, and what looks wrong with it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
-use sparse_index::SparseMatrix;
 use sparse_kernels::{Activation, PoolingStrategy};
 
 use crate::module::{ModuleKind, PipelineModule, Transformer};
@@ -114,6 +114,78 @@ pub struct SampleReport {
     pub frequent: Vec<(String, f64)>,
     /// Mean over the texts of the largest share of maxima that one token position wins, for maximum pooling.
     pub largest_position_share: Option<f64>,
+}
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} ({})", self.name, self.type_name)?;
+        writeln!(f, "\nModules")?;
+        for module in &self.modules {
+            writeln!(
+                f,
+                "  {:<12} {:<24} {:>12} parameters",
+                module.place, module.kind, module.n_parameters
+            )?;
+        }
+        writeln!(
+            f,
+            "  {:<12} {:<24} {:>12} parameters, {} trainable",
+            "all", "", self.n_parameters, self.n_trainable
+        )?;
+        let limit = self.max_active_dims.map_or_else(
+            || "not limited".to_string(),
+            |limit| format!("at most {limit} active"),
+        );
+        writeln!(
+            f,
+            "\nEmbeddings\n  {} dimensions, {limit}; compared by {}",
+            self.embedding_dimension, self.similarity
+        )?;
+        for formula in &self.formulas {
+            writeln!(
+                f,
+                "  {}: {}\n    {}",
+                formula.route, formula.words, formula.symbols
+            )?;
+        }
+        let tokens = &self.tokenization;
+        let length = tokens.max_seq_length.map_or_else(
+            || "no limit".to_string(),
+            |length| format!("at most {length} tokens"),
+        );
+        writeln!(
+            f,
+            "\nTexts\n  {length} of {}, {} of them special",
+            tokens.vocab_size, tokens.n_special_tokens
+        )?;
+        for (role, token) in &tokens.special_tokens {
+            writeln!(f, "  {role:<12} {token}")?;
+        }
+        if let Some(lower_case) = tokens.lower_case {
+            writeln!(
+                f,
+                "  {:<12} {}",
+                "case",
+                if lower_case { "ignored" } else { "kept" }
+            )?;
+        }
+        for (name, prompt) in &tokens.prompts {
+            writeln!(f, "  prompt {name}: {prompt:?}")?;
+        }
+        let sample = &self.sample;
+        writeln!(
+            f,
+            "\nOn {} sample texts\n  {:.1} active dimensions on average, {} texts without any, {} dimensions never active",
+            sample.n_texts, sample.active_dims, sample.n_empty, sample.n_dead
+        )?;
+        if self.warnings.is_empty() {
+            return write!(f, "\nNo warnings");
+        }
+        write!(f, "\nWarnings")?;
+        self.warnings
+            .iter()
+            .try_for_each(|warning| write!(f, "\n  {warning}"))
+    }
 }
 
 impl SparseEncoder {
@@ -242,9 +314,7 @@ impl SparseEncoder {
             .collect();
         frequent.sort_by(|left, right| right.1.total_cmp(&left.1));
         frequent.truncate(20);
-        let lexical = self
-            .decode(&SparseMatrix::new(embeddings.n_cols()), None)
-            .is_ok();
+        let lexical = self.is_splade();
         let name = |index: usize| match self.id_to_token(index as u32).filter(|_| lexical) {
             Some(token) => token,
             None => index.to_string(),

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use burn::tensor::{bf16, f16};
+
 use crate::{Error, Result};
 
 /// How far an `encode` call has come.
@@ -136,6 +138,59 @@ impl PreprocessOptions {
     pub fn with_task(mut self, task: impl Into<String>) -> Self {
         self.task = Some(task.into());
         self
+    }
+}
+
+/// Number type of saved weights. In memory they are f32 always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WeightType {
+    /// 32 bits: what is loaded again equals what was saved.
+    #[default]
+    F32,
+    /// 16 bits, of which 10 for the fraction; the range ends at 65,504.
+    F16,
+    /// 16 bits, of which 7 for the fraction, with the range of f32.
+    Bf16,
+}
+
+impl WeightType {
+    /// The name in `config.json`.
+    pub(crate) fn torch_name(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::F16 => "float16",
+            Self::Bf16 => "bfloat16",
+        }
+    }
+
+    /// The name in a weights file, the bytes of an element, and the elements themselves.
+    pub(crate) fn encode(self, values: &[f32]) -> (&'static str, usize, Vec<u8>) {
+        match self {
+            Self::F32 => (
+                "F32",
+                4,
+                values
+                    .iter()
+                    .flat_map(|value| value.to_le_bytes())
+                    .collect(),
+            ),
+            Self::F16 => (
+                "F16",
+                2,
+                values
+                    .iter()
+                    .flat_map(|value| f16::from_f32(*value).to_le_bytes())
+                    .collect(),
+            ),
+            Self::Bf16 => (
+                "BF16",
+                2,
+                values
+                    .iter()
+                    .flat_map(|value| bf16::from_f32(*value).to_le_bytes())
+                    .collect(),
+            ),
+        }
     }
 }
 

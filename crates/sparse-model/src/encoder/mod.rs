@@ -10,7 +10,7 @@ pub(crate) use save::python_literal;
 
 use std::collections::BTreeMap;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 use sparse_index::{SimilarityFunction, SparseMatrix, SparseRow, Sparsity};
@@ -273,6 +273,11 @@ impl SparseEncoder {
             .and_then(|tokenizer| tokenizer.token(id))
     }
 
+    /// Whether the dimensions are the tokens of a vocabulary, so that [`decode`](Self::decode) works.
+    pub fn is_splade(&self) -> bool {
+        self.vocabulary().is_ok()
+    }
+
     /// Longest text in tokens, special ones included; what is longer is cut.
     pub fn max_seq_length(&self) -> Option<usize> {
         self.modules
@@ -353,7 +358,17 @@ impl SparseEncoder {
 
     /// The device of the parameters.
     pub fn device(&self) -> Device {
-        self.devices().into_iter().next().unwrap_or_default()
+        struct First(Option<Device>);
+        impl ModuleVisitor for First {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                if self.0.is_none() {
+                    self.0 = Some(param.lazy_device());
+                }
+            }
+        }
+        let mut first = First(None);
+        self.visit(&mut first);
+        first.0.unwrap_or_default()
     }
 
     /// The top-level modules, in order.

@@ -1,5 +1,6 @@
 //! A backbone with its tokenizer, and its masked-language-model head where the task asks for one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use burn::module::Module;
@@ -74,6 +75,8 @@ pub(crate) struct Transformer {
 struct Settings {
     task: Task,
     tokenizer: TextTokenizer,
+    /// Tokenizers that cut elsewhere, by task, and for all tasks under no name.
+    task_tokenizers: BTreeMap<Option<String>, TextTokenizer>,
     /// `config.json`, as it will be saved.
     config: Map<String, Value>,
     family: Family,
@@ -186,14 +189,6 @@ impl Transformer {
                 }
         })?;
 
-        if let Some(stored) = weights.float_type() {
-            // Weights are held, and saved, in f32.
-            for key in ["dtype", "torch_dtype"] {
-                if config.get(key) == Some(&json!(stored.torch_name())) {
-                    config.insert(key.to_string(), json!("float32"));
-                }
-            }
-        }
         if !with_head && let Some(Value::Array(architectures)) = config.get_mut("architectures") {
             for name in architectures.iter_mut() {
                 if let Some(stem) = name
@@ -212,10 +207,11 @@ impl Transformer {
             .collect();
         let settings = Settings {
             task,
-            tokenizer,
             config,
             family,
             entries,
+            task_tokenizers: task_tokenizers(&tokenizer, options)?,
+            tokenizer,
             kept_options,
             mlm_class,
         };
@@ -237,6 +233,20 @@ impl Transformer {
 
     pub(crate) fn tokenizer(&self) -> &TextTokenizer {
         &self.settings.tokenizer
+    }
+
+    /// The tokenizer for texts of a task.
+    pub(crate) fn tokenizer_for(&self, task: Option<&str>) -> &TextTokenizer {
+        let Settings {
+            task_tokenizers,
+            tokenizer,
+            ..
+        } = &*self.settings;
+        if task_tokenizers.is_empty() {
+            return tokenizer;
+        }
+        let own = task_tokenizers.get(&task.map(str::to_string));
+        task_tokenizers.get(&None).or(own).unwrap_or(tokenizer)
     }
 
     pub(crate) fn set_max_seq_length(&mut self, max_seq_length: usize) -> Result<()> {
@@ -347,12 +357,18 @@ impl Transformer {
                 format!("{directory}/{name}")
             }
         };
-        let mut config = to_pretty(&self.settings.config, 2);
+        let mut config = self.settings.config.clone();
+        for key in ["dtype", "torch_dtype"] {
+            if config.contains_key(key) {
+                config.insert(key.to_string(), json!(writer.weight_type().torch_name()));
+            }
+        }
+        let mut config = to_pretty(&config, 2);
         config.push(b'\n');
         writer.write(&at("config.json"), &config)?;
         writer.write(&at(CONFIG_NAMES[0]), &to_pretty(&self.module_config(), 4))?;
         self.settings.tokenizer.save(writer, directory)?;
-        let tensors = tensors_to_save(self, self.entries())?;
+        let tensors = tensors_to_save(self, self.entries(), writer.weight_type())?;
         write_safetensors(
             &writer.path().join(at("model.safetensors")),
             tensors,
@@ -373,4 +389,35 @@ fn load_options(place: &Place<'_>) -> Result<Map<String, Value>> {
         }
     }
     Ok(Map::new())
+}
+
+/// The tokenizers that `query_length`, `document_length` and a `max_length` under `processing_kwargs` ask for; the last one
+/// is stronger than the others.
+fn task_tokenizers(
+    tokenizer: &TextTokenizer,
+    options: &Map<String, Value>,
+) -> Result<BTreeMap<Option<String>, TextTokenizer>> {
+    let length = |value: Option<&Value>| {
+        value
+            .and_then(Value::as_u64)
+            .map(|length| length as usize)
+            .filter(|length| tokenizer.max_length().is_none_or(|limit| *length < limit))
+    };
+    let text = options
+        .get("processing_kwargs")
+        .and_then(|kwargs| kwargs.get("text"));
+    let wanted = [
+        (None, length(text.and_then(|text| text.get("max_length")))),
+        (Some("query"), length(options.get("query_length"))),
+        (Some("document"), length(options.get("document_length"))),
+    ];
+    let mut tokenizers = BTreeMap::new();
+    for (task, length) in wanted {
+        if let Some(length) = length {
+            let mut shorter = tokenizer.clone();
+            shorter.set_max_length(length)?;
+            tokenizers.insert(task.map(str::to_string), shorter);
+        }
+    }
+    Ok(tokenizers)
 }
