@@ -173,7 +173,7 @@ mod tests {
         let rows = embedding(table, &[2, 0, 2]);
         assert_eq!(
             rows.to_data(),
-            TensorData::from([[5.0, 6.0], [1.0, 2.0], [5.0, 6.0]])
+            TensorData::from([[5.0_f32, 6.0], [1.0, 2.0], [5.0, 6.0]])
         );
     }
 
