@@ -222,7 +222,7 @@ impl SparseEncoder {
             formulas: self
                 .ways()
                 .into_iter()
-                .map(|(route, modules)| formula(&route, modules))
+                .map(|(route, modules)| formula(&route, &modules))
                 .collect(),
             tokenization: self.tokenization()?,
             warnings: self.warnings(&sample)?,
@@ -231,13 +231,13 @@ impl SparseEncoder {
     }
 
     /// Every way through the model: the routes of a router, or the one row of modules.
-    fn ways(&self) -> Vec<(String, &[PipelineModule])> {
+    fn ways(&self) -> Vec<(String, Vec<&PipelineModule>)> {
         match self.modules().first() {
             Some(PipelineModule::Router(router)) => router
                 .named_routes()
                 .map(|(name, modules)| (name.to_string(), modules))
                 .collect(),
-            _ => vec![("text".to_string(), self.modules())],
+            _ => vec![("text".to_string(), self.modules().iter().collect())],
         }
     }
 
@@ -246,7 +246,7 @@ impl SparseEncoder {
         self.ways()
             .into_iter()
             .flat_map(|(route, modules)| {
-                modules.iter().enumerate().map(move |(index, module)| {
+                modules.into_iter().enumerate().map(move |(index, module)| {
                     let parameters = module.named_parameters("");
                     ModuleSummary {
                         place: if routed {
@@ -385,7 +385,7 @@ impl SparseEncoder {
         for (route, modules) in self.ways() {
             if let Some(bias) = modules
                 .iter()
-                .find_map(PipelineModule::transformer)
+                .find_map(|module| module.transformer())
                 .and_then(Transformer::head_bias)
             {
                 let data = bias
@@ -439,7 +439,7 @@ impl SparseEncoder {
 }
 
 /// What a row of modules computes.
-fn formula(route: &str, modules: &[PipelineModule]) -> Formula {
+fn formula(route: &str, modules: &[&PipelineModule]) -> Formula {
     let (words, symbols) = match modules.last() {
         Some(PipelineModule::SpladePooling(pooling)) => {
             let (strategy, activation) = pooling.function();

@@ -166,14 +166,13 @@ impl WeightType {
     /// The name in a weights file, the bytes of an element, and the elements themselves.
     pub(crate) fn encode(self, values: &[f32]) -> (&'static str, usize, Vec<u8>) {
         match self {
-            Self::F32 => (
-                "F32",
-                4,
+            Self::F32 => {
+                let mut bytes = Vec::with_capacity(values.len() * 4);
                 values
                     .iter()
-                    .flat_map(|value| value.to_le_bytes())
-                    .collect(),
-            ),
+                    .for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+                ("F32", 4, bytes)
+            }
             Self::F16 => (
                 "F16",
                 2,

@@ -15,7 +15,7 @@ use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 use sparse_index::{SimilarityFunction, SparseMatrix, SparseRow, Sparsity};
 
-use crate::module::{Features, Flow, PipelineModule, TokenFeatures, check_flow};
+use crate::module::{Features, Flow, PipelineModule, TokenFeatures, Transformer, check_flow};
 use crate::tokenizer::TextTokenizer;
 use crate::{
     Embeddings, Error, ForwardContext, ModuleKind, PackedTokens, PreprocessOptions, Result,
@@ -88,20 +88,14 @@ impl SparseEncoder {
     /// The backbone's hidden states, `[n_tokens, hidden_size]`; for a look inside. `None` if the tokens take a way without a
     /// backbone.
     pub fn hidden_states(&self, tokens: &PackedTokens) -> Option<Tensor<2>> {
-        let transformer = self
-            .route(tokens)
-            .iter()
-            .find_map(PipelineModule::transformer)?;
+        let transformer = self.transformer(tokens)?;
         Some(transformer.hidden_states(tokens, &ForwardContext::inference()))
     }
 
     /// Logits over the vocabulary, `[n_tokens, vocab_size]`; for a look inside, since `encode` never builds them. `None` if
     /// the tokens take a way without a masked-language-model head.
     pub fn logits(&self, tokens: &PackedTokens) -> Option<Tensor<2>> {
-        let transformer = self
-            .route(tokens)
-            .iter()
-            .find_map(PipelineModule::transformer)?;
+        let transformer = self.transformer(tokens)?;
         match transformer
             .forward(Features::default(), tokens, &ForwardContext::inference())
             .tokens?
@@ -115,13 +109,19 @@ impl SparseEncoder {
         }
     }
 
+    fn transformer(&self, tokens: &PackedTokens) -> Option<&Transformer> {
+        self.route(tokens)
+            .into_iter()
+            .find_map(PipelineModule::transformer)
+    }
+
     /// The modules that tokens run through.
-    fn route(&self, tokens: &PackedTokens) -> &[PipelineModule] {
+    fn route(&self, tokens: &PackedTokens) -> Vec<&PipelineModule> {
         match self.modules.first() {
             Some(PipelineModule::Router(router)) => {
                 router.route(tokens.task.as_deref()).unwrap_or_default()
             }
-            _ => &self.modules,
+            _ => self.modules.iter().collect(),
         }
     }
 

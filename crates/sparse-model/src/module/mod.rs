@@ -425,18 +425,15 @@ impl PipelineModule {
 }
 
 /// Runs modules in their order.
-pub(crate) fn run(
-    modules: &[PipelineModule],
+pub(crate) fn run<'a>(
+    modules: impl IntoIterator<Item = &'a PipelineModule>,
     tokens: &PackedTokens,
     context: &ForwardContext,
 ) -> Features {
-    let start = Features::default();
-    modules
-        .iter()
-        .enumerate()
-        .fold(start, |features, (index, module)| {
-            module.forward(features, tokens, &context.part("module", index))
-        })
+    let modules = modules.into_iter().enumerate();
+    modules.fold(Features::default(), |features, (index, module)| {
+        module.forward(features, tokens, &context.part("module", index))
+    })
 }
 
 /// What comes out of a module, as far as the next one cares.
@@ -453,14 +450,18 @@ pub(crate) enum Flow {
 }
 
 /// Describes the output of a row of modules, or says which of them is out of place.
-pub(crate) fn check_flow(modules: &[PipelineModule], path: &Path) -> Result<Vec<Flow>> {
+pub(crate) fn check_flow<'a>(
+    modules: impl IntoIterator<Item = &'a PipelineModule>,
+    path: &Path,
+) -> Result<Vec<Flow>> {
     let mut flow = Flow::Texts;
-    let mut flows = Vec::with_capacity(modules.len());
-    for module in modules {
-        flow = module.check(flow, path)?;
-        flows.push(flow);
-    }
-    Ok(flows)
+    modules
+        .into_iter()
+        .map(|module| {
+            flow = module.check(flow, path)?;
+            Ok(flow)
+        })
+        .collect()
 }
 
 fn named(prefix: &str, entries: &[ParameterEntry], trainable: bool) -> Vec<NamedParameter> {

@@ -508,6 +508,58 @@ fn broken_routers_are_named() {
     );
 }
 
+/// Two routes through one transformer: it is loaded, trained and saved once.
+#[test]
+fn routes_may_share_a_module() {
+    let directory = copy_of("encoders/two-encoders");
+    let path = directory.path().join("router_config.json");
+    edit_json(&path, |config| {
+        config["structure"]["document"][0] = json!("query_0_Transformer");
+        config["types"]
+            .as_object_mut()
+            .unwrap()
+            .remove("document_0_Transformer");
+    });
+    let encoder = open(directory.path()).unwrap();
+    let names: Vec<String> = encoder
+        .named_parameters()
+        .into_iter()
+        .map(|parameter| parameter.name)
+        .collect();
+    assert!(
+        names
+            .iter()
+            .all(|name| name.starts_with("0.sub_modules.query.0.model."))
+    );
+    assert_eq!(
+        names.len(),
+        load("encoders/splade-max").named_parameters().len()
+    );
+    let target = directory.path().join("saved");
+    encoder.save_pretrained(&target).unwrap();
+    assert!(!target.join("document_0_Transformer").exists());
+    let copy = open(&target).unwrap();
+    let texts = ["a text"];
+    let options = EncodeOptions::default();
+    assert_eq!(
+        copy.encode_document(&texts, &options).unwrap(),
+        encoder.encode_document(&texts, &options).unwrap()
+    );
+    // The document route takes the logarithm twice, of the same logits.
+    let query = encoder.encode_query(&texts, &options).unwrap();
+    let twice: Vec<f32> = query.to_dense().iter().map(|value| value.ln_1p()).collect();
+    crate::support::assert_close(
+        "shared",
+        &encoder
+            .encode_document(&texts, &options)
+            .unwrap()
+            .to_dense(),
+        &twice,
+        1e-5,
+        1e-6,
+    );
+}
+
 #[test]
 fn forbidden_pickles_are_refused() {
     let directory = copy_of("models/bert-legacy");
