@@ -11,6 +11,7 @@ use crate::cpu::rowsum::{COLUMNS, Term, add_rows};
 use crate::cpu::simd::vectorized;
 use crate::cpu::{self, Floats};
 use crate::lexical_head::{Activation, HeadGradients, Pooled};
+use crate::plain::OptionalTensor;
 
 /// Weight rows that a backward task owns.
 const OWNED_ROWS: usize = 256;
@@ -26,6 +27,7 @@ impl Head<'_> {
         &self,
         pooled: &Pooled<Flex>,
         gradient: &[f32],
+        so_far: OptionalTensor<Flex>,
     ) -> HeadGradients<Flex> {
         let (scores, positions) = (Floats::of(&pooled.scores), pooled.positions.to_contiguous());
         let positions = positions.storage::<i32>();
@@ -39,20 +41,20 @@ impl Head<'_> {
                 Activation::Relu => slope_relu(slopes, scores, gradient),
                 Activation::Log1pRelu => slope_log1p_relu(slopes, scores, gradient),
             });
-        let (d_weight, d_bias) = self.d_weight(&slopes, positions);
+        let mut d_weight = cpu::accumulator(so_far, &[self.vocab_size, self.width]);
+        let d_bias = self.d_weight(d_weight.storage_mut(), &slopes, positions);
         HeadGradients {
             hidden: cpu::tensor(
                 self.d_hidden(&slopes, positions),
                 &[self.n_tokens, self.width],
             ),
-            weight: cpu::tensor(d_weight, &[self.vocab_size, self.width]),
+            weight: d_weight,
             bias: cpu::tensor(d_bias, &[self.vocab_size]),
         }
     }
 
-    /// `dE_v = Σ_b slope[b, v] · h[position of (b, v)]` and `dbias_v = Σ_b slope[b, v]`.
-    fn d_weight(&self, slopes: &[f32], positions: &[i32]) -> (Vec<f32>, Vec<f32>) {
-        let mut d_weight = vec![0.0; self.vocab_size * self.width];
+    /// Adds `dE_v = Σ_b slope[b, v] · h[position of (b, v)]`; gives `dbias_v = Σ_b slope[b, v]`.
+    fn d_weight(&self, d_weight: &mut [f32], slopes: &[f32], positions: &[i32]) -> Vec<f32> {
         let mut d_bias = vec![0.0; self.vocab_size];
         d_weight
             .par_chunks_mut(OWNED_ROWS * self.width.max(1))
@@ -95,7 +97,7 @@ impl Head<'_> {
                     }
                 }
             });
-        (d_weight, d_bias)
+        d_bias
     }
 
     /// `dh_t = Σ_v slope[b, v] · E_v` over the entries whose largest logit is at token t of text b.

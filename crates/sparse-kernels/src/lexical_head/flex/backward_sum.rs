@@ -9,14 +9,19 @@ use crate::cpu::matrix::Threads;
 use crate::cpu::simd::{add, vectorized};
 use crate::cpu::{self, Matrix, MatrixMut, gemm};
 use crate::lexical_head::{Activation, HeadGradients};
+use crate::plain::OptionalTensor;
 
 /// Logits that the backward pass of sum pooling computes again at a time (16 MiB).
 const RECOMPUTED_LOGITS: usize = 1 << 22;
 
 impl Head<'_> {
-    pub(super) fn backward_sum(&self, gradient: &[f32]) -> HeadGradients<Flex> {
+    pub(super) fn backward_sum(
+        &self,
+        gradient: &[f32],
+        so_far: OptionalTensor<Flex>,
+    ) -> HeadGradients<Flex> {
         let mut d_hidden = vec![0.0; self.n_tokens * self.width];
-        let mut d_weight = vec![0.0; self.vocab_size * self.width];
+        let mut d_weight = cpu::accumulator(so_far, &[self.vocab_size, self.width]);
         let mut d_bias = vec![0.0; self.vocab_size];
         let chunk = (RECOMPUTED_LOGITS / self.n_tokens.max(1)).clamp(64, 4096);
         let mut buffer = vec![0.0; self.n_tokens * chunk.min(self.vocab_size)];
@@ -38,11 +43,11 @@ impl Head<'_> {
             self.logits_to_gradients(logits, n_entries, bias, first, gradient);
 
             let d_logits = Matrix::new(logits, self.n_tokens, n_entries);
-            let owned = &mut d_weight[first * self.width..entries.end * self.width];
+            let owned = &mut d_weight.storage_mut()[first * self.width..entries.end * self.width];
             let mut owned = MatrixMut::new(owned, n_entries, self.width);
             gemm(
                 &mut owned,
-                false,
+                true,
                 d_logits.transposed(),
                 self.hidden,
                 Threads::All,
@@ -55,7 +60,7 @@ impl Head<'_> {
         }
         HeadGradients {
             hidden: cpu::tensor(d_hidden, &[self.n_tokens, self.width]),
-            weight: cpu::tensor(d_weight, &[self.vocab_size, self.width]),
+            weight: d_weight,
             bias: cpu::tensor(d_bias, &[self.vocab_size]),
         }
     }

@@ -46,16 +46,19 @@ impl LexicalHead for Flex {
         options: HeadOptions,
         pooled: Pooled<Self>,
         gradient: FloatTensor<Self>,
+        so_far: OptionalTensor<Self>,
     ) -> HeadGradients<Self> {
         if !cpu::all_f32(&[&hidden, &weight, &gradient]) {
-            return plain::backward::<Self>(hidden, weight, bias, &rows, options, pooled, gradient);
+            return plain::backward::<Self>(
+                hidden, weight, bias, &rows, options, pooled, gradient, so_far,
+            );
         }
         let (hidden, weight) = (Floats::of(&hidden), Floats::of(&weight));
         let bias = bias.as_ref().map(Floats::of);
         let head = Head::new(&hidden, &weight, bias.as_deref(), &rows, options);
         match options.pooling {
-            PoolingStrategy::Max => head.backward_max(&pooled, &Floats::of(&gradient)),
-            PoolingStrategy::Sum => head.backward_sum(&Floats::of(&gradient)),
+            PoolingStrategy::Max => head.backward_max(&pooled, &Floats::of(&gradient), so_far),
+            PoolingStrategy::Sum => head.backward_sum(&Floats::of(&gradient), so_far),
         }
     }
 }
