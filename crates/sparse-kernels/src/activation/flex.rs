@@ -95,7 +95,7 @@ vectorized! {
 
 vectorized! {
     fn gelu_backward<FMA>(gradient: &mut [f32], x: &[f32]) {
-        const FACTOR: f32 = 0.398_942_28; // 1 / √(2π)
+        const FACTOR: f32 = 0.398_942_3; // 1 / √(2π)
         for (gradient, &x) in gradient.iter_mut().zip(x) {
             let density = FACTOR * exp::<FMA>(-0.5 * x * x);
             *gradient *= fma::<FMA>(x, density, normal_distribution::<FMA>(x));

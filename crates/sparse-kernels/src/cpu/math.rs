@@ -13,7 +13,7 @@ pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
     let shifted = fma::<FMA>(clamped, std::f32::consts::LOG2_E, MAGIC);
     let n = shifted - MAGIC;
     // ln 2 in two parts, the first with trailing zeros, so that n·ln 2 is exact.
-    let r = fma::<FMA>(n, -0.693_359_375, clamped);
+    let r = fma::<FMA>(n, -0.693_359_4, clamped);
     let r = fma::<FMA>(n, 2.121_944_4e-4, r);
     // Minimax polynomial of (eʳ − 1 − r) / r² (Cephes, expf).
     let p = fma::<FMA>(1.987_569_1e-4, r, 1.398_199_9e-3);
@@ -52,7 +52,7 @@ pub(crate) fn ln_1p<const FMA: bool>(x: f32) -> f32 {
     let square = m * m;
     let tail = fma::<FMA>(exponent, -2.121_944_4e-4, p * m * square + correction);
     let y = fma::<FMA>(-0.5, square, tail) + m;
-    fma::<FMA>(exponent, 0.693_359_375, y)
+    fma::<FMA>(exponent, 0.693_359_4, y)
 }
 
 /// The normal distribution `Φ(x) = erfc(−x/√2) / 2`, absolute error below 2e-7; small values keep their relative

@@ -128,7 +128,7 @@ fn activate<B: Backend>(logits: Plain<B>, activation: Activation) -> Plain<B> {
 
 /// `f'(z)`, from z.
 fn slope_of_logit<B: Backend>(logits: Plain<B>, activation: Activation) -> Plain<B> {
-    let active = logits.clone().is_positive();
+    let active = logits.clone().step();
     let inner = logits.relu();
     let slope = inner.clone().plus(1.0).recip() * active;
     match activation {
@@ -139,7 +139,7 @@ fn slope_of_logit<B: Backend>(logits: Plain<B>, activation: Activation) -> Plain
 
 /// `f'(z)`, from y = f(z): e^(−y), or e^(−y) · e^(−u) with u = e^y − 1 = ln(1 + z).
 fn slope_of_weight<B: Backend>(weights: Plain<B>, activation: Activation) -> Plain<B> {
-    let active = weights.clone().is_positive();
+    let active = weights.clone().step();
     let slope = weights.clone().scale(-1.0).exp() * active;
     match activation {
         Activation::Relu => slope,
