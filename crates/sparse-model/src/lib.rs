@@ -44,6 +44,8 @@ pub use error::{Error, Result};
 pub use idf::DocumentFrequencies;
 pub use inspect::{Formula, Inspection, ModuleSummary, SampleReport, TokenizationContract};
 pub use module::ModuleKind;
-pub use options::{EncodeOptions, EncodeProgress, LoadOptions, PreprocessOptions, WeightType};
+pub use options::{
+    EncodeOptions, EncodeProgress, LoadOptions, LoraOptions, PreprocessOptions, WeightType,
+};
 pub use parameter::NamedParameter;
 pub use tokens::PackedTokens;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use burn::tensor::{bf16, f16};
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
@@ -138,6 +139,54 @@ impl PreprocessOptions {
     pub fn with_task(mut self, task: impl Into<String>) -> Self {
         self.task = Some(task.into());
         self
+    }
+}
+
+/// Options of [`SparseEncoder::add_adapter`](crate::SparseEncoder::add_adapter).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoraOptions {
+    /// Rank of the factors, at least 1.
+    pub rank: usize,
+    /// The product of the factors is multiplied by `alpha / rank`.
+    pub alpha: f64,
+    /// Names of the modules whose matrices get factors, in full or by their last parts, such as `query`.
+    pub target_modules: Vec<String>,
+    /// Seed of the random factors.
+    pub seed: u64,
+}
+
+impl Default for LoraOptions {
+    fn default() -> Self {
+        Self {
+            rank: 8,
+            alpha: 16.0,
+            target_modules: vec!["query".to_string(), "value".to_string()],
+            seed: 0,
+        }
+    }
+}
+
+impl LoraOptions {
+    /// Checks the values.
+    ///
+    /// # Errors
+    ///
+    /// If the rank is 0 or `alpha` is not finite.
+    pub fn validate(&self) -> Result<()> {
+        if self.rank == 0 {
+            return Err(Error::Option {
+                name: "rank",
+                problem: "must be at least 1; got 0".to_string(),
+            });
+        }
+        if !self.alpha.is_finite() {
+            return Err(Error::Option {
+                name: "alpha",
+                problem: format!("must be finite; got {}", self.alpha),
+            });
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The type users hold.
 
+mod adapter;
 mod encode;
 mod load;
 mod parameters;

@@ -1,5 +1,6 @@
 //! The modules that a model is made of, in a row or behind a router.
 
+mod adapter;
 mod dense;
 mod normalize;
 mod pooling;
@@ -363,7 +364,7 @@ impl PipelineModule {
     /// The module's parameters; `prefix` is its place in the encoder, such as `0.`.
     pub(crate) fn named_parameters(&self, prefix: &str) -> Vec<NamedParameter> {
         match self {
-            Self::Transformer(module) => named(&format!("{prefix}model."), module.entries(), true),
+            Self::Transformer(module) => module.named_parameters(&format!("{prefix}model.")),
             Self::Dense(module) => named(prefix, module.entries(), true),
             Self::SparseAutoEncoder(module) => named(prefix, module.entries(), true),
             Self::SparseStaticEmbedding(module) => {

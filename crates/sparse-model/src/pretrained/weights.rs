@@ -119,6 +119,17 @@ impl Weights {
         }
     }
 
+    /// Opens one safetensors file.
+    pub(crate) fn open_file(path: &Path) -> Result<Self> {
+        let mut weights = Self {
+            files: Vec::new(),
+            tensors: BTreeMap::new(),
+            path: path.to_path_buf(),
+        };
+        weights.add_safetensors(path)?;
+        Ok(weights)
+    }
+
     fn open_sharded(directory: &Path, index_path: &Path) -> Result<Self> {
         let index: ShardIndex = read_json(index_path, "it names the shards")?;
         let mut shards: Vec<&String> = index.weight_map.values().collect();
