@@ -152,7 +152,7 @@ impl<B: Backend> Plain<B> {
     }
 
     /// 1 where the element is positive, else 0.
-    pub(crate) fn is_positive(self) -> Self {
+    pub(crate) fn step(self) -> Self {
         Self(B::float_sign(self.relu().0))
     }
 }

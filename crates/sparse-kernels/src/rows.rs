@@ -67,3 +67,23 @@ impl RowOffsets {
         &self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_lie_end_to_end() {
+        let rows = RowOffsets::from_lengths(&[3, 0, 2]);
+        assert_eq!(rows.as_slice(), [0, 3, 3, 5]);
+        assert_eq!(rows.ranges().collect::<Vec<_>>(), [0..3, 3..3, 3..5]);
+        assert_eq!(rows.lengths().collect::<Vec<_>>(), [3, 0, 2]);
+        assert_eq!((rows.total(), rows.max_length()), (5, 3));
+    }
+
+    #[test]
+    fn a_batch_may_be_empty() {
+        let rows = RowOffsets::from_lengths(&[]);
+        assert_eq!((rows.n_rows(), rows.total(), rows.max_length()), (0, 0, 0));
+    }
+}

@@ -1,9 +1,9 @@
 //! What a model is, and what looks wrong with it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
-use sparse_index::SparseMatrix;
 use sparse_kernels::{Activation, PoolingStrategy};
 
 use crate::module::{ModuleKind, PipelineModule, Transformer};
@@ -116,6 +116,78 @@ pub struct SampleReport {
     pub largest_position_share: Option<f64>,
 }
 
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} ({})", self.name, self.type_name)?;
+        writeln!(f, "\nModules")?;
+        for module in &self.modules {
+            writeln!(
+                f,
+                "  {:<12} {:<24} {:>12} parameters",
+                module.place, module.kind, module.n_parameters
+            )?;
+        }
+        writeln!(
+            f,
+            "  {:<12} {:<24} {:>12} parameters, {} trainable",
+            "all", "", self.n_parameters, self.n_trainable
+        )?;
+        let limit = self.max_active_dims.map_or_else(
+            || "not limited".to_string(),
+            |limit| format!("at most {limit} active"),
+        );
+        writeln!(
+            f,
+            "\nEmbeddings\n  {} dimensions, {limit}; compared by {}",
+            self.embedding_dimension, self.similarity
+        )?;
+        for formula in &self.formulas {
+            writeln!(
+                f,
+                "  {}: {}\n    {}",
+                formula.route, formula.words, formula.symbols
+            )?;
+        }
+        let tokens = &self.tokenization;
+        let length = tokens.max_seq_length.map_or_else(
+            || "no limit".to_string(),
+            |length| format!("at most {length} tokens"),
+        );
+        writeln!(
+            f,
+            "\nTexts\n  {length} of {}, {} of them special",
+            tokens.vocab_size, tokens.n_special_tokens
+        )?;
+        for (role, token) in &tokens.special_tokens {
+            writeln!(f, "  {role:<12} {token}")?;
+        }
+        if let Some(lower_case) = tokens.lower_case {
+            writeln!(
+                f,
+                "  {:<12} {}",
+                "case",
+                if lower_case { "ignored" } else { "kept" }
+            )?;
+        }
+        for (name, prompt) in &tokens.prompts {
+            writeln!(f, "  prompt {name}: {prompt:?}")?;
+        }
+        let sample = &self.sample;
+        writeln!(
+            f,
+            "\nOn {} sample texts\n  {:.1} active dimensions on average, {} texts without any, {} dimensions never active",
+            sample.n_texts, sample.active_dims, sample.n_empty, sample.n_dead
+        )?;
+        if self.warnings.is_empty() {
+            return write!(f, "\nNo warnings");
+        }
+        write!(f, "\nWarnings")?;
+        self.warnings
+            .iter()
+            .try_for_each(|warning| write!(f, "\n  {warning}"))
+    }
+}
+
 impl SparseEncoder {
     /// Describes the model and looks for signs of trouble on sample texts; on a built-in few if there are none.
     ///
@@ -150,7 +222,7 @@ impl SparseEncoder {
             formulas: self
                 .ways()
                 .into_iter()
-                .map(|(route, modules)| formula(&route, modules))
+                .map(|(route, modules)| formula(&route, &modules))
                 .collect(),
             tokenization: self.tokenization()?,
             warnings: self.warnings(&sample)?,
@@ -159,13 +231,13 @@ impl SparseEncoder {
     }
 
     /// Every way through the model: the routes of a router, or the one row of modules.
-    fn ways(&self) -> Vec<(String, &[PipelineModule])> {
+    fn ways(&self) -> Vec<(String, Vec<&PipelineModule>)> {
         match self.modules().first() {
             Some(PipelineModule::Router(router)) => router
                 .named_routes()
                 .map(|(name, modules)| (name.to_string(), modules))
                 .collect(),
-            _ => vec![("text".to_string(), self.modules())],
+            _ => vec![("text".to_string(), self.modules().iter().collect())],
         }
     }
 
@@ -174,7 +246,7 @@ impl SparseEncoder {
         self.ways()
             .into_iter()
             .flat_map(|(route, modules)| {
-                modules.iter().enumerate().map(move |(index, module)| {
+                modules.into_iter().enumerate().map(move |(index, module)| {
                     let parameters = module.named_parameters("");
                     ModuleSummary {
                         place: if routed {
@@ -242,9 +314,7 @@ impl SparseEncoder {
             .collect();
         frequent.sort_by(|left, right| right.1.total_cmp(&left.1));
         frequent.truncate(20);
-        let lexical = self
-            .decode(&SparseMatrix::new(embeddings.n_cols()), None)
-            .is_ok();
+        let lexical = self.is_splade();
         let name = |index: usize| match self.id_to_token(index as u32).filter(|_| lexical) {
             Some(token) => token,
             None => index.to_string(),
@@ -315,7 +385,7 @@ impl SparseEncoder {
         for (route, modules) in self.ways() {
             if let Some(bias) = modules
                 .iter()
-                .find_map(PipelineModule::transformer)
+                .find_map(|module| module.transformer())
                 .and_then(Transformer::head_bias)
             {
                 let data = bias
@@ -369,7 +439,7 @@ impl SparseEncoder {
 }
 
 /// What a row of modules computes.
-fn formula(route: &str, modules: &[PipelineModule]) -> Formula {
+fn formula(route: &str, modules: &[&PipelineModule]) -> Formula {
     let (words, symbols) = match modules.last() {
         Some(PipelineModule::SpladePooling(pooling)) => {
             let (strategy, activation) = pooling.function();

@@ -11,9 +11,9 @@
 //! let encoder = SparseEncoder::from_pretrained("splade-tiny-bert", &Device::default())?;
 //! let embeddings = encoder.encode_document(&["a sparse vector has few active dimensions"], &EncodeOptions::default())?;
 //! for (token, weight) in &encoder.decode(&embeddings, Some(5))?[0] {
-//!     tracing::info!("{token} {weight}");
+//!     println!("{token} {weight}");
 //! }
-//! encoder.save_pretrained("copy".as_ref())?;
+//! encoder.save_pretrained("copy")?;
 //! # Ok(())
 //! # }
 //! ```
@@ -44,6 +44,8 @@ pub use error::{Error, Result};
 pub use idf::DocumentFrequencies;
 pub use inspect::{Formula, Inspection, ModuleSummary, SampleReport, TokenizationContract};
 pub use module::ModuleKind;
-pub use options::{EncodeOptions, EncodeProgress, LoadOptions, PreprocessOptions};
+pub use options::{
+    EncodeOptions, EncodeProgress, LoadOptions, LoraOptions, PreprocessOptions, WeightType,
+};
 pub use parameter::NamedParameter;
 pub use tokens::PackedTokens;

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use burn::tensor::{bf16, f16};
+use serde::{Deserialize, Serialize};
+
 use crate::{Error, Result};
 
 /// How far an `encode` call has come.
@@ -136,6 +139,106 @@ impl PreprocessOptions {
     pub fn with_task(mut self, task: impl Into<String>) -> Self {
         self.task = Some(task.into());
         self
+    }
+}
+
+/// Options of [`SparseEncoder::add_adapter`](crate::SparseEncoder::add_adapter).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoraOptions {
+    /// Rank of the factors, at least 1.
+    pub rank: usize,
+    /// The product of the factors is multiplied by `alpha / rank`.
+    pub alpha: f64,
+    /// Names of the modules whose matrices get factors, in full or by their last parts, such as `query`.
+    pub target_modules: Vec<String>,
+    /// Seed of the random factors.
+    pub seed: u64,
+}
+
+impl Default for LoraOptions {
+    fn default() -> Self {
+        Self {
+            rank: 8,
+            alpha: 16.0,
+            target_modules: vec!["query".to_string(), "value".to_string()],
+            seed: 0,
+        }
+    }
+}
+
+impl LoraOptions {
+    /// Checks the values.
+    ///
+    /// # Errors
+    ///
+    /// If the rank is 0 or `alpha` is not finite.
+    pub fn validate(&self) -> Result<()> {
+        if self.rank == 0 {
+            return Err(Error::Option {
+                name: "rank",
+                problem: "must be at least 1; got 0".to_string(),
+            });
+        }
+        if !self.alpha.is_finite() {
+            return Err(Error::Option {
+                name: "alpha",
+                problem: format!("must be finite; got {}", self.alpha),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Number type of saved weights. In memory they are f32 always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WeightType {
+    /// 32 bits: what is loaded again equals what was saved.
+    #[default]
+    F32,
+    /// 16 bits, of which 10 for the fraction; the range ends at 65,504.
+    F16,
+    /// 16 bits, of which 7 for the fraction, with the range of f32.
+    Bf16,
+}
+
+impl WeightType {
+    /// The name in `config.json`.
+    pub(crate) fn torch_name(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::F16 => "float16",
+            Self::Bf16 => "bfloat16",
+        }
+    }
+
+    /// The name in a weights file, the bytes of an element, and the elements themselves.
+    pub(crate) fn encode(self, values: &[f32]) -> (&'static str, usize, Vec<u8>) {
+        match self {
+            Self::F32 => {
+                let mut bytes = Vec::with_capacity(values.len() * 4);
+                values
+                    .iter()
+                    .for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+                ("F32", 4, bytes)
+            }
+            Self::F16 => (
+                "F16",
+                2,
+                values
+                    .iter()
+                    .flat_map(|value| f16::from_f32(*value).to_le_bytes())
+                    .collect(),
+            ),
+            Self::Bf16 => (
+                "BF16",
+                2,
+                values
+                    .iter()
+                    .flat_map(|value| bf16::from_f32(*value).to_le_bytes())
+                    .collect(),
+            ),
+        }
     }
 }
 

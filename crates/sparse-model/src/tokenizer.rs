@@ -193,19 +193,24 @@ impl TextTokenizer {
         special_tokens: bool,
     ) -> Result<PackedTokens> {
         let prompt = prompt.unwrap_or_default();
-        let rows: Vec<_> = texts
-            .par_iter()
-            .enumerate()
-            .map(|(index, text)| {
-                let text = text.as_ref();
-                let input: EncodeInput<'_> = if prompt.is_empty() {
-                    text.into()
-                } else {
-                    format!("{prompt}{text}").into()
-                };
-                self.encode(index, input, special_tokens)
-            })
-            .collect::<Result<_>>()?;
+        let encode = |(index, text): (usize, &S)| {
+            let text = text.as_ref();
+            let input: EncodeInput<'_> = if prompt.is_empty() {
+                text.into()
+            } else {
+                format!("{prompt}{text}").into()
+            };
+            self.encode(index, input, special_tokens)
+        };
+        // Handing one text to another thread would take longer than a short query does.
+        let rows: Vec<_> = match texts {
+            [single] => vec![encode((0, single))?],
+            _ => texts
+                .par_iter()
+                .enumerate()
+                .map(encode)
+                .collect::<Result<_>>()?,
+        };
         let prompt_length = if prompt.is_empty() {
             0
         } else {

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::{
     Activate, GELU_NEW_CUBIC, GELU_NEW_FACTOR, HiddenActivation, plain_backward, plain_forward,
 };
-use crate::cpu::math::{erf, exp, sigmoid};
+use crate::cpu::math::{exp, normal_distribution, sigmoid};
 use crate::cpu::simd::{add, fma, vectorized};
 use crate::cpu::{self, Floats};
 
@@ -95,7 +95,7 @@ vectorized! {
 
 vectorized! {
     fn gelu_backward<FMA>(gradient: &mut [f32], x: &[f32]) {
-        const FACTOR: f32 = 0.398_942_28; // 1 / √(2π)
+        const FACTOR: f32 = 0.398_942_3; // 1 / √(2π)
         for (gradient, &x) in gradient.iter_mut().zip(x) {
             let density = FACTOR * exp::<FMA>(-0.5 * x * x);
             *gradient *= fma::<FMA>(x, density, normal_distribution::<FMA>(x));
@@ -152,12 +152,6 @@ vectorized! {
             *gradient *= fma::<FMA>(x, sigma * (1.0 - sigma), sigma);
         }
     }
-}
-
-/// `Φ(x)`
-#[inline(always)]
-fn normal_distribution<const FMA: bool>(x: f32) -> f32 {
-    fma::<FMA>(erf::<FMA>(x * std::f32::consts::FRAC_1_SQRT_2), 0.5, 0.5)
 }
 
 /// `2·√(2/π)`, the factor of the argument of the logistic function.

@@ -109,7 +109,7 @@ fn plain_backward<B: Backend>(
             let rest = sigma.clone().scale(-1.0).plus(1.0);
             sigma.clone() + x.scale(2.0) * sigma * rest * inner_slope
         }
-        HiddenActivation::Relu => x.is_positive(),
+        HiddenActivation::Relu => x.step(),
         // σ + x·σ·(1 − σ)
         HiddenActivation::Silu => {
             let sigma = x.clone().sigmoid();

@@ -52,7 +52,7 @@ impl AttentionOptions {
 ///
 /// # Panics
 ///
-/// If the shapes do not fit.
+/// If the shapes do not fit, or if the dropout rate is not in `[0, 1)`.
 pub fn packed_attention(
     query: Tensor<2>,
     key: Tensor<2>,
@@ -81,6 +81,9 @@ pub fn packed_attention(
             n_distances % 2 == 1 && n_distances.div_ceil(2) >= longest,
             "relative bias reaches {longest} tokens"
         );
+    }
+    if let Some(dropout) = &options.dropout {
+        dropout.assert_valid();
     }
     let attended = <Dispatch as PackedAttention>::packed_attention(
         query.into_dispatch(),

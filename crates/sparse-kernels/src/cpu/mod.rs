@@ -6,8 +6,11 @@ pub(crate) mod rowsum;
 pub(crate) mod shared;
 pub(crate) mod simd;
 
+use burn::backend::Flex;
 use burn::tensor::{DType, TensorData};
 use burn_flex::FlexTensor;
+
+use crate::plain::OptionalTensor;
 
 pub(crate) use matrix::{Matrix, MatrixMut, gemm};
 pub(crate) use shared::Shared;
@@ -53,6 +56,15 @@ pub(crate) fn owned(tensor: FlexTensor) -> FlexTensor {
     let contiguous = tensor.to_contiguous();
     drop(tensor);
     contiguous
+}
+
+/// What a gradient is added to: the gradient so far, or zeros. The system delivers zeros as they are first touched, so
+/// those that stay zeros cost next to nothing.
+pub(crate) fn accumulator(so_far: OptionalTensor<Flex>, shape: &[usize]) -> FlexTensor {
+    match so_far {
+        OptionalTensor::Present(so_far) => owned(so_far),
+        OptionalTensor::Absent => tensor(vec![0.0_f32; shape.iter().product()], shape),
+    }
 }
 
 /// A tensor that takes the vector over without copying.

@@ -39,11 +39,7 @@ pub fn dropout(x: Tensor<2>, dropout: Option<&Dropout>) -> Tensor<2> {
     let Some(dropout) = dropout.filter(|dropout| dropout.rate != 0.0) else {
         return x;
     };
-    assert!(
-        (0.0..1.0).contains(&dropout.rate),
-        "dropout rate {} is not in [0, 1)",
-        dropout.rate
-    );
+    dropout.assert_valid();
     Tensor::from_dispatch(<Dispatch as DropoutOp>::dropout(
         x.into_dispatch(),
         *dropout,
@@ -51,6 +47,15 @@ pub fn dropout(x: Tensor<2>, dropout: Option<&Dropout>) -> Tensor<2> {
 }
 
 impl Dropout {
+    /// Panics if the rate is not in `[0, 1)`.
+    pub(crate) fn assert_valid(&self) {
+        let rate = self.rate;
+        assert!(
+            (0.0..1.0).contains(&rate),
+            "dropout rate {rate} is not in [0, 1)"
+        );
+    }
+
     /// Multiplies each value by 0 or by `1 / (1 − rate)`; `first` is the index of the first one.
     pub(crate) fn apply(&self, values: &mut [f32], first: usize) {
         // A 2³² of indices shares a key, so that the loop can count in 32 bits.
@@ -182,6 +187,17 @@ mod tests {
             );
             assert!(values.iter().all(|&v| v == 0.0 || v == 1.0 / (1.0 - rate)));
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "dropout rate 1 is not in [0, 1)")]
+    fn a_rate_that_leaves_nothing_is_refused() {
+        let x = Tensor::<2>::ones([2, 2], &Device::flex());
+        let setting = Dropout {
+            rate: 1.0,
+            stream: RandomStream::new(1),
+        };
+        dropout(x, Some(&setting));
     }
 
     #[test]

@@ -15,9 +15,9 @@ use burn::backend::{
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use crate::autodiff::track;
+use crate::autodiff::{Parameter, track};
 use crate::cpu::{self, Floats, simd::add};
-use crate::plain::Plain;
+use crate::plain::{OptionalTensor, Plain};
 
 /// Rows `ids` of an embedding table: `y[t] = W[ids[t]]`.
 ///
@@ -57,13 +57,14 @@ pub(crate) trait Embedding: Backend {
         plain_forward::<Self>(weight, &ids)
     }
 
-    /// Gradient of the table.
+    /// Gradient of the table, added to what it has `so_far`.
     fn embedding_rows_backward(
         gradient: FloatTensor<Self>,
         ids: Arc<[i32]>,
         n_entries: usize,
+        #[extension_type] so_far: OptionalTensor<Self>,
     ) -> FloatTensor<Self> {
-        plain_backward::<Self>(gradient, &ids, n_entries)
+        plain_backward::<Self>(gradient, &ids, n_entries, so_far)
     }
 }
 
@@ -77,14 +78,15 @@ fn plain_backward<B: Backend>(
     gradient: FloatTensor<B>,
     ids: &[i32],
     n_entries: usize,
+    so_far: OptionalTensor<B>,
 ) -> FloatTensor<B> {
     let gradient = Plain::<B>(gradient);
     let [_, d] = gradient.dims();
     let ids = gradient.indices(ids.to_vec(), &[ids.len()]);
-    gradient
-        .zeros(&[n_entries, d])
-        .select_add(0, ids, gradient)
-        .0
+    let so_far = so_far
+        .into_option()
+        .map_or_else(|| gradient.zeros(&[n_entries, d]), Plain);
+    so_far.select_add(0, ids, gradient).0
 }
 
 impl Embedding for Flex {
@@ -107,22 +109,23 @@ impl Embedding for Flex {
         cpu::tensor(output, &[ids.len(), d])
     }
 
-    /// Zeros come from the system as they are first touched, so rows that were not looked up cost next to nothing.
     fn embedding_rows_backward(
         gradient: FloatTensor<Self>,
         ids: Arc<[i32]>,
         n_entries: usize,
+        so_far: OptionalTensor<Self>,
     ) -> FloatTensor<Self> {
         if !cpu::all_f32(&[&gradient]) {
-            return plain_backward::<Self>(gradient, &ids, n_entries);
+            return plain_backward::<Self>(gradient, &ids, n_entries, so_far);
         }
         let gradient = Floats::of(&gradient);
         let [_, d] = gradient.dims2();
-        let mut d_weight = vec![0.0; n_entries * d];
+        let mut d_weight = cpu::accumulator(so_far, &[n_entries, d]);
+        let rows = d_weight.storage_mut::<f32>();
         for (row, &id) in gradient.chunks_exact(d.max(1)).zip(ids.iter()) {
-            add(&mut d_weight[id as usize * d..][..d], row);
+            add(&mut rows[id as usize * d..][..d], row);
         }
-        cpu::tensor(d_weight, &[n_entries, d])
+        d_weight
     }
 }
 
@@ -138,14 +141,15 @@ impl Embedding for burn::backend::LibTorch {}
 struct Step;
 
 impl<B: Embedding> Backward<B, 1> for Step {
-    /// The ids, and the number of entries of the table.
-    type State = (Arc<[i32]>, usize);
+    /// The ids, the number of entries of the table, and the table.
+    type State = (Arc<[i32]>, usize, Parameter<B>);
 
     fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let (ids, n_entries) = ops.state;
+        let (ids, n_entries, parameter) = ops.state;
+        let so_far = parameter.take_gradient(gradients);
         let gradient = gradients.consume::<B>(&ops.node);
         if let [Some(argument)] = ops.parents {
-            let found = B::embedding_rows_backward(gradient, ids, n_entries);
+            let found = B::embedding_rows_backward(gradient, ids, n_entries, so_far);
             gradients.register::<B>(argument.id, found);
         }
     }
@@ -153,10 +157,11 @@ impl<B: Embedding> Backward<B, 1> for Step {
 
 impl<B: Embedding, C: CheckpointStrategy> Embedding for Autodiff<B, C> {
     fn embedding_rows(weight: FloatTensor<Self>, ids: Arc<[i32]>) -> FloatTensor<Self> {
+        let parameter = Parameter::of(&weight);
         let (weight, of_weight) = weight.into_parts();
         let [n_entries, _] = Plain::<B>(weight.clone()).dims();
         let output = B::embedding_rows(weight, ids.clone());
-        track::<B, C, _, 1>(Step, [of_weight], (ids, n_entries), output)
+        track::<B, C, _, 1>(Step, [of_weight], (ids, n_entries, parameter), output)
     }
 }
 
@@ -165,7 +170,8 @@ mod tests {
     use burn::tensor::{Device, TensorData, Tolerance};
 
     use super::*;
-    use crate::testing::random;
+    use crate::testing::{assert_close, matrix, random, values};
+    use crate::{Activation, PoolingStrategy, RowOffsets, lexical_head};
 
     #[test]
     fn rows_come_in_the_order_of_the_ids() {
@@ -173,7 +179,7 @@ mod tests {
         let rows = embedding(table, &[2, 0, 2]);
         assert_eq!(
             rows.to_data(),
-            TensorData::from([[5.0, 6.0], [1.0, 2.0], [5.0, 6.0]])
+            TensorData::from([[5.0_f32, 6.0], [1.0, 2.0], [5.0, 6.0]])
         );
     }
 
@@ -192,14 +198,45 @@ mod tests {
     }
 
     #[test]
+    fn a_table_shared_by_lookups_and_heads_of_two_columns_gets_the_sum_of_all_gradients() {
+        let device = Device::flex().autodiff();
+        let rows = RowOffsets::from_lengths(&[2, 1]);
+        let ids = [[4, 0, 4], [2, 4, 1]];
+        let gradient = |columns: &[[i32; 3]]| {
+            let table = matrix(1, [5, 8], &device).require_grad();
+            let losses = columns.iter().map(|ids| {
+                let hidden = embedding(table.clone(), ids);
+                let (max, relu) = (PoolingStrategy::Max, Activation::Relu);
+                lexical_head(hidden, table.clone(), None, &rows, max, relu).sum()
+            });
+            let loss = losses.reduce(|sum, loss| sum + loss).expect("a column");
+            values(&table.grad(&loss.backward()).expect("tracked"))
+        };
+        let [first, second] = [gradient(&ids[..1]), gradient(&ids[1..])];
+        let sum: Vec<f32> = first.iter().zip(&second).map(|(a, b)| a + b).collect();
+        assert_close(&gradient(&ids), &sum, 1e-5, "gradient");
+    }
+
+    #[test]
+    fn a_computed_table_gets_its_gradient_too() {
+        let device = Device::flex().autodiff();
+        let table = Tensor::<2>::ones([2, 2], &device).require_grad();
+        let doubled = table.clone() * 2.0;
+        let loss = embedding(doubled.clone(), &[1]).sum() + embedding(doubled, &[1, 0]).sum();
+        let gradient = table.grad(&loss.backward()).expect("tracked");
+        assert_eq!(values(&gradient), [2.0, 2.0, 4.0, 4.0]);
+    }
+
+    #[test]
     fn the_fast_body_agrees_with_the_default_body() {
         let ids: Arc<[i32]> = [5, 0, 5, 6, 5, 2].into();
         let gradient = || cpu::tensor(random(1, 6 * 37), &[6, 37]);
+        let so_far = || OptionalTensor::Present(cpu::tensor(random(2, 7 * 37), &[7, 37]));
         let fast = Tensor::<2>::from_data(
-            Flex::embedding_rows_backward(gradient(), ids.clone(), 7).into_data(),
+            Flex::embedding_rows_backward(gradient(), ids.clone(), 7, so_far()).into_data(),
             &Device::flex(),
         );
-        let slow = plain_backward::<Flex>(gradient(), &ids, 7).into_data();
+        let slow = plain_backward::<Flex>(gradient(), &ids, 7, so_far()).into_data();
         fast.to_data()
             .assert_approx_eq::<f32>(&slow, Tolerance::default());
     }

@@ -9,7 +9,7 @@ use burn::backend::{Autodiff, Backend, tensor::FloatTensor};
 
 use super::{HeadOptions, LexicalHead, Pooled};
 use crate::RowOffsets;
-use crate::autodiff::track;
+use crate::autodiff::{Parameter, track};
 use crate::plain::OptionalTensor;
 
 /// The backward pass; the arguments are hidden states, weight and, with `N = 3`, bias.
@@ -20,6 +20,7 @@ struct Step;
 struct State<B: Backend> {
     hidden: FloatTensor<B>,
     weight: FloatTensor<B>,
+    parameter: Parameter<B>,
     bias: OptionalTensor<B>,
     rows: RowOffsets,
     options: HeadOptions,
@@ -33,13 +34,17 @@ impl<B: LexicalHead, const N: usize> Backward<B, N> for Step {
         let State {
             hidden,
             weight,
+            parameter,
             bias,
             rows,
             options,
             pooled,
         } = ops.state;
+        let so_far = parameter.take_gradient(gradients);
         let gradient = gradients.consume::<B>(&ops.node);
-        let found = B::lexical_head_backward(hidden, weight, bias, rows, options, pooled, gradient);
+        let found = B::lexical_head_backward(
+            hidden, weight, bias, rows, options, pooled, gradient, so_far,
+        );
         let found = [found.hidden, found.weight, found.bias];
         for (argument, gradient) in ops.parents.into_iter().zip(found) {
             if let Some(argument) = argument {
@@ -58,6 +63,7 @@ impl<B: LexicalHead, C: CheckpointStrategy> LexicalHead for Autodiff<B, C> {
         options: HeadOptions,
     ) -> Pooled<Self> {
         let (hidden, of_hidden) = hidden.into_parts();
+        let parameter = Parameter::of(&weight);
         let (weight, of_weight) = weight.into_parts();
         let (bias, of_bias) = bias.into_option().map(|bias| bias.into_parts()).unzip();
         let bias = OptionalTensor::from(bias);
@@ -67,6 +73,7 @@ impl<B: LexicalHead, C: CheckpointStrategy> LexicalHead for Autodiff<B, C> {
         let state = State {
             hidden,
             weight,
+            parameter,
             bias,
             rows,
             options,

@@ -131,7 +131,8 @@ pub(crate) trait LexicalHead: Backend {
         plain::forward::<Self>(hidden, weight, bias, &rows, options)
     }
 
-    /// Gradients of the arguments, given the output, what was saved with it and its gradient.
+    /// Gradients of the arguments, given the output, what was saved with it and its gradient. That of the weight is
+    /// added to what it has `so_far`.
     #[allow(
         clippy::too_many_arguments,
         reason = "the arguments of the forward pass, its results and a gradient"
@@ -144,8 +145,11 @@ pub(crate) trait LexicalHead: Backend {
         options: HeadOptions,
         #[extension_type] pooled: Pooled<Self>,
         gradient: FloatTensor<Self>,
+        #[extension_type] so_far: OptionalTensor<Self>,
     ) -> HeadGradients<Self> {
-        plain::backward::<Self>(hidden, weight, bias, &rows, options, pooled, gradient)
+        plain::backward::<Self>(
+            hidden, weight, bias, &rows, options, pooled, gradient, so_far,
+        )
     }
 }
 

@@ -59,6 +59,7 @@ pub(super) fn forward<B: Backend>(
     }
 }
 
+#[allow(clippy::too_many_arguments, reason = "those of the operation")]
 pub(super) fn backward<B: Backend>(
     hidden: FloatTensor<B>,
     weight: FloatTensor<B>,
@@ -67,6 +68,7 @@ pub(super) fn backward<B: Backend>(
     options: HeadOptions,
     pooled: Pooled<B>,
     gradient: FloatTensor<B>,
+    so_far: OptionalTensor<B>,
 ) -> HeadGradients<B> {
     let padded = Padded::new(Plain::<B>(hidden), rows);
     let vocabulary = Vocabulary::new(Plain(weight), bias.into_option().map(Plain));
@@ -103,9 +105,14 @@ pub(super) fn backward<B: Backend>(
         d_weight.push(d_logits.clone().transposed().matmul(flat_hidden.clone()));
         d_hidden = d_hidden + d_logits.matmul(chunk.weight);
     }
+    let d_weight = Plain::cat(d_weight, 0).narrow(0, 0, vocabulary.size);
+    let d_weight = match so_far {
+        OptionalTensor::Present(so_far) => Plain(so_far) + d_weight,
+        OptionalTensor::Absent => d_weight,
+    };
     HeadGradients {
         hidden: padded.packed(d_hidden).0,
-        weight: Plain::cat(d_weight, 0).narrow(0, 0, vocabulary.size).0,
+        weight: d_weight.0,
         bias: Plain::cat(d_bias, 0).narrow(0, 0, vocabulary.size).0,
     }
 }
@@ -121,7 +128,7 @@ fn activate<B: Backend>(logits: Plain<B>, activation: Activation) -> Plain<B> {
 
 /// `f'(z)`, from z.
 fn slope_of_logit<B: Backend>(logits: Plain<B>, activation: Activation) -> Plain<B> {
-    let active = logits.clone().is_positive();
+    let active = logits.clone().step();
     let inner = logits.relu();
     let slope = inner.clone().plus(1.0).recip() * active;
     match activation {
@@ -132,7 +139,7 @@ fn slope_of_logit<B: Backend>(logits: Plain<B>, activation: Activation) -> Plain
 
 /// `f'(z)`, from y = f(z): e^(−y), or e^(−y) · e^(−u) with u = e^y − 1 = ln(1 + z).
 fn slope_of_weight<B: Backend>(weights: Plain<B>, activation: Activation) -> Plain<B> {
-    let active = weights.clone().is_positive();
+    let active = weights.clone().step();
     let slope = weights.clone().scale(-1.0).exp() * active;
     match activation {
         Activation::Relu => slope,

@@ -163,8 +163,12 @@ proptest! {
 
         let n = rows.n_rows() * case.vocab_size;
         let gradient = || cpu::tensor(random(case.seed ^ 3, n), &[rows.n_rows(), case.vocab_size]);
-        let fast = Flex::lexical_head_backward(hidden(), weight(), bias(), rows.clone(), case.options, fast, gradient());
-        let slow = plain::backward::<Flex>(hidden(), weight(), bias(), &rows, case.options, slow, gradient());
+        let so_far = || match case.with_bias {
+            true => OptionalTensor::<Flex>::Present(weight()),
+            false => OptionalTensor::Absent,
+        };
+        let fast = Flex::lexical_head_backward(hidden(), weight(), bias(), rows.clone(), case.options, fast, gradient(), so_far());
+        let slow = plain::backward::<Flex>(hidden(), weight(), bias(), &rows, case.options, slow, gradient(), so_far());
         assert_close(&Floats::of(&fast.hidden), &Floats::of(&slow.hidden), 3e-5, "hidden gradient");
         assert_close(&Floats::of(&fast.weight), &Floats::of(&slow.weight), 3e-5, "weight gradient");
         assert_close(&Floats::of(&fast.bias), &Floats::of(&slow.bias), 3e-5, "bias gradient");
@@ -328,7 +332,16 @@ fn gradients_are_finite_differences() {
         let pooled = Flex::lexical_head(h, w, b, rows.clone(), options);
         let (h, w, b) = tensors();
         let r = cpu::tensor(random(9, 3 * vocab_size), &[3, vocab_size]);
-        let found = Flex::lexical_head_backward(h, w, b, rows.clone(), options, pooled, r);
+        let found = Flex::lexical_head_backward(
+            h,
+            w,
+            b,
+            rows.clone(),
+            options,
+            pooled,
+            r,
+            OptionalTensor::Absent,
+        );
         let gradients = [found.hidden, found.weight, found.bias].map(|g| Floats::of(&g).to_vec());
         for (argument, gradient) in gradients.iter().enumerate() {
             for i in 0..gradient.len() {

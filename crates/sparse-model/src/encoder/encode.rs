@@ -9,6 +9,9 @@ use super::SparseEncoder;
 use crate::module::PipelineModule;
 use crate::{EncodeOptions, EncodeProgress, Error, ForwardContext, PackedTokens, Result};
 
+/// Batches of a stream that are sorted by length together.
+const WINDOW: usize = 32;
+
 impl SparseEncoder {
     /// Encodes texts, one row each, in their order.
     ///
@@ -59,6 +62,31 @@ impl SparseEncoder {
                 .collect();
             model.modules[0].preprocess_pairs(&batch, prompt, options.task.as_deref())
         })
+    }
+
+    /// Encodes any number of texts in their order, in memory that does not grow with them: `sink` gets the rows of a few
+    /// dozen batches at a time. Gives the number of texts.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Self::encode), or what `sink` fails with, which ends the encoding.
+    pub fn encode_stream<S: AsRef<str> + Sync, E: From<Error>>(
+        &self,
+        texts: impl IntoIterator<Item = S>,
+        options: &EncodeOptions,
+        mut sink: impl FnMut(SparseMatrix) -> Result<(), E>,
+    ) -> Result<usize, E> {
+        options.validate()?;
+        let mut texts = texts.into_iter();
+        let mut total = 0;
+        loop {
+            let window: Vec<S> = texts.by_ref().take(options.batch_size * WINDOW).collect();
+            if window.is_empty() {
+                return Ok(total);
+            }
+            sink(self.encode(&window, options)?)?;
+            total += window.len();
+        }
     }
 
     /// Encodes queries: the prompt named `query` unless the options name one, and the route of that name.
@@ -200,7 +228,7 @@ impl SparseEncoder {
         tokens: &PackedTokens,
         context: &ForwardContext,
     ) -> Result<SparseMatrix> {
-        if let [PipelineModule::SparseStaticEmbedding(module)] = self.route(tokens) {
+        if let [PipelineModule::SparseStaticEmbedding(module)] = self.route(tokens).as_slice() {
             let sparse = module.encode(tokens)?;
             return Ok(match context.max_active_dims() {
                 Some(limit) => sparse.prune(limit),

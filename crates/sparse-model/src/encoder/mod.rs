@@ -1,5 +1,6 @@
 //! The type users hold.
 
+mod adapter;
 mod encode;
 mod load;
 mod parameters;
@@ -10,12 +11,12 @@ pub(crate) use save::python_literal;
 
 use std::collections::BTreeMap;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 use sparse_index::{SimilarityFunction, SparseMatrix, SparseRow, Sparsity};
 
-use crate::module::{Features, Flow, PipelineModule, TokenFeatures, check_flow};
+use crate::module::{Features, Flow, PipelineModule, TokenFeatures, Transformer, check_flow};
 use crate::tokenizer::TextTokenizer;
 use crate::{
     Embeddings, Error, ForwardContext, ModuleKind, PackedTokens, PreprocessOptions, Result,
@@ -88,20 +89,14 @@ impl SparseEncoder {
     /// The backbone's hidden states, `[n_tokens, hidden_size]`; for a look inside. `None` if the tokens take a way without a
     /// backbone.
     pub fn hidden_states(&self, tokens: &PackedTokens) -> Option<Tensor<2>> {
-        let transformer = self
-            .route(tokens)
-            .iter()
-            .find_map(PipelineModule::transformer)?;
+        let transformer = self.transformer(tokens)?;
         Some(transformer.hidden_states(tokens, &ForwardContext::inference()))
     }
 
     /// Logits over the vocabulary, `[n_tokens, vocab_size]`; for a look inside, since `encode` never builds them. `None` if
     /// the tokens take a way without a masked-language-model head.
     pub fn logits(&self, tokens: &PackedTokens) -> Option<Tensor<2>> {
-        let transformer = self
-            .route(tokens)
-            .iter()
-            .find_map(PipelineModule::transformer)?;
+        let transformer = self.transformer(tokens)?;
         match transformer
             .forward(Features::default(), tokens, &ForwardContext::inference())
             .tokens?
@@ -115,13 +110,19 @@ impl SparseEncoder {
         }
     }
 
+    fn transformer(&self, tokens: &PackedTokens) -> Option<&Transformer> {
+        self.route(tokens)
+            .into_iter()
+            .find_map(PipelineModule::transformer)
+    }
+
     /// The modules that tokens run through.
-    fn route(&self, tokens: &PackedTokens) -> &[PipelineModule] {
+    fn route(&self, tokens: &PackedTokens) -> Vec<&PipelineModule> {
         match self.modules.first() {
             Some(PipelineModule::Router(router)) => {
                 router.route(tokens.task.as_deref()).unwrap_or_default()
             }
-            _ => &self.modules,
+            _ => self.modules.iter().collect(),
         }
     }
 
@@ -273,6 +274,11 @@ impl SparseEncoder {
             .and_then(|tokenizer| tokenizer.token(id))
     }
 
+    /// Whether the dimensions are the tokens of a vocabulary, so that [`decode`](Self::decode) works.
+    pub fn is_splade(&self) -> bool {
+        self.vocabulary().is_ok()
+    }
+
     /// Longest text in tokens, special ones included; what is longer is cut.
     pub fn max_seq_length(&self) -> Option<usize> {
         self.modules
@@ -353,7 +359,17 @@ impl SparseEncoder {
 
     /// The device of the parameters.
     pub fn device(&self) -> Device {
-        self.devices().into_iter().next().unwrap_or_default()
+        struct First(Option<Device>);
+        impl ModuleVisitor for First {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                if self.0.is_none() {
+                    self.0 = Some(param.lazy_device());
+                }
+            }
+        }
+        let mut first = First(None);
+        self.visit(&mut first);
+        first.0.unwrap_or_default()
     }
 
     /// The top-level modules, in order.

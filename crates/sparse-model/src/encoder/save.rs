@@ -5,9 +5,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::SparseEncoder;
-use crate::Result;
 use crate::module::PipelineModule;
 use crate::pretrained::{DirectoryWriter, ModuleEntry, SentenceTransformersConfig, to_pretty};
+use crate::{Result, WeightType};
 
 /// The release whose layout and behaviour is written.
 const LAYOUT_VERSION: &str = "6.2.0";
@@ -22,7 +22,20 @@ impl SparseEncoder {
     ///
     /// If the path is a file, a file can not be written, or the device fails.
     pub fn save_pretrained(&self, directory: impl AsRef<Path>) -> Result<()> {
-        let writer = DirectoryWriter::new(directory.as_ref())?;
+        self.save_pretrained_as(directory, WeightType::F32)
+    }
+
+    /// Writes the model as [`save_pretrained`](Self::save_pretrained) does, with weights of another type.
+    ///
+    /// # Errors
+    ///
+    /// As [`save_pretrained`](Self::save_pretrained).
+    pub fn save_pretrained_as(
+        &self,
+        directory: impl AsRef<Path>,
+        weight_type: WeightType,
+    ) -> Result<()> {
+        let writer = DirectoryWriter::new(directory.as_ref(), weight_type)?;
         self.write_files(&writer)?;
         writer.finish()
     }

@@ -176,7 +176,7 @@ impl Dense {
             &format!("{directory}/config.json"),
             &to_pretty(&self.config(), 4),
         )?;
-        let tensors = tensors_to_save(self, self.entries())?;
+        let tensors = tensors_to_save(self, self.entries(), writer.weight_type())?;
         write_safetensors(
             &writer.path().join(directory).join("model.safetensors"),
             tensors,

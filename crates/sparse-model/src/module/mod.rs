@@ -1,5 +1,6 @@
 //! The modules that a model is made of, in a row or behind a router.
 
+mod adapter;
 mod dense;
 mod normalize;
 mod pooling;
@@ -20,7 +21,7 @@ use crate::encoder::python_literal;
 use crate::parameter::ParameterEntry;
 use crate::pretrained::{DirectoryWriter, TensorBytes};
 use crate::tokenizer::TextTokenizer;
-use crate::{Embeddings, Error, ForwardContext, NamedParameter, PackedTokens, Result};
+use crate::{Embeddings, Error, ForwardContext, NamedParameter, PackedTokens, Result, WeightType};
 
 pub(crate) use dense::Dense;
 pub(crate) use normalize::Normalize;
@@ -236,7 +237,7 @@ impl PipelineModule {
         task: Option<&str>,
     ) -> Result<PackedTokens> {
         let tokens = match self {
-            Self::Transformer(module) => module.tokenizer().pack(texts, prompt, true)?,
+            Self::Transformer(module) => module.tokenizer_for(task).pack(texts, prompt, true)?,
             Self::SparseStaticEmbedding(module) => module.preprocess(texts, prompt)?,
             Self::Router(module) => return module.preprocess(texts, prompt, task),
             _ => {
@@ -260,7 +261,9 @@ impl PipelineModule {
         task: Option<&str>,
     ) -> Result<PackedTokens> {
         let tokens = match self {
-            Self::Transformer(module) => module.tokenizer().pack_pairs(pairs, prompt, true)?,
+            Self::Transformer(module) => {
+                module.tokenizer_for(task).pack_pairs(pairs, prompt, true)?
+            }
             Self::SparseStaticEmbedding(module) => {
                 module.tokenizer().pack_pairs(pairs, prompt, false)?
             }
@@ -361,7 +364,7 @@ impl PipelineModule {
     /// The module's parameters; `prefix` is its place in the encoder, such as `0.`.
     pub(crate) fn named_parameters(&self, prefix: &str) -> Vec<NamedParameter> {
         match self {
-            Self::Transformer(module) => named(&format!("{prefix}model."), module.entries(), true),
+            Self::Transformer(module) => module.named_parameters(&format!("{prefix}model.")),
             Self::Dense(module) => named(prefix, module.entries(), true),
             Self::SparseAutoEncoder(module) => named(prefix, module.entries(), true),
             Self::SparseStaticEmbedding(module) => {
@@ -423,18 +426,15 @@ impl PipelineModule {
 }
 
 /// Runs modules in their order.
-pub(crate) fn run(
-    modules: &[PipelineModule],
+pub(crate) fn run<'a>(
+    modules: impl IntoIterator<Item = &'a PipelineModule>,
     tokens: &PackedTokens,
     context: &ForwardContext,
 ) -> Features {
-    let start = Features::default();
-    modules
-        .iter()
-        .enumerate()
-        .fold(start, |features, (index, module)| {
-            module.forward(features, tokens, &context.part("module", index))
-        })
+    let modules = modules.into_iter().enumerate();
+    modules.fold(Features::default(), |features, (index, module)| {
+        module.forward(features, tokens, &context.part("module", index))
+    })
 }
 
 /// What comes out of a module, as far as the next one cares.
@@ -451,14 +451,18 @@ pub(crate) enum Flow {
 }
 
 /// Describes the output of a row of modules, or says which of them is out of place.
-pub(crate) fn check_flow(modules: &[PipelineModule], path: &Path) -> Result<Vec<Flow>> {
+pub(crate) fn check_flow<'a>(
+    modules: impl IntoIterator<Item = &'a PipelineModule>,
+    path: &Path,
+) -> Result<Vec<Flow>> {
     let mut flow = Flow::Texts;
-    let mut flows = Vec::with_capacity(modules.len());
-    for module in modules {
-        flow = module.check(flow, path)?;
-        flows.push(flow);
-    }
-    Ok(flows)
+    modules
+        .into_iter()
+        .map(|module| {
+            flow = module.check(flow, path)?;
+            Ok(flow)
+        })
+        .collect()
 }
 
 fn named(prefix: &str, entries: &[ParameterEntry], trainable: bool) -> Vec<NamedParameter> {
@@ -478,38 +482,45 @@ fn named(prefix: &str, entries: &[ParameterEntry], trainable: bool) -> Vec<Named
 pub(crate) fn tensors_to_save<M: Module>(
     module: &M,
     entries: &[ParameterEntry],
+    weight_type: WeightType,
 ) -> Result<Vec<TensorBytes>> {
     struct Collect<'a> {
         entries: &'a [ParameterEntry],
+        weight_type: WeightType,
         tensors: Vec<TensorBytes>,
         failed: Option<String>,
     }
+    impl Collect<'_> {
+        fn add<const D: usize>(&mut self, param: &Param<Tensor<D>>) -> Result<(), String> {
+            let Some(entry) = self.entries.iter().find(|entry| entry.id == param.id) else {
+                return Ok(());
+            };
+            let data = param.val().try_into_data_as::<f32>();
+            let data = data.map_err(|error| format!("{}: {error}", entry.name))?;
+            let values = data.as_slice::<f32>();
+            let values = values.map_err(|error| format!("{}: {error:?}", entry.name))?;
+            let (dtype, width, bytes) = self.weight_type.encode(values);
+            let (key, shape) = (entry.file_key.clone(), entry.shape.clone());
+            self.tensors.push(TensorBytes {
+                key,
+                dtype,
+                width,
+                shape,
+                bytes,
+            });
+            Ok(())
+        }
+    }
     impl ModuleVisitor for Collect<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let Some(entry) = self.entries.iter().find(|entry| entry.id == param.id) else {
-                return;
-            };
-            match param.val().try_into_data_as::<f32>() {
-                Ok(data) => {
-                    let bytes = data
-                        .as_slice::<f32>()
-                        .map(little_endian)
-                        .unwrap_or_default();
-                    let shape = entry.shape.clone();
-                    self.tensors.push(TensorBytes {
-                        key: entry.file_key.clone(),
-                        dtype: "F32",
-                        width: 4,
-                        shape,
-                        bytes,
-                    });
-                }
-                Err(error) => self.failed = Some(format!("{}: {error}", entry.name)),
+            if let Err(problem) = self.add(param) {
+                self.failed = Some(problem);
             }
         }
     }
     let mut collect = Collect {
         entries,
+        weight_type,
         tensors: Vec::with_capacity(entries.len()),
         failed: None,
     };
@@ -518,12 +529,4 @@ pub(crate) fn tensors_to_save<M: Module>(
         Some(problem) => Err(Error::Device(problem)),
         None => Ok(collect.tensors),
     }
-}
-
-fn little_endian(values: &[f32]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(values.len() * 4);
-    values
-        .iter()
-        .for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
-    bytes
 }

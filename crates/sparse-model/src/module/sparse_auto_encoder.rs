@@ -157,12 +157,18 @@ impl SparseAutoEncoder {
             k,
             ..
         } = config;
-        if k == 0 || k > hidden_dim {
+        if k == 0 || hidden_dim == 0 || input_dim == 0 {
             return Err(Error::config(
                 &path,
                 "k",
-                format!("is {k}; expected between 1 and `hidden_dim` ({hidden_dim})"),
+                "and the two sizes must be at least 1",
             ));
+        }
+        if k > hidden_dim {
+            tracing::warn!(
+                "`{}`: `k` is {k}, of {hidden_dim} latents; all of them are kept",
+                path.display()
+            );
         }
         let weights = Weights::open(place.directory)?;
         let aliases = Aliases {
@@ -318,7 +324,7 @@ impl SparseAutoEncoder {
             &format!("{directory}/config.json"),
             &to_pretty(&self.config(), 4),
         )?;
-        let mut tensors = tensors_to_save(self, self.entries())?;
+        let mut tensors = tensors_to_save(self, self.entries(), writer.weight_type())?;
         let counters = self
             .last_nonzero
             .lock()

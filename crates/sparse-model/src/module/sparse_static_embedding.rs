@@ -254,7 +254,7 @@ impl SparseStaticEmbedding {
         };
         writer.write(&at("config.json"), &to_pretty(&self.config(), 4))?;
         self.tokenizer.save(writer, directory)?;
-        let tensors = tensors_to_save(self, self.entries())?;
+        let tensors = tensors_to_save(self, self.entries(), writer.weight_type())?;
         write_safetensors(&writer.path().join(at("model.safetensors")), tensors, &[])
     }
 }

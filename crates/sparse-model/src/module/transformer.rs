@@ -1,18 +1,21 @@
 //! A backbone with its tokenizer, and its masked-language-model head where the task asks for one.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::module::Module;
 use serde_json::{Map, Value, json};
 
-use super::{Features, Flow, Place, TokenFeatures, tensors_to_save};
+use super::adapter::{self, Adapter};
+use super::{Features, Flow, Place, TokenFeatures, named, tensors_to_save};
 use crate::backbone::{Backbone, Family, MlmHead, PoolerWeights};
 use crate::parameter::ParameterEntry;
 use crate::pretrained::{
     Aliases, DirectoryWriter, ParameterReader, Weights, read_object, to_pretty, write_safetensors,
 };
 use crate::tokenizer::{TextTokenizer, TokenizerSettings};
-use crate::{Error, ForwardContext, PackedTokens, Result};
+use crate::{Error, ForwardContext, LoraOptions, NamedParameter, PackedTokens, Result};
 
 /// What a backbone is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +77,8 @@ pub(crate) struct Transformer {
 struct Settings {
     task: Task,
     tokenizer: TextTokenizer,
+    /// Tokenizers that cut elsewhere, by task, and for all tasks under no name.
+    task_tokenizers: BTreeMap<Option<String>, TextTokenizer>,
     /// `config.json`, as it will be saved.
     config: Map<String, Value>,
     family: Family,
@@ -81,6 +86,9 @@ struct Settings {
     kept_options: Map<String, Value>,
     /// Whether the module was saved under its old class name.
     mlm_class: bool,
+    adapter: Option<Adapter>,
+    /// The directory of the weights.
+    source: PathBuf,
 }
 
 impl std::fmt::Debug for Settings {
@@ -121,7 +129,10 @@ impl Transformer {
         options: &Map<String, Value>,
         place: &Place<'_>,
     ) -> Result<Self> {
-        let config_path = place.directory.join("config.json");
+        // A directory with an adapter has its own tokenizer and options; the rest is with the base model.
+        let adapter_base = adapter::base_of(place.directory)?;
+        let source = adapter_base.as_deref().unwrap_or(place.directory);
+        let config_path = source.join("config.json");
         let mut config = read_object(&config_path, "it describes the architecture")?;
         let family = Backbone::family(&config, &config_path)?;
 
@@ -154,7 +165,7 @@ impl Transformer {
             ));
         }
 
-        let weights = Weights::open(place.directory)?;
+        let weights = Weights::open(source)?;
         let with_head = task == Task::FillMask;
         let aliases = Aliases {
             prefix: family.prefix,
@@ -186,14 +197,6 @@ impl Transformer {
                 }
         })?;
 
-        if let Some(stored) = weights.float_type() {
-            // Weights are held, and saved, in f32.
-            for key in ["dtype", "torch_dtype"] {
-                if config.get(key) == Some(&json!(stored.torch_name())) {
-                    config.insert(key.to_string(), json!("float32"));
-                }
-            }
-        }
         if !with_head && let Some(Value::Array(architectures)) = config.get_mut("architectures") {
             for name in architectures.iter_mut() {
                 if let Some(stem) = name
@@ -212,19 +215,85 @@ impl Transformer {
             .collect();
         let settings = Settings {
             task,
-            tokenizer,
             config,
             family,
             entries,
+            task_tokenizers: task_tokenizers(&tokenizer, options)?,
+            tokenizer,
             kept_options,
             mlm_class,
+            adapter: None,
+            source: source.to_path_buf(),
         };
-        Ok(Self {
+        let plain = Self {
             backbone,
             head,
             pooler,
             settings: Arc::new(settings),
+        };
+        if adapter_base.is_none() {
+            return Ok(plain);
+        }
+        let owner = format!("{}model.", place.owner);
+        plain.attach(|module, settings| {
+            let places = (owner.as_str(), source);
+            Adapter::load(
+                module,
+                &settings.entries,
+                place.directory,
+                places,
+                place.device,
+            )
         })
+    }
+
+    /// Puts a fresh adapter on the chosen matrices.
+    pub(crate) fn add_adapter(self, options: &LoraOptions, owner: &str) -> Result<Self> {
+        if self.has_adapter() {
+            return Err(Error::Unsupported(
+                "this model has an adapter already".to_string(),
+            ));
+        }
+        let device = self.devices().into_iter().next().unwrap_or_default();
+        self.attach(|module, settings| {
+            let places = (owner, settings.source.as_path());
+            Adapter::attach(module, &settings.entries, options, places, &device)
+        })
+    }
+
+    fn attach(
+        self,
+        attach: impl FnOnce(Self, &Settings) -> Result<(Self, Adapter)>,
+    ) -> Result<Self> {
+        let settings = self.settings.clone();
+        let (mut module, adapter) = attach(self, &settings)?;
+        Arc::make_mut(&mut module.settings).adapter = Some(adapter);
+        Ok(module)
+    }
+
+    /// Adds the adapter into the weights, which are trainable again.
+    pub(crate) fn merge_adapter(self) -> Self {
+        if !self.has_adapter() {
+            return self;
+        }
+        let mut module = self.materialize().set_require_grad(true);
+        Arc::make_mut(&mut module.settings).adapter = None;
+        module
+    }
+
+    pub(crate) fn has_adapter(&self) -> bool {
+        self.settings.adapter.is_some()
+    }
+
+    pub(crate) fn named_parameters(&self, prefix: &str) -> Vec<NamedParameter> {
+        let Settings {
+            entries, adapter, ..
+        } = &*self.settings;
+        let mut parameters = named(prefix, entries, adapter.is_none());
+        if let Some(adapter) = adapter {
+            parameters.extend(named(prefix, &adapter.entries, true));
+        }
+        parameters
     }
 
     pub(crate) fn class(&self) -> &'static str {
@@ -237,6 +306,20 @@ impl Transformer {
 
     pub(crate) fn tokenizer(&self) -> &TextTokenizer {
         &self.settings.tokenizer
+    }
+
+    /// The tokenizer for texts of a task.
+    pub(crate) fn tokenizer_for(&self, task: Option<&str>) -> &TextTokenizer {
+        let Settings {
+            task_tokenizers,
+            tokenizer,
+            ..
+        } = &*self.settings;
+        if task_tokenizers.is_empty() {
+            return tokenizer;
+        }
+        let own = task_tokenizers.get(&task.map(str::to_string));
+        task_tokenizers.get(&None).or(own).unwrap_or(tokenizer)
     }
 
     pub(crate) fn set_max_seq_length(&mut self, max_seq_length: usize) -> Result<()> {
@@ -347,12 +430,21 @@ impl Transformer {
                 format!("{directory}/{name}")
             }
         };
-        let mut config = to_pretty(&self.settings.config, 2);
-        config.push(b'\n');
-        writer.write(&at("config.json"), &config)?;
         writer.write(&at(CONFIG_NAMES[0]), &to_pretty(&self.module_config(), 4))?;
         self.settings.tokenizer.save(writer, directory)?;
-        let tensors = tensors_to_save(self, self.entries())?;
+        if let Some(adapter) = &self.settings.adapter {
+            return adapter.save(self, writer, at);
+        }
+        let mut config = self.settings.config.clone();
+        for key in ["dtype", "torch_dtype"] {
+            if config.contains_key(key) {
+                config.insert(key.to_string(), json!(writer.weight_type().torch_name()));
+            }
+        }
+        let mut config = to_pretty(&config, 2);
+        config.push(b'\n');
+        writer.write(&at("config.json"), &config)?;
+        let tensors = tensors_to_save(self, self.entries(), writer.weight_type())?;
         write_safetensors(
             &writer.path().join(at("model.safetensors")),
             tensors,
@@ -373,4 +465,35 @@ fn load_options(place: &Place<'_>) -> Result<Map<String, Value>> {
         }
     }
     Ok(Map::new())
+}
+
+/// The tokenizers that `query_length`, `document_length` and a `max_length` under `processing_kwargs` ask for; the last one
+/// is stronger than the others.
+fn task_tokenizers(
+    tokenizer: &TextTokenizer,
+    options: &Map<String, Value>,
+) -> Result<BTreeMap<Option<String>, TextTokenizer>> {
+    let length = |value: Option<&Value>| {
+        value
+            .and_then(Value::as_u64)
+            .map(|length| length as usize)
+            .filter(|length| tokenizer.max_length().is_none_or(|limit| *length < limit))
+    };
+    let text = options
+        .get("processing_kwargs")
+        .and_then(|kwargs| kwargs.get("text"));
+    let wanted = [
+        (None, length(text.and_then(|text| text.get("max_length")))),
+        (Some("query"), length(options.get("query_length"))),
+        (Some("document"), length(options.get("document_length"))),
+    ];
+    let mut tokenizers = BTreeMap::new();
+    for (task, length) in wanted {
+        if let Some(length) = length {
+            let mut shorter = tokenizer.clone();
+            shorter.set_max_length(length)?;
+            tokenizers.insert(task.map(str::to_string), shorter);
+        }
+    }
+    Ok(tokenizers)
 }

@@ -6,18 +6,19 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use crate::{Error, Result};
+use crate::{Error, Result, WeightType};
 
 /// A directory that is written beside its place and moved there when complete.
 #[derive(Debug)]
 pub(crate) struct DirectoryWriter {
     target: PathBuf,
+    weight_type: WeightType,
     temporary: tempfile::TempDir,
 }
 
 impl DirectoryWriter {
     /// Begins writing what shall become `target`.
-    pub(crate) fn new(target: &Path) -> Result<Self> {
+    pub(crate) fn new(target: &Path, weight_type: WeightType) -> Result<Self> {
         if target.exists() && !target.is_dir() {
             return Err(Error::Option {
                 name: "path",
@@ -35,8 +36,14 @@ impl DirectoryWriter {
             .map_err(|source| Error::write(&parent, source))?;
         Ok(Self {
             target: target.to_path_buf(),
+            weight_type,
             temporary,
         })
+    }
+
+    /// The type to write weights in.
+    pub(crate) fn weight_type(&self) -> WeightType {
+        self.weight_type
     }
 
     /// Where to write.
@@ -52,7 +59,9 @@ impl DirectoryWriter {
     /// Moves the finished directory to its place. One that stood there is moved aside first and removed last, so that at
     /// every instant a whole directory exists under one of the two names.
     pub(crate) fn finish(self) -> Result<()> {
-        let Self { target, temporary } = self;
+        let Self {
+            target, temporary, ..
+        } = self;
         make_readable(temporary.path())?;
         let written = temporary.keep();
         let move_to = |from: &Path, to: &Path| {

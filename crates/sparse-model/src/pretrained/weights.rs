@@ -59,10 +59,6 @@ impl StoredType {
             Self::I32 => "int32",
         }
     }
-
-    fn is_float(self) -> bool {
-        !matches!(self, Self::I64 | Self::I32)
-    }
 }
 
 /// Where a tensor lies.
@@ -121,6 +117,17 @@ impl Weights {
                 needed_for: "it holds the weights (pytorch_model.bin would do as well)",
             })
         }
+    }
+
+    /// Opens one safetensors file.
+    pub(crate) fn open_file(path: &Path) -> Result<Self> {
+        let mut weights = Self {
+            files: Vec::new(),
+            tensors: BTreeMap::new(),
+            path: path.to_path_buf(),
+        };
+        weights.add_safetensors(path)?;
+        Ok(weights)
     }
 
     fn open_sharded(directory: &Path, index_path: &Path) -> Result<Self> {
@@ -191,13 +198,6 @@ impl Weights {
 
     pub(crate) fn get(&self, key: &str) -> Option<&StoredTensor> {
         self.tensors.get(key)
-    }
-
-    /// The element type of the first floating-point tensor.
-    pub(crate) fn float_type(&self) -> Option<StoredType> {
-        self.tensors
-            .values()
-            .find_map(|tensor| tensor.dtype.clone().ok().filter(|dtype| dtype.is_float()))
     }
 
     /// A tensor's elements in row-major order, converted to f32.

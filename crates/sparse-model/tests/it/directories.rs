@@ -317,6 +317,160 @@ fn plain_and_dense_directories_become_csr_encoders() {
     assert_eq!(encoder.prompts()["query"], "");
 }
 
+/// Every architecture without its head: the same hidden states, and the keys of a base model when saved.
+#[test]
+fn backbones_load_without_their_heads() {
+    for name in [
+        "bert",
+        "distilbert",
+        "roberta",
+        "xlm-roberta",
+        "mpnet",
+        "modernbert",
+        "electra",
+        "albert",
+        "deberta-v2",
+    ] {
+        let directory = copy_of(&format!("models/{name}"));
+        edit_json(&directory.path().join("config.json"), |config| {
+            let architecture = config["architectures"][0]
+                .as_str()
+                .unwrap()
+                .replace("ForMaskedLM", "Model");
+            config["architectures"] = json!([architecture]);
+        });
+        let whole = load(&format!("models/{name}"));
+        let base = open(directory.path()).unwrap();
+        assert_eq!(base.type_name(), "CSR Sparse Encoder");
+        let tokens = base
+            .preprocess(&["a text", "another"], &PreprocessOptions::default())
+            .unwrap();
+        assert!(base.logits(&tokens).is_none());
+        let hidden = |encoder: &SparseEncoder| {
+            crate::models::values(encoder.hidden_states(&tokens).unwrap())
+        };
+        assert_eq!(hidden(&base), hidden(&whole), "{name}");
+
+        let target = directory.path().join("saved");
+        base.save_pretrained(&target).unwrap();
+        let bytes = std::fs::read(target.join("model.safetensors")).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let parameters = base.named_parameters();
+        for key in tensors.names() {
+            assert!(
+                parameters
+                    .iter()
+                    .any(|parameter| parameter.name == format!("0.model.{key}")),
+                "{name}: {key}"
+            );
+            assert!(
+                !key.starts_with("bert.")
+                    && !key.starts_with("roberta.")
+                    && !key.starts_with("model."),
+                "{name}: {key}"
+            );
+        }
+        assert_eq!(hidden(&open(&target).unwrap()), hidden(&whole), "{name}");
+    }
+}
+
+#[test]
+fn weights_can_be_saved_in_half_precision() {
+    let encoder = load("encoders/inference-free");
+    let texts = ["a text of some words"];
+    let expected = encoder
+        .encode_document(&texts, &EncodeOptions::default())
+        .unwrap();
+    for (weight_type, name) in [
+        (sparse_model::WeightType::F16, "float16"),
+        (sparse_model::WeightType::Bf16, "bfloat16"),
+    ] {
+        let saved = tempfile::tempdir().unwrap();
+        let target = saved.path().join("model");
+        encoder.save_pretrained_as(&target, weight_type).unwrap();
+        let document = target.join("document_0_Transformer");
+        let config: Value =
+            serde_json::from_slice(&std::fs::read(document.join("config.json")).unwrap()).unwrap();
+        assert_eq!(config["dtype"], name);
+        let size = |path: &Path| {
+            std::fs::metadata(path.join("model.safetensors"))
+                .unwrap()
+                .len()
+        };
+        assert!(
+            size(&document)
+                < size(&golden("encoders/inference-free/document_0_Transformer")) * 6 / 10
+        );
+        let half = open(&target)
+            .unwrap()
+            .encode_document(&texts, &EncodeOptions::default())
+            .unwrap();
+        crate::support::assert_close(name, &half.to_dense(), &expected.to_dense(), 0.0, 0.1);
+        assert_ne!(half, expected);
+    }
+}
+
+#[test]
+fn lengths_by_task_are_followed_and_kept() {
+    let directory = copy_of("encoders/splade-max");
+    edit_json(
+        &directory.path().join("sentence_bert_config.json"),
+        |config| {
+            config["query_length"] = json!(5);
+            config["document_length"] = json!(9);
+        },
+    );
+    let encoder = open(directory.path()).unwrap();
+    let text = ["one two three four five six seven eight nine ten eleven"];
+    let count = |encoder: &SparseEncoder, task: Option<&str>| {
+        let options = PreprocessOptions {
+            task: task.map(str::to_string),
+            prompt: None,
+        };
+        encoder.preprocess(&text, &options).unwrap().n_tokens()
+    };
+    assert_eq!(
+        [Some("query"), Some("document")].map(|task| count(&encoder, task)),
+        [5, 9]
+    );
+    assert!(count(&encoder, None) > 9);
+    let target = directory.path().join("saved");
+    encoder.save_pretrained(&target).unwrap();
+    assert_eq!(count(&open(&target).unwrap(), Some("query")), 5);
+    edit_json(
+        &directory.path().join("sentence_bert_config.json"),
+        |config| {
+            config["processing_kwargs"] = json!({"text": {"max_length": 4}});
+        },
+    );
+    assert_eq!(count(&open(directory.path()).unwrap(), Some("query")), 4);
+}
+
+#[test]
+fn a_stream_gives_the_rows_of_a_list() {
+    let encoder = load("encoders/splade-max");
+    let texts: Vec<String> = (0..150)
+        .map(|number| format!("text number {number} {}", "word ".repeat(number % 7)))
+        .collect();
+    let options = EncodeOptions::default().with_batch_size(2);
+    let mut rows = sparse_index::SparseMatrix::new(encoder.embedding_dimension());
+    let mut windows = 0;
+    let total = encoder
+        .encode_stream(texts.iter(), &options, |window| {
+            windows += 1;
+            rows.append(&window)
+                .map_err(|error| Error::Unsupported(error.to_string()))
+        })
+        .unwrap();
+    assert_eq!((total, windows), (150, 3));
+    let whole = encoder.encode(&texts, &options).unwrap();
+    crate::support::assert_close("stream", &rows.to_dense(), &whole.to_dense(), 0.0, 2e-6);
+    let stopped = encoder.encode_stream(texts.iter(), &options, |_| {
+        Err(Error::Unsupported("enough".to_string()))
+    });
+    assert_eq!(stopped.unwrap_err().to_string(), "enough");
+}
+
 #[test]
 fn broken_routers_are_named() {
     let unknown = copy_of("encoders/inference-free");
@@ -351,6 +505,58 @@ fn broken_routers_are_named() {
     assert!(
         error.contains("no route for task `passage`") && error.contains("`query`, `document`"),
         "{error}"
+    );
+}
+
+/// Two routes through one transformer: it is loaded, trained and saved once.
+#[test]
+fn routes_may_share_a_module() {
+    let directory = copy_of("encoders/two-encoders");
+    let path = directory.path().join("router_config.json");
+    edit_json(&path, |config| {
+        config["structure"]["document"][0] = json!("query_0_Transformer");
+        config["types"]
+            .as_object_mut()
+            .unwrap()
+            .remove("document_0_Transformer");
+    });
+    let encoder = open(directory.path()).unwrap();
+    let names: Vec<String> = encoder
+        .named_parameters()
+        .into_iter()
+        .map(|parameter| parameter.name)
+        .collect();
+    assert!(
+        names
+            .iter()
+            .all(|name| name.starts_with("0.sub_modules.query.0.model."))
+    );
+    assert_eq!(
+        names.len(),
+        load("encoders/splade-max").named_parameters().len()
+    );
+    let target = directory.path().join("saved");
+    encoder.save_pretrained(&target).unwrap();
+    assert!(!target.join("document_0_Transformer").exists());
+    let copy = open(&target).unwrap();
+    let texts = ["a text"];
+    let options = EncodeOptions::default();
+    assert_eq!(
+        copy.encode_document(&texts, &options).unwrap(),
+        encoder.encode_document(&texts, &options).unwrap()
+    );
+    // The document route takes the logarithm twice, of the same logits.
+    let query = encoder.encode_query(&texts, &options).unwrap();
+    let twice: Vec<f32> = query.to_dense().iter().map(|value| value.ln_1p()).collect();
+    crate::support::assert_close(
+        "shared",
+        &encoder
+            .encode_document(&texts, &options)
+            .unwrap()
+            .to_dense(),
+        &twice,
+        1e-5,
+        1e-6,
     );
 }
 

@@ -35,6 +35,16 @@ fn inspection_describes_a_splade_model() {
         "Represent the query: "
     );
     assert_eq!(inspection.sample.largest_position_share, None);
+    let text = inspection.to_string();
+    for part in [
+        "SPLADE Sparse Encoder",
+        "SpladePooling",
+        "at most 48 active",
+        "at most 128 tokens of 1200, 2 of them special",
+        "[CLS]",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
     // A model of random weights, limited to 48 dimensions.
     assert_eq!(inspection.sample.active_dims, 48.0);
 }

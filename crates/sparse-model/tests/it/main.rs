@@ -1,6 +1,9 @@
 //! The crate's public face: reference values, files, errors, gradients.
 
-#![allow(clippy::unwrap_used, reason = "a test may end where it finds something wrong")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may end where it finds something wrong"
+)]
 
 mod damage;
 mod directories;

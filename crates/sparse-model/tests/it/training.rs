@@ -188,3 +188,101 @@ fn mini_batches_and_joined_batches_give_the_same_rows() {
     let separate: Vec<f32> = parts.iter().flat_map(&run).collect();
     assert_close("mini-batches", &separate, &whole, 0.0, 2e-6);
 }
+
+#[test]
+fn an_adapter_trains_alone_and_is_saved_apart() {
+    let directory = crate::support::copy_of("encoders/splade-max");
+    let base =
+        SparseEncoder::from_pretrained(directory.path().to_str().unwrap(), &Default::default())
+            .unwrap();
+    let options = sparse_model::LoraOptions {
+        rank: 2,
+        ..Default::default()
+    };
+    let texts = ["a text", "another text of more words"];
+    let encode =
+        |encoder: &SparseEncoder| encoder.encode(&texts, &EncodeOptions::default()).unwrap();
+    let adapted = base.clone().add_adapter(&options).unwrap();
+    assert_eq!(
+        encode(&adapted),
+        encode(&base),
+        "a fresh adapter changes nothing"
+    );
+
+    // Only the factors are trainable, and only they get gradients.
+    let training = adapted.train();
+    let trainable: Vec<_> = training
+        .named_parameters()
+        .into_iter()
+        .filter(|parameter| parameter.trainable)
+        .collect();
+    assert_eq!(trainable.len(), 2 * 2 * 2);
+    assert_eq!(
+        trainable[0].name,
+        "0.model.bert.encoder.layer.0.attention.self.query.lora_A.default.weight"
+    );
+    assert_eq!(
+        (&trainable[0].shape, &trainable[1].shape),
+        (&vec![2, 32], &vec![32, 2])
+    );
+    let output = training
+        .forward(&tokens(&training), &ForwardContext::evaluation())
+        .sentence_embedding;
+    let mut gradients = output.square().sum().backward();
+    let gradients = training.take_gradients(&mut gradients);
+    let ids: Vec<_> = gradients.keys().copied().collect();
+    let mut wanted: Vec<_> = trainable.iter().map(|parameter| parameter.id).collect();
+    wanted.sort();
+    assert_eq!(ids, wanted);
+
+    // A step, saved and loaded; merged, it is the same model again.
+    let stepped = training.map_parameters(|id, value| match gradients.get(&id) {
+        Some(gradient) => value - gradient.clone() * 0.01,
+        None => value,
+    });
+    assert_ne!(encode(&stepped), encode(&base));
+    let target = directory.path().join("adapter");
+    stepped.save_pretrained(&target).unwrap();
+    assert!(
+        target.join("adapter_model.safetensors").exists()
+            && !target.join("model.safetensors").exists()
+    );
+    let loaded =
+        SparseEncoder::from_pretrained(target.to_str().unwrap(), &Default::default()).unwrap();
+    assert!(loaded.has_adapter());
+    assert_eq!(loaded.named_parameters(), stepped.named_parameters());
+    assert_close(
+        "loaded",
+        &encode(&loaded).to_dense(),
+        &encode(&stepped).to_dense(),
+        0.0,
+        1e-6,
+    );
+    let merged = loaded.merge_adapter();
+    assert!(
+        !merged.has_adapter()
+            && merged
+                .named_parameters()
+                .iter()
+                .all(|parameter| parameter.trainable)
+    );
+    assert_close(
+        "merged",
+        &encode(&merged).to_dense(),
+        &encode(&stepped).to_dense(),
+        0.0,
+        2e-6,
+    );
+    let whole = directory.path().join("merged");
+    merged.save_pretrained(&whole).unwrap();
+    let copy =
+        SparseEncoder::from_pretrained(whole.to_str().unwrap(), &Default::default()).unwrap();
+    assert_eq!(encode(&copy), encode(&merged));
+
+    let wrong = sparse_model::LoraOptions {
+        target_modules: vec!["querry".to_string()],
+        ..options
+    };
+    let problem = base.add_adapter(&wrong).unwrap_err().to_string();
+    assert!(problem.contains("did you mean `query`?"), "{problem}");
+}

@@ -30,7 +30,7 @@ pub struct InformationRetrievalConfig {
     /// Tab-separated `query-id`, `corpus-id`, `score`, with or without a header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qrels: Option<PathBuf>,
-    /// Documents that are held and searched at once, at most; figures do not depend on it.
+    /// Documents after which the vectors held are searched and dropped; figures do not depend on it.
     pub corpus_chunk_size: usize,
     /// Ranks for the reciprocal rank.
     pub mrr_at_k: Vec<usize>,

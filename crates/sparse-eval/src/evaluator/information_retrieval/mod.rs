@@ -37,7 +37,7 @@ pub struct InformationRetrievalEvaluator {
 }
 
 impl InformationRetrievalEvaluator {
-    /// Documents per `encode` call.
+    /// Documents per `encode` call. It is constant, so that a text is encoded beside the same others whatever the settings.
     const ENCODE_SIZE: usize = 512;
 
     /// Builds an evaluator over `collection`; the file names of `config` are ignored.
@@ -92,10 +92,14 @@ impl InformationRetrievalEvaluator {
         let mut judge = self.judge(&queries, encoder.similarity_fn());
         let documents = self.collection.documents();
         let options = self.options(&self.config.corpus_prompt, &self.config.corpus_prompt_name);
-        let piece = Self::ENCODE_SIZE.min(self.config.corpus_chunk_size);
-        for (number, texts) in documents.chunks(piece).enumerate() {
-            let options =
-                common::with_progress(&options, run, "corpus", number * piece, documents.len());
+        for (number, texts) in documents.chunks(Self::ENCODE_SIZE).enumerate() {
+            let options = common::with_progress(
+                &options,
+                run,
+                "corpus",
+                number * Self::ENCODE_SIZE,
+                documents.len(),
+            );
             judge.add(corpus_encoder.encode_document(texts, &options)?)?;
         }
         judge.finish()
