@@ -18,9 +18,19 @@ impl Texts {
     /// Opens `path`; `column` is the one with the texts, by default `text`, or the only one beside an id.
     pub(crate) fn open(path: &Path, column: Option<&str>) -> Result<Self> {
         let table = Table::load(&DatasetConfig::from_path(path))?;
-        let names: Vec<String> = table.column_names().iter().map(|&name| name.to_owned()).collect();
-        let id = ["_id", "id"].into_iter().find(|id| names.iter().any(|name| name == id)).map(str::to_owned);
-        let others: Vec<&String> = names.iter().filter(|name| Some(*name) != id.as_ref()).collect();
+        let names: Vec<String> = table
+            .column_names()
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect();
+        let id = ["_id", "id"]
+            .into_iter()
+            .find(|id| names.iter().any(|name| name == id))
+            .map(str::to_owned);
+        let others: Vec<&String> = names
+            .iter()
+            .filter(|name| Some(*name) != id.as_ref())
+            .collect();
         let text = match column {
             Some(column) => column.to_owned(),
             None if names.iter().any(|name| name == "text") => "text".to_owned(),
@@ -43,7 +53,11 @@ impl Texts {
     }
 
     /// Ids and texts of the rows `start..end`; a row without an id has its number.
-    pub(crate) fn rows(&self, start: usize, end: usize) -> Result<(Vec<serde_json::Value>, Vec<String>)> {
+    pub(crate) fn rows(
+        &self,
+        start: usize,
+        end: usize,
+    ) -> Result<(Vec<serde_json::Value>, Vec<String>)> {
         let mut ids = Vec::with_capacity(end - start);
         let mut texts = Vec::with_capacity(end - start);
         for row in start..end {

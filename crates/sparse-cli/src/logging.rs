@@ -9,11 +9,26 @@ use crate::Global;
 
 /// Starts logging as the command line asks.
 pub(crate) fn start(global: &Global) {
-    let level = if global.quiet { Level::ERROR } else { global.log_level };
+    let level = if global.quiet {
+        Level::ERROR
+    } else {
+        global.log_level
+    };
     // Our own crates at the level asked for, the libraries below them only when something is wrong.
-    let filter = format!("warn,{}", OWN.map(|name| format!("{name}={level}")).join(","));
-    let filter = if level > Level::INFO { level.to_string() } else { filter };
-    let quiet_filter = if global.quiet { "error".to_owned() } else { filter };
+    let filter = format!(
+        "warn,{}",
+        OWN.map(|name| format!("{name}={level}")).join(",")
+    );
+    let filter = if level > Level::INFO {
+        level.to_string()
+    } else {
+        filter
+    };
+    let quiet_filter = if global.quiet {
+        "error".to_owned()
+    } else {
+        filter
+    };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(quiet_filter))
         .with_target(false)

@@ -27,14 +27,31 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     };
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
     let render = |cells: Vec<&str>| {
-        let cells = cells.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
-            if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-        });
+        let cells = cells
+            .iter()
+            .zip(&widths)
+            .enumerate()
+            .map(|(column, (cell, width))| {
+                if column == 0 {
+                    format!("{cell:<width$}")
+                } else {
+                    format!("{cell:>width$}")
+                }
+            });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     let mut lines = vec![render(header.to_vec())];
-    lines.push(widths.iter().map(|width| "-".repeat(*width)).collect::<Vec<_>>().join("  "));
-    lines.extend(rows.iter().map(|row| render(row.iter().map(String::as_str).collect())));
+    lines.push(
+        widths
+            .iter()
+            .map(|width| "-".repeat(*width))
+            .collect::<Vec<_>>()
+            .join("  "),
+    );
+    lines.extend(
+        rows.iter()
+            .map(|row| render(row.iter().map(String::as_str).collect())),
+    );
     lines.join("\n")
 }
 
@@ -42,7 +59,10 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 mod tests {
     #[test]
     fn columns_are_aligned() {
-        let rows = [vec!["BM25".to_owned(), "0.7203".to_owned()], vec!["é".to_owned(), "1".to_owned()]];
+        let rows = [
+            vec!["BM25".to_owned(), "0.7203".to_owned()],
+            vec!["é".to_owned(), "1".to_owned()],
+        ];
         let expected = "model  ndcg@10\n-----  -------\nBM25    0.7203\né            1";
         assert_eq!(super::table(&["model", "ndcg@10"], &rows), expected);
     }

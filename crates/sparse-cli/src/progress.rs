@@ -65,7 +65,9 @@ impl TrainingProgress {
     fn describe(report: &StepReport) -> String {
         let weights = match report.weights {
             Some(weights) => {
-                let query = weights.query.map_or_else(|| "-".to_owned(), |weight| format!("{weight:.1e}"));
+                let query = weights
+                    .query
+                    .map_or_else(|| "-".to_owned(), |weight| format!("{weight:.1e}"));
                 format!(" λq {query} λd {:.1e}", weights.document)
             }
             None => String::new(),
@@ -85,7 +87,9 @@ impl Callback for TrainingProgress {
     fn on_train_begin(&mut self, context: &CallbackContext<'_>, _: &mut TrainerControl) {
         if bars().is_some() {
             let bar = bar(context.state.max_steps, "training");
-            if let Ok(style) = ProgressStyle::with_template("{prefix:>10} {bar:24} {pos}/{len} {msg}") {
+            if let Ok(style) =
+                ProgressStyle::with_template("{prefix:>10} {bar:24} {pos}/{len} {msg}")
+            {
                 bar.set_style(style);
             }
             bar.set_position(context.state.global_step as u64);

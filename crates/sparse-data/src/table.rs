@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::compute::CastOptions;
 use datafusion::arrow::compute::cast_with_options;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::util::display::array_value_to_string;
 
 use crate::error::{Error, Result, list_names, nearest};
 
@@ -203,7 +203,12 @@ impl Table {
         self.check_row(row)?;
         let (array, offset) = self.cell(index, row);
         array_value_to_string(array, offset).map_err(|error| {
-            Error::value(self.place(), row as u64 + 1, column, format!("can't be printed: {error}"))
+            Error::value(
+                self.place(),
+                row as u64 + 1,
+                column,
+                format!("can't be printed: {error}"),
+            )
         })
     }
 

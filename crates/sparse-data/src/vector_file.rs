@@ -4,7 +4,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, Float32Builder, ListBuilder, RecordBatch, StringArray, UInt32Builder};
+use datafusion::arrow::array::{
+    ArrayRef, Float32Builder, ListBuilder, RecordBatch, StringArray, UInt32Builder,
+};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::errors::ParquetError;
@@ -38,9 +40,18 @@ impl VectorFile {
             Field::new("indices", list(DataType::UInt32), false),
             Field::new("values", list(DataType::Float32), false),
         ]));
-        let file = File::create(&staging).map_err(|source| Error::Io { path: staging.clone(), source })?;
-        let writer = ArrowWriter::try_new(file, Arc::clone(&schema), None).map_err(|error| failed(&path, error))?;
-        Ok(Self { path, staging, schema, writer: Some(writer) })
+        let file = File::create(&staging).map_err(|source| Error::Io {
+            path: staging.clone(),
+            source,
+        })?;
+        let writer = ArrowWriter::try_new(file, Arc::clone(&schema), None)
+            .map_err(|error| failed(&path, error))?;
+        Ok(Self {
+            path,
+            staging,
+            schema,
+            writer: Some(writer),
+        })
     }
 
     /// Appends vectors: an id for each, and its sorted indices and their values.
@@ -69,7 +80,9 @@ impl VectorFile {
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)
             .map_err(|error| failed(&self.path, error.into()))?;
         let path = &self.path;
-        self.writer.as_mut().map_or(Ok(()), |writer| writer.write(&batch).map_err(|error| failed(path, error)))
+        self.writer.as_mut().map_or(Ok(()), |writer| {
+            writer.write(&batch).map_err(|error| failed(path, error))
+        })
     }
 
     /// Writes the end of the file and gives it its name.
@@ -81,7 +94,10 @@ impl VectorFile {
         if let Some(writer) = self.writer.take() {
             writer.close().map_err(|error| failed(&self.path, error))?;
         }
-        fs::rename(&self.staging, &self.path).map_err(|source| Error::Io { path: self.path.clone(), source })
+        fs::rename(&self.staging, &self.path).map_err(|source| Error::Io {
+            path: self.path.clone(),
+            source,
+        })
     }
 }
 
@@ -95,7 +111,10 @@ impl Drop for VectorFile {
 }
 
 fn failed(path: &Path, error: ParquetError) -> Error {
-    Error::Io { path: path.to_path_buf(), source: std::io::Error::other(error) }
+    Error::Io {
+        path: path.to_path_buf(),
+        source: std::io::Error::other(error),
+    }
 }
 
 #[cfg(test)]
@@ -109,7 +128,8 @@ mod tests {
         let path = folder.path().join("vectors.parquet");
         let mut file = VectorFile::create(&path).unwrap();
         let rows: [(&[u32], &[f32]); 2] = [(&[1, 5], &[0.5, 2.0]), (&[], &[])];
-        file.append(&["a".to_owned(), "b".to_owned()], rows).unwrap();
+        file.append(&["a".to_owned(), "b".to_owned()], rows)
+            .unwrap();
         assert!(!path.exists());
         file.finish().unwrap();
         let table = Table::load(&DatasetConfig::from_path(&path)).unwrap();

@@ -71,7 +71,10 @@ mod tests {
         assert!(device("cpu").is_ok());
         assert!(device("auto").is_ok());
         let message = device("cqu").unwrap_err().to_string();
-        assert!(message.starts_with("unknown device `cqu`: this build knows auto, cpu"), "{message}");
+        assert!(
+            message.starts_with("unknown device `cqu`: this build knows auto, cpu"),
+            "{message}"
+        );
         assert!(device("cpu:1").is_err());
     }
 }

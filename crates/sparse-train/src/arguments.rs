@@ -186,23 +186,65 @@ impl Default for TrainingArguments {
 pub(crate) const REFUSED: &[(&str, &str)] = &[
     ("fp16", "isn't supported yet: leave it out to train in f32"),
     ("bf16", "isn't supported yet: leave it out to train in f32"),
-    ("tf32", "is a switch of one vendor's GPUs in the reference; leave it out"),
+    (
+        "tf32",
+        "is a switch of one vendor's GPUs in the reference; leave it out",
+    ),
     ("optim", "isn't needed: AdamW is the optimizer"),
-    ("use_cpu", "isn't needed: choose the device with `--device cpu`"),
-    ("no_cuda", "isn't needed: choose the device with `--device cpu`"),
-    ("report_to", "isn't supported yet: every log is in `trainer_state.json`"),
-    ("run_name", "isn't supported yet: it would only name a run for an external tracker"),
-    ("push_to_hub", "isn't supported yet: upload the directory `final`"),
-    ("gradient_checkpointing", "isn't supported yet: lower `per_device_train_batch_size` and raise `gradient_accumulation_steps`"),
-    ("auto_find_batch_size", "isn't supported yet: lower `per_device_train_batch_size`"),
-    ("dataloader_num_workers", "isn't needed: tokenization uses every core"),
-    ("dataloader_prefetch_factor", "isn't needed: tokenization uses every core"),
-    ("remove_unused_columns", "has no effect in the reference either: choose with `columns` of the data set"),
+    (
+        "use_cpu",
+        "isn't needed: choose the device with `--device cpu`",
+    ),
+    (
+        "no_cuda",
+        "isn't needed: choose the device with `--device cpu`",
+    ),
+    (
+        "report_to",
+        "isn't supported yet: every log is in `trainer_state.json`",
+    ),
+    (
+        "run_name",
+        "isn't supported yet: it would only name a run for an external tracker",
+    ),
+    (
+        "push_to_hub",
+        "isn't supported yet: upload the directory `final`",
+    ),
+    (
+        "gradient_checkpointing",
+        "isn't supported yet: lower `per_device_train_batch_size` and raise `gradient_accumulation_steps`",
+    ),
+    (
+        "auto_find_batch_size",
+        "isn't supported yet: lower `per_device_train_batch_size`",
+    ),
+    (
+        "dataloader_num_workers",
+        "isn't needed: tokenization uses every core",
+    ),
+    (
+        "dataloader_prefetch_factor",
+        "isn't needed: tokenization uses every core",
+    ),
+    (
+        "remove_unused_columns",
+        "has no effect in the reference either: choose with `columns` of the data set",
+    ),
     ("evaluation_strategy", "is called `eval_strategy`"),
-    ("train_batch_size", "is called `per_device_train_batch_size`"),
+    (
+        "train_batch_size",
+        "is called `per_device_train_batch_size`",
+    ),
     ("batch_size", "is called `per_device_train_batch_size`"),
-    ("lambda_query", "is called `query_regularizer_weight`, in `[loss]`"),
-    ("lambda_corpus", "is called `document_regularizer_weight`, in `[loss]`"),
+    (
+        "lambda_query",
+        "is called `query_regularizer_weight`, in `[loss]`",
+    ),
+    (
+        "lambda_corpus",
+        "is called `document_regularizer_weight`, in `[loss]`",
+    ),
 ];
 
 impl TrainingArguments {
@@ -225,7 +267,12 @@ impl TrainingArguments {
             ("adam_epsilon", self.adam_epsilon),
         ];
         for (name, value) in positive {
-            check(name, value, value.is_finite() && value > 0.0, "must be a number above 0")?;
+            check(
+                name,
+                value,
+                value.is_finite() && value > 0.0,
+                "must be a number above 0",
+            )?;
         }
         let not_negative = [
             ("learning_rate", self.learning_rate),
@@ -235,22 +282,54 @@ impl TrainingArguments {
             ("eval_delay", self.eval_delay),
         ];
         for (name, value) in not_negative {
-            check(name, value, value.is_finite() && value >= 0.0, "must be 0 or above")?;
+            check(
+                name,
+                value,
+                value.is_finite() && value >= 0.0,
+                "must be 0 or above",
+            )?;
         }
-        for (name, value) in [("adam_beta1", self.adam_beta1), ("adam_beta2", self.adam_beta2)] {
-            check(name, value, (0.0..1.0).contains(&value), "must be in [0, 1)")?;
+        for (name, value) in [
+            ("adam_beta1", self.adam_beta1),
+            ("adam_beta2", self.adam_beta2),
+        ] {
+            check(
+                name,
+                value,
+                (0.0..1.0).contains(&value),
+                "must be in [0, 1)",
+            )?;
         }
         if let Some(ratio) = self.warmup_ratio {
-            check("warmup_ratio", ratio, (0.0..=1.0).contains(&ratio), "must be in [0, 1]")?;
+            check(
+                "warmup_ratio",
+                ratio,
+                (0.0..=1.0).contains(&ratio),
+                "must be in [0, 1]",
+            )?;
         }
         for (pattern, rate) in &self.learning_rate_mapping {
             let key = format!("learning_rate_mapping.\"{pattern}\"");
-            check(&key, *rate, rate.is_finite() && *rate >= 0.0, "must be 0 or above")?;
+            check(
+                &key,
+                *rate,
+                rate.is_finite() && *rate >= 0.0,
+                "must be 0 or above",
+            )?;
         }
         let counts = [
-            ("per_device_train_batch_size", self.per_device_train_batch_size),
-            ("per_device_eval_batch_size", self.per_device_eval_batch_size),
-            ("gradient_accumulation_steps", self.gradient_accumulation_steps),
+            (
+                "per_device_train_batch_size",
+                self.per_device_train_batch_size,
+            ),
+            (
+                "per_device_eval_batch_size",
+                self.per_device_eval_batch_size,
+            ),
+            (
+                "gradient_accumulation_steps",
+                self.gradient_accumulation_steps,
+            ),
         ];
         for (name, value) in counts {
             check(name, value as f64, value > 0, "must be at least 1")?;
@@ -274,18 +353,29 @@ impl TrainingArguments {
     }
 
     fn validate_best_model(&self) -> Result<()> {
-        let refuse = |name: &str, message: String| Err(Error::argument(format!("arguments.{name}"), message));
+        let refuse = |name: &str, message: String| {
+            Err(Error::argument(format!("arguments.{name}"), message))
+        };
         if self.save_strategy == SaveStrategy::Best && self.metric_for_best_model.is_none() {
-            return refuse("save_strategy", "= \"best\" needs `metric_for_best_model`".into());
+            return refuse(
+                "save_strategy",
+                "= \"best\" needs `metric_for_best_model`".into(),
+            );
         }
         if self.save_total_limit == Some(0) {
-            return refuse("save_total_limit", "must be at least 1; leave it out to keep every checkpoint".into());
+            return refuse(
+                "save_total_limit",
+                "must be at least 1; leave it out to keep every checkpoint".into(),
+            );
         }
         if !self.load_best_model_at_end {
             return Ok(());
         }
         if self.eval_strategy == IntervalStrategy::No {
-            return refuse("load_best_model_at_end", "needs an `eval_strategy` of \"steps\" or \"epoch\"".into());
+            return refuse(
+                "load_best_model_at_end",
+                "needs an `eval_strategy` of \"steps\" or \"epoch\"".into(),
+            );
         }
         let same = match self.save_strategy {
             SaveStrategy::Best => return Ok(()),
@@ -326,13 +416,20 @@ impl TrainingArguments {
             (None, true) => "loss",
             (None, false) => return None,
         };
-        Some(if name.starts_with("eval_") { name.to_owned() } else { format!("eval_{name}") })
+        Some(if name.starts_with("eval_") {
+            name.to_owned()
+        } else {
+            format!("eval_{name}")
+        })
     }
 
     /// Whether a larger value of [`Self::best_metric`] is better.
     pub fn larger_is_better(&self) -> bool {
-        self.greater_is_better
-            .unwrap_or_else(|| !self.best_metric().is_some_and(|name| name.ends_with("loss")))
+        self.greater_is_better.unwrap_or_else(|| {
+            !self
+                .best_metric()
+                .is_some_and(|name| name.ends_with("loss"))
+        })
     }
 
     /// Warm-up steps of a run of `total_steps`.
@@ -365,7 +462,10 @@ fn check(name: &str, value: f64, holds: bool, expected: &str) -> Result<()> {
     if holds {
         return Ok(());
     }
-    Err(Error::argument(format!("arguments.{name}"), format!("{expected}; got {value}")))
+    Err(Error::argument(
+        format!("arguments.{name}"),
+        format!("{expected}; got {value}"),
+    ))
 }
 
 /// `ceil(total · ratio)`, as the reference rounds shares of a run.
@@ -374,7 +474,11 @@ fn share(ratio: f64, total_steps: usize) -> usize {
 }
 
 fn interval(steps: f64, total_steps: usize) -> usize {
-    if steps < 1.0 { share(steps, total_steps).max(1) } else { steps as usize }
+    if steps < 1.0 {
+        share(steps, total_steps).max(1)
+    } else {
+        steps as usize
+    }
 }
 
 #[cfg(test)]
@@ -391,8 +495,14 @@ mod tests {
     fn defaults_are_those_of_the_reference() {
         let arguments = TrainingArguments::default();
         arguments.validate().unwrap();
-        assert_eq!((arguments.learning_rate, arguments.num_train_epochs), (5e-5, 3.0));
-        assert_eq!((arguments.logging_steps, arguments.save_steps), (500.0, 500.0));
+        assert_eq!(
+            (arguments.learning_rate, arguments.num_train_epochs),
+            (5e-5, 3.0)
+        );
+        assert_eq!(
+            (arguments.logging_steps, arguments.save_steps),
+            (500.0, 500.0)
+        );
         assert_eq!(arguments.best_metric(), None);
     }
 
@@ -430,7 +540,10 @@ mod tests {
             a.eval_steps = Some(3.0);
             a.save_steps = 10.0;
         });
-        assert!(message.contains("multiple of `eval_steps` (3)"), "{message}");
+        assert!(
+            message.contains("multiple of `eval_steps` (3)"),
+            "{message}"
+        );
         let message = refusal(|a| a.save_strategy = SaveStrategy::Best);
         assert!(message.contains("metric_for_best_model"), "{message}");
     }

@@ -62,7 +62,10 @@ pub struct CallbackContext<'a> {
 /// Something that takes part in a run. Every hook does nothing unless it is written.
 ///
 /// Hooks run in the order of the reference; `control` may be changed in each.
-#[allow(unused_variables, reason = "the names of hook arguments are their documentation")]
+#[allow(
+    unused_variables,
+    reason = "the names of hook arguments are their documentation"
+)]
 pub trait Callback: Debug + Send {
     /// The trainer is built.
     fn on_init_end(&mut self, context: &CallbackContext<'_>, control: &mut TrainerControl) {}
@@ -79,19 +82,43 @@ pub trait Callback: Debug + Send {
     /// After each micro-batch but the last of an update.
     fn on_substep_end(&mut self, context: &CallbackContext<'_>, control: &mut TrainerControl) {}
     /// Between clipping and the optimizer.
-    fn on_pre_optimizer_step(&mut self, context: &CallbackContext<'_>, control: &mut TrainerControl) {}
+    fn on_pre_optimizer_step(
+        &mut self,
+        context: &CallbackContext<'_>,
+        control: &mut TrainerControl,
+    ) {
+    }
     /// After the optimizer.
     fn on_optimizer_step(&mut self, context: &CallbackContext<'_>, control: &mut TrainerControl) {}
     /// After each update.
     fn on_step_end(&mut self, context: &CallbackContext<'_>, control: &mut TrainerControl) {}
     /// An evaluation is about to start.
-    fn on_evaluation_begin(&mut self, context: &CallbackContext<'_>, control: &mut TrainerControl) {}
+    fn on_evaluation_begin(&mut self, context: &CallbackContext<'_>, control: &mut TrainerControl) {
+    }
     /// After each evaluation.
-    fn on_evaluate(&mut self, context: &CallbackContext<'_>, control: &mut TrainerControl, metrics: &[(String, f64)]) {}
+    fn on_evaluate(
+        &mut self,
+        context: &CallbackContext<'_>,
+        control: &mut TrainerControl,
+        metrics: &[(String, f64)],
+    ) {
+    }
     /// After each checkpoint.
-    fn on_save(&mut self, context: &CallbackContext<'_>, control: &mut TrainerControl, checkpoint: &Path) {}
+    fn on_save(
+        &mut self,
+        context: &CallbackContext<'_>,
+        control: &mut TrainerControl,
+        checkpoint: &Path,
+    ) {
+    }
     /// After each log.
-    fn on_log(&mut self, context: &CallbackContext<'_>, control: &mut TrainerControl, logs: &[(String, f64)]) {}
+    fn on_log(
+        &mut self,
+        context: &CallbackContext<'_>,
+        control: &mut TrainerControl,
+        logs: &[(String, f64)],
+    ) {
+    }
     /// Something that the user should know.
     fn on_warning(&mut self, message: &str) {}
 }

@@ -44,7 +44,12 @@ fn list(output_dir: &Path) -> BTreeMap<usize, PathBuf> {
     let entries = fs::read_dir(output_dir).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| {
-            let step = entry.file_name().to_str()?.strip_prefix("checkpoint-")?.parse().ok()?;
+            let step = entry
+                .file_name()
+                .to_str()?
+                .strip_prefix("checkpoint-")?
+                .parse()
+                .ok()?;
             Some((step, entry.path()))
         })
         .collect()
@@ -80,10 +85,20 @@ pub(crate) fn save(
 ) -> Result<()> {
     let parent = directory.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(|source| Error::io("create", parent, source))?;
-    let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or("checkpoint");
+    let name = directory
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("checkpoint");
     let staging = parent.join(format!(".{name}.{}", std::process::id()));
-    let written = write(&staging, encoder, optimizer, state, arguments, learning_rate)
-        .and_then(|()| publish(&staging, directory));
+    let written = write(
+        &staging,
+        encoder,
+        optimizer,
+        state,
+        arguments,
+        learning_rate,
+    )
+    .and_then(|()| publish(&staging, directory));
     if written.is_err() {
         // The cause is reported; what is left of the attempt is of no use.
         let _ = fs::remove_dir_all(&staging);
@@ -107,7 +122,8 @@ fn write(
         let seeds = json!({ "seed": arguments.seed, "data_seed": arguments.data_seed });
         write_json(&staging.join(RNG_STATE), &seeds)?;
     }
-    let value = serde_json::to_value(arguments).map_err(|source| Error::io("write", staging, source.into()))?;
+    let value = serde_json::to_value(arguments)
+        .map_err(|source| Error::io("write", staging, source.into()))?;
     write_json(&staging.join(ARGUMENTS), &value)?;
     state.save(&staging.join(STATE))
 }
@@ -137,38 +153,62 @@ fn sync(path: &Path) -> Result<()> {
             sync(&entry.map_err(failed)?.path())?;
         }
     }
-    File::open(path).and_then(|file| file.sync_all()).map_err(failed)
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(failed)
 }
 
 fn save_optimizer(path: &Path, optimizer: &Optimizer) -> Result<()> {
     let mut tensors: Vec<(String, Vec<u8>)> = Vec::new();
     let mut steps: BTreeMap<&str, u64> = BTreeMap::new();
     for (options, state) in optimizer.parameters.iter().zip(&optimizer.states) {
-        let Some(ParameterState { step, moments }) = state else { continue };
-        for (suffix, moment) in [("exp_avg", &moments.first_moment), ("exp_avg_sq", &moments.second_moment)] {
+        let Some(ParameterState { step, moments }) = state else {
+            continue;
+        };
+        for (suffix, moment) in [
+            ("exp_avg", &moments.first_moment),
+            ("exp_avg_sq", &moments.second_moment),
+        ] {
             let data = moment.to_data().convert::<f32>();
-            tensors.push((format!("{}.{suffix}", options.name), data.as_bytes().to_vec()));
+            tensors.push((
+                format!("{}.{suffix}", options.name),
+                data.as_bytes().to_vec(),
+            ));
         }
         steps.insert(&options.name, *step);
     }
-    let failed = |message: String| Error::Checkpoint { path: path.to_path_buf(), message };
+    let failed = |message: String| Error::Checkpoint {
+        path: path.to_path_buf(),
+        message,
+    };
     let views: Result<BTreeMap<&str, TensorView<'_>>> = tensors
         .iter()
         .map(|(name, bytes)| {
             let view = TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes);
-            Ok((name.as_str(), view.map_err(|source| failed(source.to_string()))?))
+            Ok((
+                name.as_str(),
+                view.map_err(|source| failed(source.to_string()))?,
+            ))
         })
         .collect();
     let steps = serde_json::to_string(&steps).map_err(|source| failed(source.to_string()))?;
     let metadata = MetadataMap::from([("steps".to_owned(), steps)]);
-    serialize_to_file(views?, Some(metadata), path).map_err(|source| failed(format!("can't be written: {source}")))
+    serialize_to_file(views?, Some(metadata), path)
+        .map_err(|source| failed(format!("can't be written: {source}")))
 }
 
 /// Reads the optimizer's state into `optimizer` and returns the state of the run.
-pub(crate) fn restore(directory: &Path, optimizer: &mut Optimizer, device: &Device) -> Result<TrainerState> {
+pub(crate) fn restore(
+    directory: &Path,
+    optimizer: &mut Optimizer,
+    device: &Device,
+) -> Result<TrainerState> {
     let state = TrainerState::load(&directory.join(STATE))?;
     let path = directory.join(OPTIMIZER);
-    let broken = |message: String| Error::Checkpoint { path: path.clone(), message };
+    let broken = |message: String| Error::Checkpoint {
+        path: path.clone(),
+        message,
+    };
     if !path.exists() {
         return Err(broken(
             "is missing: the checkpoint was written with `save_only_model` and can't be resumed; start from it as a model instead"
@@ -176,7 +216,8 @@ pub(crate) fn restore(directory: &Path, optimizer: &mut Optimizer, device: &Devi
         ));
     }
     let bytes = fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
-    let unreadable = |source: safetensors::SafeTensorError| broken(format!("isn't whole: {source}"));
+    let unreadable =
+        |source: safetensors::SafeTensorError| broken(format!("isn't whole: {source}"));
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(unreadable)?;
     let steps: BTreeMap<String, u64> = header
         .metadata()
@@ -185,10 +226,14 @@ pub(crate) fn restore(directory: &Path, optimizer: &mut Optimizer, device: &Devi
         .ok_or_else(|| broken("lacks the number of updates".to_owned()))?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(unreadable)?;
     for (options, state) in optimizer.parameters.iter().zip(&mut optimizer.states) {
-        let Some(&step) = steps.get(&options.name) else { continue };
+        let Some(&step) = steps.get(&options.name) else {
+            continue;
+        };
         let moment = |suffix: &str| -> Result<Tensor<1>> {
             let name = format!("{}.{suffix}", options.name);
-            let view = tensors.tensor(&name).map_err(|_| broken(format!("lacks `{name}`")))?;
+            let view = tensors
+                .tensor(&name)
+                .map_err(|_| broken(format!("lacks `{name}`")))?;
             if view.dtype() != Dtype::F32 || view.data().len() != options.n_elements * 4 {
                 return Err(broken(format!(
                     "`{name}` has {} bytes instead of the {} of {} f32 values",
@@ -226,7 +271,11 @@ pub(crate) fn rotate(arguments: &TrainingArguments, state: &TrainerState) -> Res
         .chain(checkpoints.get(&state.global_step))
         .collect();
     let surplus = checkpoints.len().saturating_sub(limit);
-    let candidates: Vec<&PathBuf> = checkpoints.values().filter(|path| !protected.contains(path)).take(surplus).collect();
+    let candidates: Vec<&PathBuf> = checkpoints
+        .values()
+        .filter(|path| !protected.contains(path))
+        .take(surplus)
+        .collect();
     for path in candidates {
         fs::remove_dir_all(path).map_err(|source| Error::io("remove", path, source))?;
     }

@@ -85,7 +85,9 @@ impl Collator {
             Some(Prompts::Named(columns)) => return Ok(text_of(columns.get(column))),
             None => {}
         }
-        let nested = named.values().any(|prompt| matches!(prompt, Prompts::Named(_)));
+        let nested = named
+            .values()
+            .any(|prompt| matches!(prompt, Prompts::Named(_)));
         if nested && dataset.is_none() {
             let names: Vec<&str> = named.keys().map(String::as_str).collect();
             return Err(Error::argument(
@@ -96,7 +98,11 @@ impl Collator {
                 ),
             ));
         }
-        Ok(if nested { None } else { text_of(named.get(column)) })
+        Ok(if nested {
+            None
+        } else {
+            text_of(named.get(column))
+        })
     }
 }
 

@@ -95,7 +95,10 @@ impl Error {
     /// Whether the user's input is at fault (exit code 2), rather than the run (exit code 1).
     pub fn is_user_error(&self) -> bool {
         match self {
-            Self::File { .. } | Self::Argument { .. } | Self::Incomplete(_) | Self::Checkpoint { .. } => true,
+            Self::File { .. }
+            | Self::Argument { .. }
+            | Self::Incomplete(_)
+            | Self::Checkpoint { .. } => true,
             Self::NonFinite { .. } | Self::Io { .. } => false,
             Self::Model(error) => error.is_user_error(),
             Self::Data(error) => error.is_user_error(),

@@ -31,13 +31,20 @@ impl GradientSet {
 
     /// Global L2 norm.
     pub(crate) fn norm(&self) -> f64 {
-        self.gradients.values().cloned().map(squared_norm).sum::<f64>().sqrt()
+        self.gradients
+            .values()
+            .cloned()
+            .map(squared_norm)
+            .sum::<f64>()
+            .sqrt()
     }
 
     /// Names of parameters whose gradient holds a value that is no number.
     pub(crate) fn not_finite(&self, encoder: &SparseEncoder) -> Vec<String> {
         let broken = |id: &ParamId| {
-            self.gradients.get(id).is_some_and(|gradient| !squared_norm(gradient.clone()).is_finite())
+            self.gradients
+                .get(id)
+                .is_some_and(|gradient| !squared_norm(gradient.clone()).is_finite())
         };
         encoder
             .named_parameters()
@@ -101,15 +108,22 @@ impl Optimizer {
             .collect();
         for (pattern, rate) in &arguments.learning_rate_mapping {
             let key = format!("arguments.learning_rate_mapping.\"{pattern}\"");
-            let regex = Regex::new(pattern)
-                .map_err(|error| Error::argument(&key, format!("is no regular expression: {error}")))?;
+            let regex = Regex::new(pattern).map_err(|error| {
+                Error::argument(&key, format!("is no regular expression: {error}"))
+            })?;
             let mut matched = false;
-            for parameter in options.iter_mut().filter(|parameter| regex.is_match(&parameter.name)) {
+            for parameter in options
+                .iter_mut()
+                .filter(|parameter| regex.is_match(&parameter.name))
+            {
                 parameter.learning_rate = *rate;
                 matched = true;
             }
             if !matched {
-                let names: Vec<&str> = options.iter().map(|parameter| parameter.name.as_str()).collect();
+                let names: Vec<&str> = options
+                    .iter()
+                    .map(|parameter| parameter.name.as_str())
+                    .collect();
                 return Err(Error::argument(
                     key,
                     format!("matches no parameter; they are {}", names.join(", ")),
@@ -120,7 +134,11 @@ impl Optimizer {
             beta1: arguments.adam_beta1,
             beta2: arguments.adam_beta2,
             epsilon: arguments.adam_epsilon,
-            places: options.iter().enumerate().map(|(place, parameter)| (parameter.id, place)).collect(),
+            places: options
+                .iter()
+                .enumerate()
+                .map(|(place, parameter)| (parameter.id, place))
+                .collect(),
             states: options.iter().map(|_| None).collect(),
             parameters: options,
         })
@@ -137,14 +155,17 @@ impl Optimizer {
         gradient_scale: f64,
     ) -> SparseEncoder {
         encoder.map_parameters(|id, value| {
-            let (Some(gradient), Some(&place)) = (gradients.gradients.remove(&id), self.places.get(&id)) else {
+            let (Some(gradient), Some(&place)) =
+                (gradients.gradients.remove(&id), self.places.get(&id))
+            else {
                 return value;
             };
             let options = &self.parameters[place];
-            let ParameterState { step, moments } = self.states[place].take().unwrap_or_else(|| ParameterState {
-                step: 0,
-                moments: AdamWState::zeros_like(&value),
-            });
+            let ParameterState { step, moments } =
+                self.states[place].take().unwrap_or_else(|| ParameterState {
+                    step: 0,
+                    moments: AdamWState::zeros_like(&value),
+                });
             let settings = AdamWStep {
                 learning_rate: options.learning_rate * rate_factor,
                 beta_1: self.beta1,
@@ -155,7 +176,10 @@ impl Optimizer {
                 gradient_scale,
             };
             let (value, moments) = adamw(value, gradient, moments, &settings);
-            self.states[place] = Some(ParameterState { step: step + 1, moments });
+            self.states[place] = Some(ParameterState {
+                step: step + 1,
+                moments,
+            });
             value
         })
     }
@@ -164,8 +188,12 @@ impl Optimizer {
 /// Whether the reference leaves a parameter of this name out of weight decay.
 fn is_exempt(name: &str) -> bool {
     let name = name.to_lowercase();
-    ["bias", "layernorm", "rmsnorm"].iter().any(|part| name.contains(part))
-        || name.split('.').any(|part| part == "norm" || part.ends_with("_norm"))
+    ["bias", "layernorm", "rmsnorm"]
+        .iter()
+        .any(|part| name.contains(part))
+        || name
+            .split('.')
+            .any(|part| part == "norm" || part.ends_with("_norm"))
 }
 
 #[cfg(test)]
@@ -183,7 +211,10 @@ mod tests {
         ] {
             assert!(is_exempt(name), "{name}");
         }
-        for name in ["0.model.bert.embeddings.word_embeddings.weight", "0.model.normal.weight"] {
+        for name in [
+            "0.model.bert.embeddings.word_embeddings.weight",
+            "0.model.normal.weight",
+        ] {
             assert!(!is_exempt(name), "{name}");
         }
     }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use sparse_data::{MixedBatch, MultiDatasetSampler, SamplerConfig};
+use sparse_data::{BatchSampler, MixedBatch, MultiDatasetSampler, SamplerConfig};
 
 use crate::arguments::TrainingArguments;
 use crate::error::{Error, Result};
@@ -18,10 +18,50 @@ pub(crate) struct EpochPlan {
     pub(crate) batches: usize,
 }
 
+/// The order of batches: one data set by itself, or several that take turns.
+#[derive(Debug)]
+enum Sampler {
+    One(Box<dyn BatchSampler>),
+    Several(MultiDatasetSampler),
+}
+
+impl Sampler {
+    fn new(
+        arguments: &TrainingArguments,
+        config: &SamplerConfig,
+        datasets: &[DatasetWithLoss],
+    ) -> Result<Self> {
+        if let [dataset] = datasets {
+            return Ok(Self::One(config.init(&dataset.table, &dataset.roles)?));
+        }
+        let tables: Vec<_> = datasets
+            .iter()
+            .map(|dataset| (&dataset.table, &dataset.roles))
+            .collect();
+        Ok(Self::Several(MultiDatasetSampler::new(
+            arguments.multi_dataset_batch_sampler,
+            config,
+            &tables,
+        )?))
+    }
+
+    fn epoch(&self, epoch: u64) -> Result<Vec<MixedBatch>> {
+        match self {
+            Self::One(sampler) => {
+                let batches = sampler.epoch(epoch)?.into_iter();
+                Ok(batches
+                    .map(|rows| MixedBatch { dataset: 0, rows })
+                    .collect())
+            }
+            Self::Several(sampler) => Ok(sampler.epoch(epoch)?),
+        }
+    }
+}
+
 /// The whole run as a sequence of batches.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    sampler: Arc<MultiDatasetSampler>,
+    sampler: Arc<Sampler>,
     lengths: Vec<EpochPlan>,
     accumulation: usize,
     rows_per_step: f64,
@@ -31,10 +71,12 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(arguments: &TrainingArguments, datasets: &[DatasetWithLoss]) -> Result<Self> {
-        let tables: Vec<_> = datasets.iter().map(|dataset| (&dataset.table, &dataset.roles)).collect();
         let config = sampler_config(arguments, arguments.per_device_train_batch_size);
-        let config = SamplerConfig { seed: arguments.data_seed.unwrap_or(arguments.seed), ..config };
-        let sampler = MultiDatasetSampler::new(arguments.multi_dataset_batch_sampler, &config, &tables)?;
+        let config = SamplerConfig {
+            seed: arguments.data_seed.unwrap_or(arguments.seed),
+            ..config
+        };
+        let sampler = Sampler::new(arguments, &config, datasets)?;
         let accumulation = arguments.gradient_accumulation_steps;
         let length = |epoch: usize| -> Result<EpochPlan> {
             let batches = sampler.epoch(epoch as u64)?.len();
@@ -44,7 +86,10 @@ impl Plan {
                     arguments.per_device_train_batch_size
                 )));
             }
-            Ok(EpochPlan { updates: batches.div_ceil(accumulation), batches })
+            Ok(EpochPlan {
+                updates: batches.div_ceil(accumulation),
+                batches,
+            })
         };
         let first = length(0)?;
         let total_steps = if arguments.max_steps > 0 {
@@ -55,7 +100,11 @@ impl Plan {
         // Epochs may differ in length (batches without duplicates); the run ends after `total_steps` all the same.
         let (mut lengths, mut first_steps, mut planned) = (Vec::new(), Vec::new(), 0);
         while planned < total_steps {
-            let next = if lengths.is_empty() { first } else { length(lengths.len())? };
+            let next = if lengths.is_empty() {
+                first
+            } else {
+                length(lengths.len())?
+            };
             lengths.push(next);
             first_steps.push(planned);
             planned += next.updates;
@@ -108,7 +157,10 @@ impl Plan {
     }
 
     /// The batches from update `step` on to the end of the run.
-    pub(crate) fn batches_from(&self, step: usize) -> impl Iterator<Item = Result<MixedBatch>> + use<> {
+    pub(crate) fn batches_from(
+        &self,
+        step: usize,
+    ) -> impl Iterator<Item = Result<MixedBatch>> + use<> {
         let (epoch, update) = self.position(step);
         let sampler = Arc::clone(&self.sampler);
         let mut skip = update * self.accumulation;
@@ -116,8 +168,12 @@ impl Plan {
         let n_epochs = self.lengths.len();
         (epoch..n_epochs)
             .flat_map(move |epoch| match sampler.epoch(epoch as u64) {
-                Ok(batches) => batches.into_iter().skip(std::mem::take(&mut skip)).map(Ok).collect(),
-                Err(error) => vec![Err(error.into())],
+                Ok(batches) => batches
+                    .into_iter()
+                    .skip(std::mem::take(&mut skip))
+                    .map(Ok)
+                    .collect(),
+                Err(error) => vec![Err(error)],
             })
             .take_while(move |_| {
                 let more = left > 0;
@@ -131,7 +187,10 @@ impl Plan {
             return 0;
         }
         let (epoch, update) = self.position(step - 1);
-        let before: usize = self.lengths[..epoch].iter().map(|length| length.batches).sum();
+        let before: usize = self.lengths[..epoch]
+            .iter()
+            .map(|length| length.batches)
+            .sum();
         before + self.micro_batches(epoch, update).end
     }
 }
@@ -149,7 +208,10 @@ fn sampler_config(arguments: &TrainingArguments, batch_size: usize) -> SamplerCo
 }
 
 /// Batches of an evaluation data set: the same sampler, always epoch 0, so that every evaluation sees the same batches.
-pub(crate) fn evaluation_batches(arguments: &TrainingArguments, dataset: &DatasetWithLoss) -> Result<Vec<Vec<usize>>> {
+pub(crate) fn evaluation_batches(
+    arguments: &TrainingArguments,
+    dataset: &DatasetWithLoss,
+) -> Result<Vec<Vec<usize>>> {
     let config = sampler_config(arguments, arguments.per_device_eval_batch_size);
     Ok(config.init(&dataset.table, &dataset.roles)?.epoch(0)?)
 }

@@ -53,8 +53,10 @@ impl Prefetch {
 
     /// The next batch and the data set it comes from.
     pub(crate) fn next(&mut self) -> Result<(usize, CollatedBatch)> {
-        self.batches
-            .recv()
-            .unwrap_or_else(|_| Err(Error::Incomplete("the data ended before the run".to_owned())))
+        self.batches.recv().unwrap_or_else(|_| {
+            Err(Error::Incomplete(
+                "the data ended before the run".to_owned(),
+            ))
+        })
     }
 }

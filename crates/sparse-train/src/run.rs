@@ -23,7 +23,11 @@ impl TrainingFile {
             max_active_dims: self.model.max_active_dims,
             ..LoadOptions::default()
         };
-        Ok(SparseEncoder::from_pretrained_with(&self.model.name_or_path, &options, device)?)
+        Ok(SparseEncoder::from_pretrained_with(
+            &self.model.name_or_path,
+            &options,
+            device,
+        )?)
     }
 
     /// Loads everything that the file names and puts the run together.

@@ -82,7 +82,8 @@ impl TrainerState {
     /// Writes the state as the reference does: keys sorted, indented by 2, a newline at the end.
     pub(crate) fn save(&self, path: &Path) -> Result<()> {
         // The fields are declared in the order of their names.
-        let mut text = serde_json::to_string_pretty(self).map_err(|source| Error::io("write", path, source.into()))?;
+        let mut text = serde_json::to_string_pretty(self)
+            .map_err(|source| Error::io("write", path, source.into()))?;
         text.push('\n');
         std::fs::write(path, text).map_err(|source| Error::io("write", path, source))
     }
@@ -92,8 +93,10 @@ impl TrainerState {
             path: path.to_path_buf(),
             message,
         };
-        let text = std::fs::read_to_string(path).map_err(|source| broken(format!("can't be read: {source}")))?;
-        serde_json::from_str(&text).map_err(|source| broken(format!("isn't a trainer state: {source}")))
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| broken(format!("can't be read: {source}")))?;
+        serde_json::from_str(&text)
+            .map_err(|source| broken(format!("isn't a trainer state: {source}")))
     }
 }
 
@@ -110,5 +113,6 @@ pub(crate) fn entry(values: &[(String, f64)], epoch: f64, step: usize) -> Map<St
 }
 
 fn number(value: f64) -> Value {
-    serde_json::Number::from_f64(value).map_or_else(|| Value::String(value.to_string()), Value::Number)
+    serde_json::Number::from_f64(value)
+        .map_or_else(|| Value::String(value.to_string()), Value::Number)
 }

@@ -8,10 +8,10 @@ use crate::failure::Result;
 use crate::output::{line, table};
 
 /// Shows the tokens that a text activates.
-///
-/// Example: sparse-encoder decode --model runs/my-model/final "the text to look at"
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    after_help = "Example: sparse-encoder decode --model runs/my-model/final \"the text to look at\""
+)]
 pub(crate) struct Decode {
     /// Model directory or hub id.
     #[arg(long)]
@@ -41,7 +41,11 @@ impl Decode {
             .map(|(token, weight)| vec![token.clone(), format!("{weight:.4}")])
             .collect();
         line(&table(&["token", "weight"], &rows))?;
-        line(&format!("{} of {} dimensions are active", embedding.nnz(), embedding.n_cols()))?;
+        line(&format!(
+            "{} of {} dimensions are active",
+            embedding.nnz(),
+            embedding.n_cols()
+        ))?;
         Ok(())
     }
 }

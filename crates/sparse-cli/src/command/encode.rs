@@ -19,10 +19,10 @@ use crate::output::line;
 /// Turns texts into sparse vectors.
 ///
 /// Reads .txt (a text a line), .jsonl, .csv, .tsv or .parquet; writes JSON lines {"id", "indices", "values"}, or .parquet.
-///
-/// Example: sparse-encoder encode --model runs/my-model/final --input corpus.jsonl --output vectors.jsonl
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    after_help = "Example: sparse-encoder encode --model runs/my-model/final --input corpus.jsonl --output vectors.jsonl"
+)]
 pub(crate) struct Encode {
     /// Model directory or hub id.
     #[arg(long)]
@@ -55,9 +55,14 @@ const CHUNK: usize = 8192;
 
 impl Encode {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
-        let parquet = self.output.as_deref().is_some_and(|path| path.extension().is_some_and(|end| end == "parquet"));
+        let parquet = self
+            .output
+            .as_deref()
+            .is_some_and(|path| path.extension().is_some_and(|end| end == "parquet"));
         if parquet && self.tokens {
-            return Err(Failure::input("--tokens writes JSON lines: give --output a name that ends in .jsonl"));
+            return Err(Failure::input(
+                "--tokens writes JSON lines: give --output a name that ends in .jsonl",
+            ));
         }
         let texts = Texts::open(&self.input, self.column.as_deref())?;
         let encoder = load(&self.model, global)?;
@@ -86,9 +91,18 @@ impl Encode {
 /// Where vectors go. A file appears under its name only when it is complete.
 #[derive(Debug)]
 enum Sink {
-    Stdout { tokens: bool },
-    Lines { tokens: bool, writer: BufWriter<File>, staging: PathBuf, path: PathBuf },
-    Parquet { file: VectorFile },
+    Stdout {
+        tokens: bool,
+    },
+    Lines {
+        tokens: bool,
+        writer: BufWriter<File>,
+        staging: PathBuf,
+        path: PathBuf,
+    },
+    Parquet {
+        file: VectorFile,
+    },
 }
 
 impl Sink {
@@ -97,18 +111,34 @@ impl Sink {
             return Ok(Self::Stdout { tokens });
         };
         if path.is_dir() {
-            return Err(Failure::input(format!("`{}` is a directory; --output must name a file", path.display())));
+            return Err(Failure::input(format!(
+                "`{}` is a directory; --output must name a file",
+                path.display()
+            )));
         }
         if parquet {
-            return Ok(Self::Parquet { file: VectorFile::create(path)? });
+            return Ok(Self::Parquet {
+                file: VectorFile::create(path)?,
+            });
         }
         let staging = path.with_extension(format!("partial-{}", std::process::id()));
-        let file = File::create(&staging)
-            .map_err(|error| Failure::run(format!("failed to create `{}`: {error}", staging.display())))?;
-        Ok(Self::Lines { tokens, writer: BufWriter::new(file), staging, path: path.to_path_buf() })
+        let file = File::create(&staging).map_err(|error| {
+            Failure::run(format!("failed to create `{}`: {error}", staging.display()))
+        })?;
+        Ok(Self::Lines {
+            tokens,
+            writer: BufWriter::new(file),
+            staging,
+            path: path.to_path_buf(),
+        })
     }
 
-    fn write(&mut self, encoder: &SparseEncoder, ids: &[Value], embeddings: &SparseMatrix) -> Result<()> {
+    fn write(
+        &mut self,
+        encoder: &SparseEncoder,
+        ids: &[Value],
+        embeddings: &SparseMatrix,
+    ) -> Result<()> {
         match self {
             Self::Stdout { tokens } => {
                 for text in records(encoder, ids, embeddings, *tokens)? {
@@ -125,7 +155,10 @@ impl Sink {
                     let row = embeddings.row(row);
                     (row.indices(), row.values())
                 });
-                let ids: Vec<String> = ids.iter().map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned)).collect();
+                let ids: Vec<String> = ids
+                    .iter()
+                    .map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned))
+                    .collect();
                 file.append(&ids, rows)?;
             }
         }
@@ -135,7 +168,12 @@ impl Sink {
     fn finish(self) -> Result<()> {
         match self {
             Self::Stdout { .. } => Ok(()),
-            Self::Lines { mut writer, staging, path, .. } => {
+            Self::Lines {
+                mut writer,
+                staging,
+                path,
+                ..
+            } => {
                 writer.flush()?;
                 Ok(std::fs::rename(staging, path)?)
             }
@@ -145,13 +183,21 @@ impl Sink {
 }
 
 /// One JSON object per row.
-fn records(encoder: &SparseEncoder, ids: &[Value], embeddings: &SparseMatrix, tokens: bool) -> Result<Vec<String>> {
+fn records(
+    encoder: &SparseEncoder,
+    ids: &[Value],
+    embeddings: &SparseMatrix,
+    tokens: bool,
+) -> Result<Vec<String>> {
     if tokens {
         let decoded = encoder.decode(embeddings, None)?;
         return Ok(decoded
             .into_iter()
             .map(|row| {
-                let weights: Map<String, Value> = row.into_iter().map(|(token, weight)| (token, weight.into())).collect();
+                let weights: Map<String, Value> = row
+                    .into_iter()
+                    .map(|(token, weight)| (token, weight.into()))
+                    .collect();
                 Value::Object(weights).to_string()
             })
             .collect());

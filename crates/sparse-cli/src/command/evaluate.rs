@@ -11,10 +11,10 @@ use crate::failure::{Failure, Result};
 use crate::output::line;
 
 /// Runs the evaluators of a training file on a model.
-///
-/// Example: sparse-encoder evaluate train.toml --model runs/my-model/final --output metrics.json
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    after_help = "Example: sparse-encoder evaluate train.toml --model runs/my-model/final --output metrics.json"
+)]
 pub(crate) struct Evaluate {
     /// Training file with at least one `[[evaluator]]`.
     config: PathBuf,
@@ -36,21 +36,32 @@ impl Evaluate {
             file.model.name_or_path = model;
         }
         if file.evaluator.is_empty() {
-            return Err(Failure::input(format!("`{}` has no [[evaluator]]", self.config.display())));
+            return Err(Failure::input(format!(
+                "`{}` has no [[evaluator]]",
+                self.config.display()
+            )));
         }
         let device = sparse_encoder::device(&global.device)?;
-        let evaluators = file.evaluator.iter().map(|config| config.init()).collect::<Result<Vec<_>, _>>()?;
+        let evaluators = file
+            .evaluator
+            .iter()
+            .map(|config| config.init())
+            .collect::<Result<Vec<_>, _>>()?;
         let encoder = file.load_encoder(&device)?;
         let mut metrics = serde_json::Map::new();
         for evaluator in &evaluators {
-            for (name, value) in evaluator.evaluate(&encoder, &EvaluationRun::default())?.iter() {
+            for (name, value) in evaluator
+                .evaluate(&encoder, &EvaluationRun::default())?
+                .iter()
+            {
                 metrics.insert(name.to_owned(), value.into());
             }
         }
         let text = format!("{:#}", serde_json::Value::Object(metrics));
         if let Some(path) = &self.output {
-            fs::write(path, format!("{text}\n"))
-                .map_err(|error| Failure::run(format!("failed to write `{}`: {error}", path.display())))?;
+            fs::write(path, format!("{text}\n")).map_err(|error| {
+                Failure::run(format!("failed to write `{}`: {error}", path.display()))
+            })?;
         }
         line(&text)?;
         Ok(())

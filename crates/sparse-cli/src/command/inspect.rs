@@ -8,10 +8,8 @@ use crate::failure::Result;
 use crate::output::{line, table};
 
 /// Says what a model is: modules, sizes, formula, tokenization, warnings.
-///
-/// Example: sparse-encoder inspect --model runs/my-model/final
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Example: sparse-encoder inspect --model runs/my-model/final")]
 pub(crate) struct Inspect {
     /// Model directory or hub id.
     #[arg(long)]
@@ -36,7 +34,12 @@ fn describe(model: &Inspection) -> Vec<String> {
     let modules: Vec<Vec<String>> = model
         .modules
         .iter()
-        .map(|module| vec![format!("{} {}", module.place, module.kind), module.n_parameters.to_string()])
+        .map(|module| {
+            vec![
+                format!("{} {}", module.place, module.kind),
+                module.n_parameters.to_string(),
+            ]
+        })
         .collect();
     lines.push(format!("\n{}", table(&["module", "parameters"], &modules)));
     lines.push(format!(
@@ -44,21 +47,37 @@ fn describe(model: &Inspection) -> Vec<String> {
         model.n_parameters,
         model.n_trainable,
         model.embedding_dimension,
-        model.max_active_dims.map_or_else(|| "all".to_owned(), |dims| dims.to_string()),
+        model
+            .max_active_dims
+            .map_or_else(|| "all".to_owned(), |dims| dims.to_string()),
         model.similarity,
     ));
     for formula in &model.formulas {
-        let route = if formula.route.is_empty() { String::new() } else { format!("{}: ", formula.route) };
+        let route = if formula.route.is_empty() {
+            String::new()
+        } else {
+            format!("{}: ", formula.route)
+        };
         lines.push(format!("\n{route}{}\n  {}", formula.words, formula.symbols));
     }
     let tokens = &model.tokenization;
-    let special: Vec<String> = tokens.special_tokens.iter().map(|(role, token)| format!("{role} {token}")).collect();
+    let special: Vec<String> = tokens
+        .special_tokens
+        .iter()
+        .map(|(role, token)| format!("{role} {token}"))
+        .collect();
     lines.push(format!(
         "\ntokenization: vocabulary of {}, at most {} tokens with {} special ones around a text{}",
         tokens.vocab_size,
-        tokens.max_seq_length.map_or_else(|| "any number of".to_owned(), |length| length.to_string()),
+        tokens
+            .max_seq_length
+            .map_or_else(|| "any number of".to_owned(), |length| length.to_string()),
         tokens.n_special_tokens,
-        if tokens.lower_case == Some(true) { ", lower case" } else { "" },
+        if tokens.lower_case == Some(true) {
+            ", lower case"
+        } else {
+            ""
+        },
     ));
     if !special.is_empty() {
         lines.push(format!("special tokens: {}", special.join(", ")));
@@ -72,13 +91,25 @@ fn describe(model: &Inspection) -> Vec<String> {
         sample.n_texts, sample.active_dims, sample.n_empty, sample.n_dead
     ));
     if let Some(share) = sample.largest_position_share {
-        lines.push(format!("one position wins the maximum for at most {:.0} % of the active dimensions", share * 100.0));
+        lines.push(format!(
+            "one position wins the maximum for at most {:.0} % of the active dimensions",
+            share * 100.0
+        ));
     }
     if !sample.frequent.is_empty() {
-        let often: Vec<String> =
-            sample.frequent.iter().take(10).map(|(token, share)| format!("{token} {:.0} %", share * 100.0)).collect();
+        let often: Vec<String> = sample
+            .frequent
+            .iter()
+            .take(10)
+            .map(|(token, share)| format!("{token} {:.0} %", share * 100.0))
+            .collect();
         lines.push(format!("active in most texts: {}", often.join(", ")));
     }
-    lines.extend(model.warnings.iter().map(|warning| format!("warning: {warning}")));
+    lines.extend(
+        model
+            .warnings
+            .iter()
+            .map(|warning| format!("warning: {warning}")),
+    );
     lines
 }

@@ -18,17 +18,11 @@ use crate::failure::Result;
 /// What the binary can do.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Fine-tunes a model as a training file says.
     Train(train::Train),
-    /// Turns texts into sparse vectors.
     Encode(encode::Encode),
-    /// Runs the evaluators of a training file on a model.
     Evaluate(evaluate::Evaluate),
-    /// Compares two texts: score, and the tokens they share.
     Similarity(similarity::Similarity),
-    /// Shows the tokens that a text activates.
     Decode(decode::Decode),
-    /// Says what a model is: modules, sizes, formula, warnings.
     Inspect(inspect::Inspect),
 }
 
@@ -49,7 +43,11 @@ impl Command {
 /// Loads a model for inference.
 fn load(model: &str, global: &Global) -> Result<SparseEncoder> {
     let device = sparse_encoder::device(&global.device)?;
-    Ok(SparseEncoder::from_pretrained_with(model, &LoadOptions::default(), &device)?)
+    Ok(SparseEncoder::from_pretrained_with(
+        model,
+        &LoadOptions::default(),
+        &device,
+    )?)
 }
 
 /// Side of the model that a text goes through.

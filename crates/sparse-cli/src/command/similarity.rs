@@ -10,10 +10,10 @@ use crate::failure::Result;
 use crate::output::{line, table};
 
 /// Compares two texts: score, and the tokens they share.
-///
-/// Example: sparse-encoder similarity --model runs/my-model/final "a query" "a document"
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    after_help = "Example: sparse-encoder similarity --model runs/my-model/final \"a query\" \"a document\""
+)]
 pub(crate) struct Similarity {
     /// Model directory or hub id.
     #[arg(long)]
@@ -34,22 +34,41 @@ impl Similarity {
         let query = encoder.encode_query(&[&self.a], &options)?;
         let document = encoder.encode_document(&[&self.b], &options)?;
         let score = encoder.similarity(&query, &document)?;
-        line(&format!("{} {:.4}", encoder.similarity_fn(), score.first().copied().unwrap_or_default()))?;
+        line(&format!(
+            "{} {:.4}",
+            encoder.similarity_fn(),
+            score.first().copied().unwrap_or_default()
+        ))?;
 
         let tokens = |embedding| -> Result<BTreeMap<String, f32>> {
-            Ok(encoder.decode(embedding, None)?.into_iter().flatten().collect())
+            Ok(encoder
+                .decode(embedding, None)?
+                .into_iter()
+                .flatten()
+                .collect())
         };
         let documents = tokens(&document)?;
         let mut shared: Vec<(String, f32, f32)> = tokens(&query)?
             .into_iter()
             .filter_map(|(token, weight)| Some((token.clone(), weight, *documents.get(&token)?)))
             .collect();
-        shared.sort_by(|a, b| (b.1 * b.2).total_cmp(&(a.1 * a.2)).then_with(|| a.0.cmp(&b.0)));
+        shared.sort_by(|a, b| {
+            (b.1 * b.2)
+                .total_cmp(&(a.1 * a.2))
+                .then_with(|| a.0.cmp(&b.0))
+        });
         let n_shared = shared.len();
         let rows: Vec<Vec<String>> = shared
             .into_iter()
             .take(self.top_k)
-            .map(|(token, a, b)| vec![token, format!("{a:.4}"), format!("{b:.4}"), format!("{:.4}", a * b)])
+            .map(|(token, a, b)| {
+                vec![
+                    token,
+                    format!("{a:.4}"),
+                    format!("{b:.4}"),
+                    format!("{:.4}", a * b),
+                ]
+            })
             .collect();
         line(&table(&["token", "query", "document", "product"], &rows))?;
         line(&format!(

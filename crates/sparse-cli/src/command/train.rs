@@ -17,10 +17,10 @@ use crate::progress::TrainingProgress;
 ///
 /// The model goes to OUTPUT_DIR/final, the metrics as one JSON object to stdout. Ctrl-C ends after the current step with a
 /// checkpoint and exit code 130; a second one ends at once.
-///
-/// Example: sparse-encoder train train.toml --set arguments.learning_rate=2e-5
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    after_help = "Example: sparse-encoder train train.toml --set arguments.learning_rate=2e-5"
+)]
 pub(crate) struct Train {
     /// Training file.
     config: PathBuf,
@@ -65,8 +65,11 @@ impl Train {
         encoder.save_pretrained(&file.final_dir())?;
         tracing::info!("saved the model to `{}`", file.final_dir().display());
 
-        let mut metrics: serde_json::Map<String, serde_json::Value> =
-            output.metrics.into_iter().map(|(name, value)| (name, value.into())).collect();
+        let mut metrics: serde_json::Map<String, serde_json::Value> = output
+            .metrics
+            .into_iter()
+            .map(|(name, value)| (name, value.into()))
+            .collect();
         let run = EvaluationRun {
             output_path: Some(file.arguments.output_dir.join("eval")),
             epoch: Some(trainer.state().epoch),
@@ -77,7 +80,11 @@ impl Train {
             tracing::info!("evaluating the final model on `{}`", evaluator.name());
             let after = evaluator.evaluate(&encoder, &run)?;
             compare(&trainer, evaluator.as_ref(), &after)?;
-            metrics.extend(after.iter().map(|(name, value)| (name.to_owned(), value.into())));
+            metrics.extend(
+                after
+                    .iter()
+                    .map(|(name, value)| (name.to_owned(), value.into())),
+            );
         }
         if !global.quiet {
             show_samples(&trainer, &encoder)?;
@@ -104,15 +111,26 @@ fn greet(trainer: &Trainer, device: &Device) {
     let model = trainer.encoder();
     tracing::info!(
         "model of {} parameters on {device:?} with {threads} threads",
-        model.named_parameters().iter().map(|parameter| parameter.shape.iter().product::<usize>()).sum::<usize>(),
+        model
+            .named_parameters()
+            .iter()
+            .map(|parameter| parameter.shape.iter().product::<usize>())
+            .sum::<usize>(),
     );
     for (name, rows, columns) in trainer.datasets() {
-        tracing::info!("training data `{name}`: {rows} rows of {}", columns.join(", "));
+        tracing::info!(
+            "training data `{name}`: {rows} rows of {}",
+            columns.join(", ")
+        );
     }
 }
 
 /// Figures before and after training beside a baseline, where they are known.
-fn compare(trainer: &Trainer, evaluator: &dyn Evaluator, after: &sparse_encoder::eval::Metrics) -> Result<()> {
+fn compare(
+    trainer: &Trainer,
+    evaluator: &dyn Evaluator,
+    after: &sparse_encoder::eval::Metrics,
+) -> Result<()> {
     let Some(primary) = evaluator.primary_metric() else {
         return Ok(());
     };
@@ -125,11 +143,21 @@ fn compare(trainer: &Trainer, evaluator: &dyn Evaluator, after: &sparse_encoder:
     if shown.is_empty() {
         return Ok(());
     }
-    let prefix = if evaluator.name().is_empty() { String::new() } else { format!("{}_", evaluator.name()) };
-    let number = |value: Option<f64>, digits: usize| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"));
+    let prefix = if evaluator.name().is_empty() {
+        String::new()
+    } else {
+        format!("{}_", evaluator.name())
+    };
+    let number = |value: Option<f64>, digits: usize| {
+        value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+    };
     let row = |name: &str, get: &dyn Fn(&str) -> Option<f64>| {
         let mut row = vec![name.to_owned()];
-        row.extend(shown.iter().map(|figure| number(get(&format!("{stem}_{figure}")), 4)));
+        row.extend(
+            shown
+                .iter()
+                .map(|figure| number(get(&format!("{stem}_{figure}")), 4)),
+        );
         row.push(number(get(&format!("{prefix}query_active_dims")), 1));
         row.push(number(get(&format!("{prefix}corpus_active_dims")), 1));
         row
@@ -138,7 +166,10 @@ fn compare(trainer: &Trainer, evaluator: &dyn Evaluator, after: &sparse_encoder:
     if let Some(baseline) = evaluator.baseline()? {
         let get = |name: &str| {
             let figure = name.rsplit_once('_').map_or(name, |(_, figure)| figure);
-            baseline.iter().find(|(key, _)| key.ends_with(&format!("_{figure}"))).map(|(_, value)| value)
+            baseline
+                .iter()
+                .find(|(key, _)| key.ends_with(&format!("_{figure}")))
+                .map(|(_, value)| value)
         };
         let mut cells = row("BM25", &get);
         let dims = cells.len() - 2;
@@ -147,11 +178,18 @@ fn compare(trainer: &Trainer, evaluator: &dyn Evaluator, after: &sparse_encoder:
     }
     if let Some(before) = trainer.metrics_before() {
         rows.push(row("before", &|name| {
-            before.iter().find(|(key, _)| *key == format!("eval_{name}")).map(|(_, value)| *value)
+            before
+                .iter()
+                .find(|(key, _)| *key == format!("eval_{name}"))
+                .map(|(_, value)| *value)
         }));
     }
     rows.push(row("after", &|name| after.get(name)));
-    let mut header = vec![if evaluator.name().is_empty() { "model" } else { evaluator.name() }];
+    let mut header = vec![if evaluator.name().is_empty() {
+        "model"
+    } else {
+        evaluator.name()
+    }];
     header.extend(&shown);
     header.extend(["query dims", "corpus dims"]);
     to_stderr(&format!("\n{}", table(&header, &rows)));
@@ -169,7 +207,10 @@ fn show_samples(trainer: &Trainer, encoder: &SparseEncoder) -> Result<()> {
     let embeddings = encoder.encode_query(&texts, &EncodeOptions::default())?;
     to_stderr("\nwhat the model makes of a few texts:");
     for (text, tokens) in texts.iter().zip(encoder.decode(&embeddings, Some(TOKENS))?) {
-        let tokens: Vec<String> = tokens.iter().map(|(token, weight)| format!("{token} {weight:.2}")).collect();
+        let tokens: Vec<String> = tokens
+            .iter()
+            .map(|(token, weight)| format!("{token} {weight:.2}"))
+            .collect();
         to_stderr(&format!("  {text}\n    {}", tokens.join(", ")));
     }
     Ok(())

@@ -13,7 +13,11 @@ pub fn run(arguments: &[&str]) -> Output {
 }
 
 pub fn stdout(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
@@ -31,17 +35,38 @@ impl Workshop {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let this = Self { folder };
-        let animals = ["cat", "dog", "cow", "hen", "fox", "owl", "bee", "ant", "bat", "elk", "emu", "gnu", "hog", "jay", "koi", "yak"];
-        let pairs: String = animals.iter().map(|animal| format!("what is a {animal}\tthe {animal} is an animal\n")).collect();
+        let animals = [
+            "cat", "dog", "cow", "hen", "fox", "owl", "bee", "ant", "bat", "elk", "emu", "gnu",
+            "hog", "jay", "koi", "yak",
+        ];
+        let pairs: String = animals
+            .iter()
+            .map(|animal| format!("what is a {animal}\tthe {animal} is an animal\n"))
+            .collect();
         this.write("pairs.tsv", format!("query\tdocument\n{pairs}").as_bytes());
-        let line = |id: usize, text: String| format!("{{\"_id\": \"{id}\", \"title\": \"\", \"text\": \"{text}\"}}\n");
-        let corpus: String = animals.iter().enumerate().map(|(id, animal)| line(id, format!("the {animal} is an animal"))).collect();
+        let line = |id: usize, text: String| {
+            format!("{{\"_id\": \"{id}\", \"title\": \"\", \"text\": \"{text}\"}}\n")
+        };
+        let corpus: String = animals
+            .iter()
+            .enumerate()
+            .map(|(id, animal)| line(id, format!("the {animal} is an animal")))
+            .collect();
         this.write("data/corpus.jsonl", corpus.as_bytes());
-        let queries: String = animals.iter().enumerate().map(|(id, animal)| line(id, format!("what is a {animal}"))).collect();
+        let queries: String = animals
+            .iter()
+            .enumerate()
+            .map(|(id, animal)| line(id, format!("what is a {animal}")))
+            .collect();
         this.write("data/queries.jsonl", queries.as_bytes());
-        let judgements: String = (0..animals.len()).map(|id| format!("{id}\t{id}\t1\n")).collect();
+        let judgements: String = (0..animals.len())
+            .map(|id| format!("{id}\t{id}\t1\n"))
+            .collect();
         for split in ["train", "test"] {
-            this.write(&format!("data/qrels/{split}.tsv"), format!("query-id\tcorpus-id\tscore\n{judgements}").as_bytes());
+            this.write(
+                &format!("data/qrels/{split}.tsv"),
+                format!("query-id\tcorpus-id\tscore\n{judgements}").as_bytes(),
+            );
         }
         this.write_config("");
         this
@@ -87,7 +112,12 @@ split = "test"
 
     /// Runs `train` in the folder.
     pub fn train(&self, arguments: &[&str]) -> Output {
-        binary().current_dir(self.folder.path()).args(["train", "train.toml"]).args(arguments).output().unwrap()
+        binary()
+            .current_dir(self.folder.path())
+            .args(["train", "train.toml"])
+            .args(arguments)
+            .output()
+            .unwrap()
     }
 
     /// A copy of the model in the folder, to be broken.

@@ -89,9 +89,13 @@ impl TrainingFile {
     /// If the file can't be read, is no TOML, holds an unknown key (with the nearest known one), a value of the wrong type, or
     /// a value outside its domain.
     pub fn load(path: &std::path::Path, overrides: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|source| read::unreadable(path, &source))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| read::unreadable(path, &source))?;
         Self::parse(&text, overrides).map_err(|error| match error {
-            error @ (Error::Argument { .. } | Error::Incomplete(_) | Error::Loss(_) | Error::Evaluation(_)) => Error::File {
+            error @ (Error::Argument { .. }
+            | Error::Incomplete(_)
+            | Error::Loss(_)
+            | Error::Evaluation(_)) => Error::File {
                 path: path.to_path_buf(),
                 message: error.to_string(),
             },
@@ -112,13 +116,22 @@ impl TrainingFile {
 
     fn validate(&self) -> Result<()> {
         if self.model.name_or_path.is_empty() {
-            return Err(Error::argument("model.name_or_path", "must name a directory or a model of the hub"));
+            return Err(Error::argument(
+                "model.name_or_path",
+                "must name a directory or a model of the hub",
+            ));
         }
         if self.model.max_seq_length == Some(0) {
-            return Err(Error::argument("model.max_seq_length", "must be at least 1; got 0"));
+            return Err(Error::argument(
+                "model.max_seq_length",
+                "must be at least 1; got 0",
+            ));
         }
         if self.model.max_active_dims == Some(0) {
-            return Err(Error::argument("model.max_active_dims", "must be at least 1; got 0"));
+            return Err(Error::argument(
+                "model.max_active_dims",
+                "must be at least 1; got 0",
+            ));
         }
         if self.loss.is_some() && !self.losses.is_empty() {
             return Err(Error::argument(

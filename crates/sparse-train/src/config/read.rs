@@ -22,9 +22,12 @@ pub(super) fn unreadable(path: &Path, source: &std::io::Error) -> Error {
 }
 
 pub(super) fn parse<T: DeserializeOwned>(text: &str, overrides: &[String]) -> Result<T> {
-    let mut table: Table = text
-        .parse()
-        .map_err(|error: toml::de::Error| Error::Incomplete(format!("is not valid TOML: {}", error.to_string().trim_end())))?;
+    let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
+        Error::Incomplete(format!(
+            "is not valid TOML: {}",
+            error.to_string().trim_end()
+        ))
+    })?;
     for entry in overrides {
         apply(&mut table, entry)?;
     }
@@ -69,13 +72,23 @@ fn apply(table: &mut Table, entry: &str) -> Result<()> {
             Value::Array(list) => {
                 let index = parts.next().and_then(|part| part.parse::<usize>().ok());
                 let length = list.len();
-                let item = index.and_then(|index| list.get_mut(index)).and_then(Value::as_table_mut);
+                let item = index
+                    .and_then(|index| list.get_mut(index))
+                    .and_then(Value::as_table_mut);
                 let Some(inner) = item.filter(|_| parts.peek().is_some()) else {
-                    return Err(Error::argument(key, format!("must go on with an index below {length} and a key")));
+                    return Err(Error::argument(
+                        key,
+                        format!("must go on with an index below {length} and a key"),
+                    ));
                 };
                 inner
             }
-            _ => return Err(Error::argument(key, format!("can't be set: `{part}` is a value"))),
+            _ => {
+                return Err(Error::argument(
+                    key,
+                    format!("can't be set: `{part}` is a value"),
+                ));
+            }
         };
     }
     Ok(())
@@ -114,32 +127,51 @@ mod tests {
         let message = error("[arguments]\nlerning_rate = 1e-5\n", &[]);
         assert!(message.starts_with("`arguments` has an error: unknown key `lerning_rate`; did you mean `learning_rate`?"), "{message}");
         let message = error("[argument]\nseed = 1\n", &[]);
-        assert!(message.starts_with("unknown key `argument`; did you mean `arguments`?"), "{message}");
+        assert!(
+            message.starts_with("unknown key `argument`; did you mean `arguments`?"),
+            "{message}"
+        );
     }
 
     #[test]
     fn wrong_types_and_values_name_their_key() {
         let message = error("[arguments]\nseed = \"x\"\n", &[]);
-        assert!(message.starts_with("`arguments.seed` has an error: invalid type"), "{message}");
+        assert!(
+            message.starts_with("`arguments.seed` has an error: invalid type"),
+            "{message}"
+        );
         let message = error("", &["arguments.learning_rate=-1"]);
-        assert_eq!(message, "`arguments.learning_rate` must be 0 or above; got -1");
+        assert_eq!(
+            message,
+            "`arguments.learning_rate` must be 0 or above; got -1"
+        );
         let message = error("[arguments]\nlr_scheduler_type = \"liner\"\n", &[]);
         assert!(message.contains("did you mean `linear`?"), "{message}");
         let message = error("[arguments]\nfp16 = true\n", &[]);
-        assert!(message.starts_with("`arguments.fp16` isn't supported"), "{message}");
+        assert!(
+            message.starts_with("`arguments.fp16` isn't supported"),
+            "{message}"
+        );
         let message = error("[arguments\n", &[]);
         assert!(message.starts_with("is not valid TOML"), "{message}");
     }
 
     #[test]
     fn overrides_reach_everywhere() {
-        let overrides = ["arguments.output_dir=runs/x", "train_dataset.0.path=b.tsv", "model.max_seq_length=16"];
+        let overrides = [
+            "arguments.output_dir=runs/x",
+            "train_dataset.0.path=b.tsv",
+            "model.max_seq_length=16",
+        ];
         let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
         let file = TrainingFile::parse(FILE, &overrides).unwrap();
         assert_eq!(file.arguments.output_dir.to_str(), Some("runs/x"));
         assert_eq!(file.model.max_seq_length, Some(16));
         let message = error("", &["train_dataset.7.path=b.tsv"]);
-        assert_eq!(message, "`train_dataset.7.path` must go on with an index below 1 and a key");
+        assert_eq!(
+            message,
+            "`train_dataset.7.path` must go on with an index below 1 and a key"
+        );
         assert_eq!(error("", &["seed"]), "`seed` must have the form key=value");
     }
 }

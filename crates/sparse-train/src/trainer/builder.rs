@@ -108,9 +108,14 @@ impl TrainerBuilder {
         self.regularizer_schedule.validate()?;
         self.check_output_dir()?;
         if self.train.is_empty() {
-            return Err(Error::Incomplete("there is nothing to train on: add a `[[train_dataset]]`".to_owned()));
+            return Err(Error::Incomplete(
+                "there is nothing to train on: add a `[[train_dataset]]`".to_owned(),
+            ));
         }
-        if self.arguments.eval_strategy != IntervalStrategy::No && self.eval.is_empty() && self.evaluators.is_empty() {
+        if self.arguments.eval_strategy != IntervalStrategy::No
+            && self.eval.is_empty()
+            && self.evaluators.is_empty()
+        {
             return Err(Error::argument(
                 "arguments.eval_strategy",
                 "needs something to evaluate: add an `[[eval_dataset]]` or an `[[evaluator]]`, or set it to \"no\"",
@@ -124,7 +129,10 @@ impl TrainerBuilder {
                 let known: Vec<&str> = train.iter().map(|dataset| dataset.name.as_str()).collect();
                 return Err(Error::argument(
                     format!("losses.{name}"),
-                    format!("belongs to no training data set; they are {}", known.join(", ")),
+                    format!(
+                        "belongs to no training data set; they are {}",
+                        known.join(", ")
+                    ),
                 ));
             }
         }
@@ -150,7 +158,9 @@ impl TrainerBuilder {
     }
 
     fn is_splade(&self) -> bool {
-        self.encoder.module_types().contains(&ModuleKind::SpladePooling)
+        self.encoder
+            .module_types()
+            .contains(&ModuleKind::SpladePooling)
     }
 
     fn check_output_dir(&self) -> Result<()> {
@@ -174,7 +184,12 @@ impl TrainerBuilder {
     }
 
     /// Gives each data set its roles and its loss, and checks one against the other.
-    fn with_losses(&self, tables: &[Table], key: &str, warnings: &mut Vec<String>) -> Result<Vec<DatasetWithLoss>> {
+    fn with_losses(
+        &self,
+        tables: &[Table],
+        key: &str,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<DatasetWithLoss>> {
         let mut datasets: Vec<DatasetWithLoss> = Vec::new();
         for (index, table) in tables.iter().enumerate() {
             let name = match table.name() {
@@ -188,7 +203,10 @@ impl TrainerBuilder {
                 }
             };
             if datasets.iter().any(|other| other.name == name) {
-                return Err(Error::argument(format!("{key}.{index}.name"), format!("= \"{name}\" is taken")));
+                return Err(Error::argument(
+                    format!("{key}.{index}.name"),
+                    format!("= \"{name}\" is taken"),
+                ));
             }
             let config = match (self.losses.get(&name), &self.loss) {
                 (Some(loss), _) | (None, Some(loss)) => loss.clone(),
@@ -197,24 +215,42 @@ impl TrainerBuilder {
                     let known: Vec<&str> = self.losses.keys().map(String::as_str).collect();
                     return Err(Error::argument(
                         format!("losses.{name}"),
-                        format!("is missing: every data set needs a loss; there are losses for {}", known.join(", ")),
+                        format!(
+                            "is missing: every data set needs a loss; there are losses for {}",
+                            known.join(", ")
+                        ),
                     ));
                 }
             };
             let loss = config.init()?;
             let roles = table.roles()?;
             let report = table.check(&roles)?;
-            warnings.extend(report.warnings.into_iter().map(|warning| format!("data set `{name}`: {warning}")));
+            warnings.extend(
+                report
+                    .warnings
+                    .into_iter()
+                    .map(|warning| format!("data set `{name}`: {warning}")),
+            );
             loss.check(&summary(table, &roles)?)?;
-            warnings.extend(loss.warnings().into_iter().map(|warning| format!("data set `{name}`: {warning}")));
-            if loss.regularizer_weights().is_none() && !loss.needs_autoencoder() && self.is_splade() {
+            warnings.extend(
+                loss.warnings()
+                    .into_iter()
+                    .map(|warning| format!("data set `{name}`: {warning}")),
+            );
+            if loss.regularizer_weights().is_none() && !loss.needs_autoencoder() && self.is_splade()
+            {
                 warnings.push(format!(
                     "data set `{name}`: the loss `{}` has no regulariser, so nothing keeps the embeddings sparse; wrap it: \
                      [loss] type = \"splade\", loss = {{ type = \"{0}\" }}",
                     loss.name()
                 ));
             }
-            datasets.push(DatasetWithLoss { name, table: table.clone(), roles, loss: Arc::from(loss) });
+            datasets.push(DatasetWithLoss {
+                name,
+                table: table.clone(),
+                roles,
+                loss: Arc::from(loss),
+            });
         }
         Ok(datasets)
     }
@@ -229,11 +265,17 @@ fn summary(table: &Table, roles: &ColumnRoles) -> Result<DataSummary> {
     let labels = table.batch(roles, &rows)?.labels;
     Ok(DataSummary {
         columns: roles.inputs.clone(),
-        labels: labels.zip(roles.label.clone()).map(|(labels, column)| LabelSummary {
-            column,
-            shape: if labels.per_row_list { LabelShape::List(labels.width) } else { LabelShape::Scalar },
-            integer: labels.integer,
-            values: labels.values,
-        }),
+        labels: labels
+            .zip(roles.label.clone())
+            .map(|(labels, column)| LabelSummary {
+                column,
+                shape: if labels.per_row_list {
+                    LabelShape::List(labels.width)
+                } else {
+                    LabelShape::Scalar
+                },
+                integer: labels.integer,
+                values: labels.values,
+            }),
     })
 }

@@ -23,7 +23,8 @@ impl Trainer {
     pub fn evaluate(&mut self, prefix: &str) -> Result<Vec<(String, f64)>> {
         if self.eval.is_empty() && self.evaluators.is_empty() {
             return Err(Error::Incomplete(
-                "there is nothing to evaluate: add an `[[eval_dataset]]` or an `[[evaluator]]`".to_owned(),
+                "there is nothing to evaluate: add an `[[eval_dataset]]` or an `[[evaluator]]`"
+                    .to_owned(),
             ));
         }
         let started = Instant::now();
@@ -32,8 +33,13 @@ impl Trainer {
         let (mut rows, mut batches) = (0, 0);
         let several = self.eval.len() > 1;
         for dataset in &self.eval {
-            let prefix = if several { format!("{prefix}_{}", dataset.name) } else { prefix.to_owned() };
-            let (n_rows, n_batches) = self.dataset_loss(&encoder, dataset, &prefix, &mut metrics)?;
+            let prefix = if several {
+                format!("{prefix}_{}", dataset.name)
+            } else {
+                prefix.to_owned()
+            };
+            let (n_rows, n_batches) =
+                self.dataset_loss(&encoder, dataset, &prefix, &mut metrics)?;
             rows += n_rows;
             batches += n_batches;
         }
@@ -45,14 +51,24 @@ impl Trainer {
         };
         for evaluator in &self.evaluators {
             for (name, value) in evaluator.evaluate(&encoder, &run)?.iter() {
-                let key = if name.starts_with(&format!("{prefix}_")) { name.to_owned() } else { format!("{prefix}_{name}") };
+                let key = if name.starts_with(&format!("{prefix}_")) {
+                    name.to_owned()
+                } else {
+                    format!("{prefix}_{name}")
+                };
                 metrics.push((key, value));
             }
         }
         let seconds = started.elapsed().as_secs_f64();
         metrics.push((format!("{prefix}_runtime"), seconds));
-        metrics.push((format!("{prefix}_samples_per_second"), rows as f64 / seconds));
-        metrics.push((format!("{prefix}_steps_per_second"), batches as f64 / seconds));
+        metrics.push((
+            format!("{prefix}_samples_per_second"),
+            rows as f64 / seconds,
+        ));
+        metrics.push((
+            format!("{prefix}_steps_per_second"),
+            batches as f64 / seconds,
+        ));
         Ok(metrics)
     }
 
@@ -81,7 +97,10 @@ impl Trainer {
     ) -> Result<(usize, usize)> {
         let batches = evaluation_batches(&self.arguments, dataset)?;
         let weights = dataset.loss.regularizer_weights().map(|maxima| {
-            maxima.scaled(self.regularizer_schedule.factor(self.state.global_step as u64, self.state.max_steps.max(1) as u64))
+            maxima.scaled(self.regularizer_schedule.factor(
+                self.state.global_step as u64,
+                self.state.max_steps.max(1) as u64,
+            ))
         });
         let collator = self.collator();
         let mut sums: Vec<(String, f64)> = Vec::new();
@@ -101,7 +120,10 @@ impl Trainer {
         let total: f64 = sums.iter().map(|(_, sum)| sum).sum();
         metrics.push((format!("{prefix}_loss"), total / n_rows.max(1) as f64));
         if sums.len() > 1 {
-            metrics.extend(sums.into_iter().map(|(name, sum)| (format!("{prefix}_{name}"), sum / n_rows as f64)));
+            metrics.extend(
+                sums.into_iter()
+                    .map(|(name, sum)| (format!("{prefix}_{name}"), sum / n_rows as f64)),
+            );
         }
         Ok((n_rows, batches.len()))
     }

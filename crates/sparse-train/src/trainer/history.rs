@@ -44,12 +44,14 @@ impl History {
     pub(super) fn pace(&mut self, report: &mut StepReport, steps_left: usize) {
         let seconds = self.last.elapsed().as_secs_f64();
         self.last = Instant::now();
-        let (time, texts) = self.pace.map_or((seconds, report.texts as f64), |(time, texts)| {
-            (
-                SMOOTHING * time + (1.0 - SMOOTHING) * seconds,
-                SMOOTHING * texts + (1.0 - SMOOTHING) * report.texts as f64,
-            )
-        });
+        let (time, texts) = self
+            .pace
+            .map_or((seconds, report.texts as f64), |(time, texts)| {
+                (
+                    SMOOTHING * time + (1.0 - SMOOTHING) * seconds,
+                    SMOOTHING * texts + (1.0 - SMOOTHING) * report.texts as f64,
+                )
+            });
         self.pace = Some((time, texts));
         report.texts_per_second = texts / time.max(1e-9);
         report.seconds_left = time * steps_left as f64;
@@ -88,8 +90,14 @@ impl History {
                 logs.push(("query_regularizer_weight".to_owned(), query));
             }
         }
-        logs.push(("query_active_dims".to_owned(), mean(&|step| step.query_active_dims)));
-        logs.push(("document_active_dims".to_owned(), mean(&|step| step.document_active_dims)));
+        logs.push((
+            "query_active_dims".to_owned(),
+            mean(&|step| step.query_active_dims),
+        ));
+        logs.push((
+            "document_active_dims".to_owned(),
+            mean(&|step| step.document_active_dims),
+        ));
         logs.push(("texts_per_second".to_owned(), last.texts_per_second));
         Some(logs)
     }

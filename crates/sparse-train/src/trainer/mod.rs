@@ -145,8 +145,17 @@ impl Trainer {
     /// Name, number of rows and columns of each training data set.
     pub fn datasets(&self) -> impl Iterator<Item = (&str, usize, Vec<&str>)> {
         self.train.iter().map(|dataset| {
-            let columns = dataset.roles.inputs.iter().chain(&dataset.roles.label).map(String::as_str);
-            (dataset.name.as_str(), dataset.table.num_rows(), columns.collect())
+            let columns = dataset
+                .roles
+                .inputs
+                .iter()
+                .chain(&dataset.roles.label)
+                .map(String::as_str);
+            (
+                dataset.name.as_str(),
+                dataset.table.num_rows(),
+                columns.collect(),
+            )
         })
     }
 
@@ -161,7 +170,12 @@ impl Trainer {
         };
         let rows: Vec<usize> = (0..n.min(dataset.table.num_rows())).collect();
         let batch = dataset.table.batch(&dataset.roles, &rows)?;
-        Ok(batch.columns.into_iter().next().map(|column| column.texts).unwrap_or_default())
+        Ok(batch
+            .columns
+            .into_iter()
+            .next()
+            .map(|column| column.texts)
+            .unwrap_or_default())
     }
 
     /// What `eval_on_start` measured before the first step.
@@ -255,7 +269,13 @@ impl Trainer {
                 self.control.should_evaluate = false;
                 self.control.should_save = false;
                 self.notify(|callback, context, control| callback.on_step_begin(context, control));
-                self.update(schedule, optimizer, total_steps, micro_batches.len(), &mut feed)?;
+                self.update(
+                    schedule,
+                    optimizer,
+                    total_steps,
+                    micro_batches.len(),
+                    &mut feed,
+                )?;
                 history.record(&self.report);
                 self.state.global_step += 1;
                 self.state.epoch = epoch as f64 + micro_batches.end as f64 / batches as f64;
@@ -321,7 +341,8 @@ impl Trainer {
             let metrics = self.evaluate_and_log("eval")?;
             history.restart_clock();
             let improved = self.track_best(&metrics)?;
-            self.control.should_save |= improved && self.arguments.save_strategy == SaveStrategy::Best;
+            self.control.should_save |=
+                improved && self.arguments.save_strategy == SaveStrategy::Best;
         }
         if std::mem::take(&mut self.control.should_save) {
             self.save_checkpoint(optimizer, schedule)?;
@@ -330,7 +351,9 @@ impl Trainer {
     }
 
     pub(crate) fn model(&self) -> &SparseEncoder {
-        self.encoder.as_ref().expect("the model is absent only within a step")
+        self.encoder
+            .as_ref()
+            .expect("the model is absent only within a step")
     }
 
     /// Calls a hook of every callback.

@@ -42,10 +42,16 @@ impl Trainer {
             self.arguments.learning_rate,
             schedule.rate(total.saturating_sub(1)),
         );
-        let maxima: Vec<_> = self.train.iter().filter_map(|dataset| dataset.loss.regularizer_weights()).collect();
+        let maxima: Vec<_> = self
+            .train
+            .iter()
+            .filter_map(|dataset| dataset.loss.regularizer_weights())
+            .collect();
         let ramp = self.regularizer_schedule.ramp_length(total as u64) as usize;
         for weights in &maxima {
-            let query = weights.query.map_or("none".to_owned(), |weight| format!("{weight:e}"));
+            let query = weights
+                .query
+                .map_or("none".to_owned(), |weight| format!("{weight:e}"));
             tracing::info!(
                 "regulariser weights rise for {ramp} steps to {:e} (documents) and {query} (queries)",
                 weights.document,
@@ -66,10 +72,15 @@ impl Trainer {
 
     /// Puts the model of a checkpoint in the place of the one at hand.
     pub(super) fn load_model(&mut self, directory: &Path) -> Result<()> {
-        let loaded = SparseEncoder::from_pretrained(directory.display().to_string(), &self.model().device())?;
+        let loaded = SparseEncoder::from_pretrained(
+            directory.display().to_string(),
+            &self.model().device(),
+        )?;
         let shapes = |encoder: &SparseEncoder| -> Vec<_> {
             let parameters = encoder.named_parameters().into_iter();
-            parameters.map(|parameter| (parameter.name, parameter.shape)).collect()
+            parameters
+                .map(|parameter| (parameter.name, parameter.shape))
+                .collect()
         };
         let (ours, theirs) = (shapes(self.model()), shapes(&loaded));
         if let Some((name, shape)) = theirs.iter().find(|parameter| !ours.contains(parameter)) {
@@ -117,7 +128,11 @@ impl Trainer {
                 ),
             });
         }
-        tracing::info!("resumed from `{}` at step {}", directory.display(), self.state.global_step);
+        tracing::info!(
+            "resumed from `{}` at step {}",
+            directory.display(),
+            self.state.global_step
+        );
         Ok(())
     }
 
@@ -180,7 +195,10 @@ impl Trainer {
         let updates = history.updates() as f64;
         let metrics = vec![
             ("train_runtime".to_owned(), seconds),
-            ("train_samples_per_second".to_owned(), updates * rows_per_step / seconds),
+            (
+                "train_samples_per_second".to_owned(),
+                updates * rows_per_step / seconds,
+            ),
             ("train_steps_per_second".to_owned(), updates / seconds),
             ("total_flos".to_owned(), 0.0),
             ("train_loss".to_owned(), history.mean_loss()),
@@ -190,7 +208,10 @@ impl Trainer {
             self.load_best()?;
         }
         self.notify(|callback, context, control| callback.on_train_end(context, control));
-        Ok(metrics.into_iter().chain([("epoch".to_owned(), self.state.epoch)]).collect())
+        Ok(metrics
+            .into_iter()
+            .chain([("epoch".to_owned(), self.state.epoch)])
+            .collect())
     }
 
     fn load_best(&mut self) -> Result<()> {

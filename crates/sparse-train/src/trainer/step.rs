@@ -41,9 +41,12 @@ impl Trainer {
         for micro_batch in 0..n_micro_batches {
             let (dataset, batch) = feed.next()?;
             let loss = self.train[dataset].loss.clone();
-            let weights = loss
-                .regularizer_weights()
-                .map(|maxima| maxima.scaled(self.regularizer_schedule.factor(step as u64, total_steps as u64)));
+            let weights = loss.regularizer_weights().map(|maxima| {
+                maxima.scaled(
+                    self.regularizer_schedule
+                        .factor(step as u64, total_steps as u64),
+                )
+            });
             let context = ForwardContext::training(stream.derive_index(micro_batch as u64));
             let embedded = embed(self.model(), &batch, &context, weights);
             tally.count(&embedded, &batch);
@@ -73,7 +76,10 @@ impl Trainer {
         }
         self.notify(|callback, context, control| callback.on_pre_optimizer_step(context, control));
         let scale = clip(self.report.grad_norm, self.arguments.max_grad_norm);
-        let encoder = self.encoder.take().expect("the model is absent only within a step");
+        let encoder = self
+            .encoder
+            .take()
+            .expect("the model is absent only within a step");
         self.encoder = Some(optimizer.step(encoder, gradients, schedule.factor(step), scale));
         self.notify(|callback, context, control| callback.on_optimizer_step(context, control));
         Ok(())
@@ -91,7 +97,11 @@ impl Trainer {
 
 /// Factor on the gradient that keeps its norm within `max_norm`: `min(1, max_norm / (norm + 1e-6))`.
 fn clip(norm: f64, max_norm: f64) -> f64 {
-    if max_norm > 0.0 { (max_norm / (norm + 1e-6)).min(1.0) } else { 1.0 }
+    if max_norm > 0.0 {
+        (max_norm / (norm + 1e-6)).min(1.0)
+    } else {
+        1.0
+    }
 }
 
 /// Embeds every column of a batch, columns of one block in one pass.
@@ -108,13 +118,19 @@ pub(super) fn embed(
         for (place, &column) in members.iter().enumerate() {
             let rows = |tensor: &Tensor<2>| rows_of(tensor, place, members.len(), batch.n_rows);
             columns[column] = Some(rows(&embeddings.sentence_embedding));
-            features[column] = embeddings.autoencoder.as_ref().map(|output| select(output, &rows));
+            features[column] = embeddings
+                .autoencoder
+                .as_ref()
+                .map(|output| select(output, &rows));
         }
     }
     let mut embedded = EmbeddedBatch::new(columns.into_iter().flatten().collect())
         .with_autoencoder(features.into_iter().flatten().collect());
     embedded.regularizer_weights = weights;
-    embedded.labels = batch.labels.as_ref().map(|labels| to_tensor(labels, encoder));
+    embedded.labels = batch
+        .labels
+        .as_ref()
+        .map(|labels| to_tensor(labels, encoder));
     embedded
 }
 
@@ -126,7 +142,10 @@ fn rows_of(tensor: &Tensor<2>, place: usize, n_columns: usize, n_rows: usize) ->
     tensor.clone().narrow(0, place * n_rows, n_rows)
 }
 
-fn select(output: &AutoencoderOutput, rows: &dyn Fn(&Tensor<2>) -> Tensor<2>) -> AutoencoderFeatures {
+fn select(
+    output: &AutoencoderOutput,
+    rows: &dyn Fn(&Tensor<2>) -> Tensor<2>,
+) -> AutoencoderFeatures {
     AutoencoderFeatures {
         sentence_embedding_backbone: rows(&output.backbone),
         decoded_embedding_k: rows(&output.decoded_k),
@@ -173,7 +192,8 @@ impl Tally {
         let rows = batch.n_rows.max(1) as f64 * self.n_micro_batches;
         self.report.query_active_dims += active(embedded.query()) / rows;
         let documents: f64 = embedded.documents().iter().map(active).sum();
-        self.report.document_active_dims += documents / (rows * embedded.documents().len().max(1) as f64);
+        self.report.document_active_dims +=
+            documents / (rows * embedded.documents().len().max(1) as f64);
         self.report.weights = embedded.regularizer_weights;
         self.report.texts += batch.n_rows * batch.n_columns;
         self.tokens += batch.n_tokens;
@@ -186,7 +206,12 @@ impl Tally {
             let value = f64::from(value.clone().inner().into_scalar::<f32>());
             total += value;
             let share = value / self.n_micro_batches;
-            match self.report.components.iter_mut().find(|(other, _)| other == name) {
+            match self
+                .report
+                .components
+                .iter_mut()
+                .find(|(other, _)| other == name)
+            {
                 Some((_, sum)) => *sum += share,
                 None => self.report.components.push((name.clone(), share)),
             }

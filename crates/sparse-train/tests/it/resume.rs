@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use sparse_train::{
-    Callback, CallbackContext, Error, Interrupt, Resume, SaveStrategy, TrainerControl, TrainingArguments,
+    Callback, CallbackContext, Error, Interrupt, Resume, SaveStrategy, TrainerControl,
+    TrainingArguments,
 };
 
 use crate::support::{arguments, splade_run, weights};
@@ -50,12 +51,22 @@ fn an_interrupted_run_ends_with_the_same_bytes() {
             .unwrap();
         let output = trainer.train_from(&resume).unwrap();
         assert_eq!(output.global_step, stop);
-        assert_eq!(output.interrupted, Some(folder.path().join(format!("checkpoint-{stop}"))));
+        assert_eq!(
+            output.interrupted,
+            Some(folder.path().join(format!("checkpoint-{stop}")))
+        );
         if stop == 12 {
             assert_eq!(weights(&trainer.encoder()), expected);
         }
     }
-    let state = |folder: &Path| fs::read_to_string(folder.join("checkpoint-12/model.safetensors").with_file_name("config.json")).unwrap();
+    let state = |folder: &Path| {
+        fs::read_to_string(
+            folder
+                .join("checkpoint-12/model.safetensors")
+                .with_file_name("config.json"),
+        )
+        .unwrap()
+    };
     assert_eq!(state(whole.path()), state(folder.path()));
     let bytes = |folder: &Path| fs::read(folder.join("checkpoint-12/model.safetensors")).unwrap();
     assert_eq!(bytes(whole.path()), bytes(folder.path()));
@@ -65,9 +76,15 @@ fn an_interrupted_run_ends_with_the_same_bytes() {
 fn the_number_of_threads_changes_no_byte() {
     let train = |threads: usize| {
         let folder = tempfile::tempdir().unwrap();
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
         pool.install(|| {
-            let arguments = TrainingArguments { max_steps: 4, ..arguments(folder.path()) };
+            let arguments = TrainingArguments {
+                max_steps: 4,
+                ..arguments(folder.path())
+            };
             let mut trainer = splade_run(arguments).build().unwrap();
             trainer.train().unwrap();
             weights(&trainer.encoder())
@@ -81,27 +98,62 @@ fn the_number_of_threads_changes_no_byte() {
 #[test]
 fn a_checkpoint_holds_what_the_reference_holds() {
     let folder = tempfile::tempdir().unwrap();
-    let arguments = TrainingArguments { save_total_limit: Some(1), ..short(folder.path()) };
+    let arguments = TrainingArguments {
+        save_total_limit: Some(1),
+        ..short(folder.path())
+    };
     splade_run(arguments).build().unwrap().train().unwrap();
     let mut names: Vec<String> = fs::read_dir(folder.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["checkpoint-12"], "the limit of one keeps the last, and nothing half-written stays");
+    assert_eq!(
+        names,
+        ["checkpoint-12"],
+        "the limit of one keeps the last, and nothing half-written stays"
+    );
 
     let checkpoint = folder.path().join("checkpoint-12");
-    for name in ["modules.json", "model.safetensors", "optimizer.safetensors", "scheduler.json", "rng_state.json"] {
+    for name in [
+        "modules.json",
+        "model.safetensors",
+        "optimizer.safetensors",
+        "scheduler.json",
+        "rng_state.json",
+    ] {
         assert!(checkpoint.join(name).is_file(), "{name}");
     }
     let state: serde_json::Value =
-        serde_json::from_str(&fs::read_to_string(checkpoint.join("trainer_state.json")).unwrap()).unwrap();
-    let keys: Vec<&str> = state.as_object().unwrap().keys().map(String::as_str).collect();
+        serde_json::from_str(&fs::read_to_string(checkpoint.join("trainer_state.json")).unwrap())
+            .unwrap();
+    let keys: Vec<&str> = state
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
     let expected = [
-        "best_global_step", "best_metric", "best_model_checkpoint", "epoch", "eval_steps", "global_step",
-        "is_hyper_param_search", "is_local_process_zero", "is_world_process_zero", "log_history", "logging_steps",
-        "max_steps", "num_input_tokens_seen", "num_train_epochs", "save_steps", "stateful_callbacks", "total_flos",
-        "train_batch_size", "trial_name", "trial_params",
+        "best_global_step",
+        "best_metric",
+        "best_model_checkpoint",
+        "epoch",
+        "eval_steps",
+        "global_step",
+        "is_hyper_param_search",
+        "is_local_process_zero",
+        "is_world_process_zero",
+        "log_history",
+        "logging_steps",
+        "max_steps",
+        "num_input_tokens_seen",
+        "num_train_epochs",
+        "save_steps",
+        "stateful_callbacks",
+        "total_flos",
+        "train_batch_size",
+        "trial_name",
+        "trial_params",
     ];
     assert_eq!(keys, expected);
     assert_eq!(state["global_step"], 12);
@@ -112,30 +164,70 @@ fn a_checkpoint_holds_what_the_reference_holds() {
 fn checkpoints_that_cant_be_resumed_say_why() {
     let folder = tempfile::tempdir().unwrap();
     let message = |arguments: TrainingArguments, resume: &Resume| {
-        let error = splade_run(arguments).build().unwrap().train_from(resume).unwrap_err();
+        let error = splade_run(arguments)
+            .build()
+            .unwrap()
+            .train_from(resume)
+            .unwrap_err();
         assert!(error.is_user_error(), "{error}");
         error.to_string()
     };
     let text = message(short(folder.path()), &Resume::Last);
-    assert!(text.contains("holds no checkpoint to resume from"), "{text}");
+    assert!(
+        text.contains("holds no checkpoint to resume from"),
+        "{text}"
+    );
 
-    splade_run(short(folder.path())).build().unwrap().train().unwrap();
-    let text = message(TrainingArguments { max_steps: 3, ..short(folder.path()) }, &Resume::Last);
-    assert!(text.contains("is at step 12, but this run has only 3"), "{text}");
-    let text = message(TrainingArguments { per_device_train_batch_size: 4, ..short(folder.path()) }, &Resume::Last);
-    assert!(text.contains("`per_device_train_batch_size` = 8, now it is 4"), "{text}");
+    splade_run(short(folder.path()))
+        .build()
+        .unwrap()
+        .train()
+        .unwrap();
+    let text = message(
+        TrainingArguments {
+            max_steps: 3,
+            ..short(folder.path())
+        },
+        &Resume::Last,
+    );
+    assert!(
+        text.contains("is at step 12, but this run has only 3"),
+        "{text}"
+    );
+    let text = message(
+        TrainingArguments {
+            per_device_train_batch_size: 4,
+            ..short(folder.path())
+        },
+        &Resume::Last,
+    );
+    assert!(
+        text.contains("`per_device_train_batch_size` = 8, now it is 4"),
+        "{text}"
+    );
 
     let path = folder.path().join("checkpoint-12/optimizer.safetensors");
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     let text = message(short(folder.path()), &Resume::Last);
-    assert!(text.contains("optimizer.safetensors") && text.contains("isn't whole"), "{text}");
+    assert!(
+        text.contains("optimizer.safetensors") && text.contains("isn't whole"),
+        "{text}"
+    );
     fs::remove_file(&path).unwrap();
     let text = message(short(folder.path()), &Resume::Last);
     assert!(text.contains("save_only_model"), "{text}");
     // The checkpoint before it is still good.
     let resume = Resume::From(folder.path().join("checkpoint-10"));
-    assert_eq!(splade_run(short(folder.path())).build().unwrap().train_from(&resume).unwrap().global_step, 12);
+    assert_eq!(
+        splade_run(short(folder.path()))
+            .build()
+            .unwrap()
+            .train_from(&resume)
+            .unwrap()
+            .global_step,
+        12
+    );
 }
 
 #[test]
@@ -149,6 +241,9 @@ fn a_loss_that_stops_being_a_number_ends_the_run() {
     };
     let error = splade_run(arguments).build().unwrap().train().unwrap_err();
     assert!(matches!(error, Error::NonFinite { .. }), "{error}");
-    assert!(error.to_string().contains("lower `learning_rate`"), "{error}");
+    assert!(
+        error.to_string().contains("lower `learning_rate`"),
+        "{error}"
+    );
     assert!(!error.is_user_error());
 }

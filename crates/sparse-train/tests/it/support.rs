@@ -9,7 +9,9 @@ use sparse_model::SparseEncoder;
 use sparse_train::{IntervalStrategy, SaveStrategy, TrainerBuilder, TrainingArguments};
 
 pub fn golden(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(path)
 }
 
 pub fn encoder(name: &str) -> SparseEncoder {
@@ -20,7 +22,10 @@ pub fn encoder(name: &str) -> SparseEncoder {
 }
 
 pub fn table(run: &str) -> Table {
-    Table::load(&DatasetConfig::from_path(golden(&format!("training/{run}/data.jsonl")))).unwrap()
+    Table::load(&DatasetConfig::from_path(golden(&format!(
+        "training/{run}/data.jsonl"
+    ))))
+    .unwrap()
 }
 
 pub fn loss(json: serde_json::Value) -> LossConfig {
@@ -60,5 +65,7 @@ pub fn weights(encoder: &SparseEncoder) -> Vec<(String, Vec<f32>)> {
         values.insert(id, value.into_data().to_vec::<f32>().unwrap());
     });
     let parameters = encoder.named_parameters().into_iter();
-    parameters.map(|parameter| (parameter.name, values.remove(&parameter.id).unwrap())).collect()
+    parameters
+        .map(|parameter| (parameter.name, values.remove(&parameter.id).unwrap()))
+        .collect()
 }

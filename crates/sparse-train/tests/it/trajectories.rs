@@ -111,7 +111,8 @@ fn g_gradient_accumulation() {
 
 fn follow(run: Run) {
     let folder = golden(&format!("training/{}", run.name));
-    let trajectory: Value = serde_json::from_str(&fs::read_to_string(folder.join("trajectory.json")).unwrap()).unwrap();
+    let trajectory: Value =
+        serde_json::from_str(&fs::read_to_string(folder.join("trajectory.json")).unwrap()).unwrap();
     let mut trainer = Trainer::builder(encoder("splade-max"), run.arguments)
         .train_dataset(table(run.name))
         .loss(loss(run.loss))
@@ -122,25 +123,63 @@ fn follow(run: Run) {
 
     let steps = trajectory["steps"].as_array().unwrap();
     let history = &trainer.state().log_history;
-    assert_eq!(history.len(), steps.len() + 1, "a log for each step, and the final one");
+    assert_eq!(
+        history.len(),
+        steps.len() + 1,
+        "a log for each step, and the final one"
+    );
     for (step, log) in steps.iter().zip(history) {
         let place = format!("{} step {}", run.name, step["step"]);
         close(&place, "loss", log, step["loss"].as_f64().unwrap(), 1e-4);
-        close(&place, "grad_norm", log, step["grad_norm"].as_f64().unwrap(), 1e-3);
-        close(&place, "learning_rate", log, step["learning_rate"].as_f64().unwrap(), 1e-6);
+        close(
+            &place,
+            "grad_norm",
+            log,
+            step["grad_norm"].as_f64().unwrap(),
+            1e-3,
+        );
+        close(
+            &place,
+            "learning_rate",
+            log,
+            step["learning_rate"].as_f64().unwrap(),
+            1e-6,
+        );
         close(&place, "epoch", log, step["epoch"].as_f64().unwrap(), 1e-12);
         let micro_batches = step["micro_batches"].as_array().unwrap();
         for (name, _) in micro_batches[0]["components"].as_object().unwrap() {
-            let values = micro_batches.iter().map(|batch| batch["components"][name].as_f64().unwrap());
-            close(&place, name, log, values.sum::<f64>() / micro_batches.len() as f64, 1e-4);
+            let values = micro_batches
+                .iter()
+                .map(|batch| batch["components"][name].as_f64().unwrap());
+            close(
+                &place,
+                name,
+                log,
+                values.sum::<f64>() / micro_batches.len() as f64,
+                1e-4,
+            );
         }
-        let weight = micro_batches[0]["document_regularizer_weight"].as_f64().unwrap();
+        let weight = micro_batches[0]["document_regularizer_weight"]
+            .as_f64()
+            .unwrap();
         close(&place, "document_regularizer_weight", log, weight, 1e-12);
     }
-    compare_final(&run.name, &trainer.encoder(), &trajectory, &folder.join("final.safetensors"), run.weight_tolerance);
+    compare_final(
+        &run.name,
+        &trainer.encoder(),
+        &trajectory,
+        &folder.join("final.safetensors"),
+        run.weight_tolerance,
+    );
 }
 
-fn close(place: &str, name: &str, log: &serde_json::Map<String, Value>, expected: f64, tolerance: f64) {
+fn close(
+    place: &str,
+    name: &str,
+    log: &serde_json::Map<String, Value>,
+    expected: f64,
+    tolerance: f64,
+) {
     let found = log[name].as_f64().unwrap();
     assert!(
         (found - expected).abs() <= tolerance * expected.abs().max(1e-6),
@@ -148,12 +187,20 @@ fn close(place: &str, name: &str, log: &serde_json::Map<String, Value>, expected
     );
 }
 
-fn compare_final(run: &str, encoder: &SparseEncoder, trajectory: &Value, path: &std::path::Path, tolerance: f32) {
+fn compare_final(
+    run: &str,
+    encoder: &SparseEncoder,
+    trajectory: &Value,
+    path: &std::path::Path,
+    tolerance: f32,
+) {
     let bytes = fs::read(path).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let values = |name: &str| -> Vec<f32> {
         let data = tensors.tensor(name).unwrap().data();
-        data.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
+        data.chunks_exact(4)
+            .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
+            .collect()
     };
     let mut compared = 0;
     for (name, found) in weights(encoder) {
@@ -162,19 +209,39 @@ fn compare_final(run: &str, encoder: &SparseEncoder, trajectory: &Value, path: &
             continue;
         }
         let expected = values(&format!("final.{name}"));
-        let distance = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let distance = found
+            .iter()
+            .zip(&expected)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max);
         assert!(distance <= tolerance, "{run}: {name} is {distance} away");
         compared += 1;
     }
     assert!(compared > 30, "{compared} parameters compared");
 
-    let texts: Vec<&str> = trajectory["probe_texts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    let texts: Vec<&str> = trajectory["probe_texts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|text| text.as_str().unwrap())
+        .collect();
     let options = EncodeOptions::default();
     for (name, found) in [
-        ("probe.query", encoder.encode_query(&texts, &options).unwrap()),
-        ("probe.document", encoder.encode_document(&texts, &options).unwrap()),
+        (
+            "probe.query",
+            encoder.encode_query(&texts, &options).unwrap(),
+        ),
+        (
+            "probe.document",
+            encoder.encode_document(&texts, &options).unwrap(),
+        ),
     ] {
-        let distance = found.to_dense().iter().zip(values(name)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let distance = found
+            .to_dense()
+            .iter()
+            .zip(values(name))
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max);
         assert!(distance <= 1e-4, "{run}: {name} is {distance} away");
     }
 }
