@@ -66,9 +66,10 @@ fn check() -> Result<()> {
 }
 
 fn test(backend: &str, slow: bool) -> Result<()> {
-    // Other backends run the tests of the kernels: everything above them only calls these.
+    // Other backends run the tests of the kernels: everything above them only calls these. The benches have no tests, and
+    // without them the tests share their build with `cargo quickstart`.
     let (packages, features): (&[&str], Option<&str>) = match backend {
-        "flex" => (&["--workspace"], None),
+        "flex" => (&["--workspace", "--exclude", "sparse-benches"], None),
         other => (&["--package", "sparse-kernels"], Some(other)),
     };
     let with_features = |command: &mut std::process::Command| {
@@ -95,7 +96,7 @@ fn test(backend: &str, slow: bool) -> Result<()> {
     }
     run(&mut tests)?;
     if backend == "flex" {
-        run(cargo().args(["test", "--doc", "--workspace", "--locked"]))?;
+        run(cargo().args(["test", "--doc", "--workspace", "--exclude", "sparse-benches", "--locked"]))?;
     }
     Ok(())
 }
