@@ -11,7 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sparse-index", &[]),
     ("sparse-data", &[]),
     ("sparse-model", &["sparse-kernels", "sparse-index"]),
-    ("sparse-losses", &["sparse-model"]),
+    ("sparse-losses", &[]),
     ("sparse-eval", &["sparse-model", "sparse-index"]),
     (
         "sparse-train",

@@ -96,7 +96,14 @@ fn test(backend: &str, slow: bool) -> Result<()> {
     }
     run(&mut tests)?;
     if backend == "flex" {
-        run(cargo().args(["test", "--doc", "--workspace", "--exclude", "sparse-benches", "--locked"]))?;
+        run(cargo().args([
+            "test",
+            "--doc",
+            "--workspace",
+            "--exclude",
+            "sparse-benches",
+            "--locked",
+        ]))?;
     }
     Ok(())
 }

@@ -52,3 +52,8 @@ pub mod prelude {
     pub use sparse_model::{EncodeOptions, SparseEncoder};
     pub use sparse_train::{Callback, Resume, Trainer, TrainingArguments, TrainingFile};
 }
+
+/// The programs of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;

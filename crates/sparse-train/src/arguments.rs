@@ -44,7 +44,7 @@ pub enum Prompts {
     /// In front of every text.
     All(String),
     /// Keyed by column or data set.
-    Named(BTreeMap<String, Prompts>),
+    Named(BTreeMap<String, Self>),
 }
 
 /// Arguments of a training run, under the names and defaults of the reference.

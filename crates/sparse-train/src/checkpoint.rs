@@ -12,7 +12,7 @@
 //!
 //! A checkpoint is written beside and renamed when it is complete: a directory of that name is whole or absent.
 
-use std::collections::{BTreeMap, HashMap as MetadataMap};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -192,7 +192,7 @@ fn save_optimizer(path: &Path, optimizer: &Optimizer) -> Result<()> {
         })
         .collect();
     let steps = serde_json::to_string(&steps).map_err(|source| failed(source.to_string()))?;
-    let metadata = MetadataMap::from([("steps".to_owned(), steps)]);
+    let metadata = [("steps".to_owned(), steps)].into_iter().collect();
     serialize_to_file(views?, Some(metadata), path)
         .map_err(|source| failed(format!("can't be written: {source}")))
 }

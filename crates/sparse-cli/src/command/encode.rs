@@ -101,7 +101,7 @@ enum Sink {
         path: PathBuf,
     },
     Parquet {
-        file: VectorFile,
+        file: Box<VectorFile>,
     },
 }
 
@@ -118,7 +118,7 @@ impl Sink {
         }
         if parquet {
             return Ok(Self::Parquet {
-                file: VectorFile::create(path)?,
+                file: Box::new(VectorFile::create(path)?),
             });
         }
         let staging = path.with_extension(format!("partial-{}", std::process::id()));

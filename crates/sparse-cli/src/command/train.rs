@@ -62,7 +62,7 @@ impl Train {
             return Ok(ExitCode::from(INTERRUPTED));
         }
         let encoder = trainer.encoder();
-        encoder.save_pretrained(&file.final_dir())?;
+        encoder.save_pretrained(file.final_dir())?;
         tracing::info!("saved the model to `{}`", file.final_dir().display());
 
         let mut metrics: serde_json::Map<String, serde_json::Value> = output

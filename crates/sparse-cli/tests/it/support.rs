@@ -4,15 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-pub fn binary() -> Command {
+pub(crate) fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_sparse-encoder"))
 }
 
-pub fn run(arguments: &[&str]) -> Output {
+pub(crate) fn run(arguments: &[&str]) -> Output {
     binary().args(arguments).output().unwrap()
 }
 
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     assert!(
         output.status.success(),
         "{}",
@@ -22,17 +22,17 @@ pub fn stdout(output: &Output) -> String {
 }
 
 /// A small model of random weights.
-pub fn model() -> PathBuf {
+pub(crate) fn model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../sparse-model/tests/golden/encoders/splade-max")
 }
 
 /// A folder with a training file, sixteen pairs and a small collection.
-pub struct Workshop {
-    pub folder: tempfile::TempDir,
+pub(crate) struct Workshop {
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Workshop {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let this = Self { folder };
         let animals = [
@@ -72,18 +72,18 @@ impl Workshop {
         this
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn write(&self, name: &str, bytes: &[u8]) {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
     }
 
     /// A training file over the pairs; `more` goes to its end.
-    pub fn write_config(&self, more: &str) {
+    pub(crate) fn write_config(&self, more: &str) {
         let text = format!(
             r#"
 [model]
@@ -111,7 +111,7 @@ split = "test"
     }
 
     /// Runs `train` in the folder.
-    pub fn train(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn train(&self, arguments: &[&str]) -> Output {
         binary()
             .current_dir(self.folder.path())
             .args(["train", "train.toml"])
@@ -121,7 +121,7 @@ split = "test"
     }
 
     /// A copy of the model in the folder, to be broken.
-    pub fn copy_model(&self) -> PathBuf {
+    pub(crate) fn copy_model(&self) -> PathBuf {
         let target = self.path("model");
         copy(&model(), &target);
         target

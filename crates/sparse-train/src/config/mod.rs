@@ -143,3 +143,38 @@ impl TrainingFile {
         self.arguments.validate()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The TOML blocks of a Markdown file.
+    fn blocks(markdown: &str) -> impl Iterator<Item = &str> {
+        markdown
+            .split("```toml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next())
+    }
+
+    #[test]
+    fn the_files_of_the_documentation_are_read() {
+        let quickstart = include_str!("../../../../examples/quickstart.toml");
+        let documented = include_str!("../../../../docs/training-file.md");
+        let mut read = 0;
+        for text in blocks(documented).chain([quickstart]) {
+            TrainingFile::parse(text, &[]).unwrap();
+            read += 1;
+        }
+        assert_eq!(read, 2);
+    }
+
+    #[test]
+    fn a_loss_for_all_and_a_loss_for_each_exclude_each_other() {
+        let text = "[model]\nname_or_path = \"m\"\n[loss]\ntype = \"splade\"\n[losses.a]\ntype = \"splade\"\n";
+        let message = TrainingFile::parse(text, &[]).unwrap_err().to_string();
+        assert!(
+            message.starts_with("`losses` can't stand beside `[loss]`"),
+            "{message}"
+        );
+    }
+}

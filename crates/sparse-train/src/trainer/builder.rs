@@ -124,7 +124,7 @@ impl TrainerBuilder {
         let mut warnings = Vec::new();
         let train = self.with_losses(&self.train, "train_dataset", &mut warnings)?;
         let eval = self.with_losses(&self.eval, "eval_dataset", &mut warnings)?;
-        for (name, _) in &self.losses {
+        for name in self.losses.keys() {
             if !train.iter().any(|dataset| dataset.name == *name) {
                 let known: Vec<&str> = train.iter().map(|dataset| dataset.name.as_str()).collect();
                 return Err(Error::argument(

@@ -1,5 +1,7 @@
 //! The trainer from outside.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
 mod resume;
 mod support;
 mod trajectories;

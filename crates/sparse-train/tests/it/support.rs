@@ -8,32 +8,32 @@ use sparse_losses::LossConfig;
 use sparse_model::SparseEncoder;
 use sparse_train::{IntervalStrategy, SaveStrategy, TrainerBuilder, TrainingArguments};
 
-pub fn golden(path: &str) -> PathBuf {
+pub(crate) fn golden(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
         .join(path)
 }
 
-pub fn encoder(name: &str) -> SparseEncoder {
+pub(crate) fn encoder(name: &str) -> SparseEncoder {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../sparse-model/tests/golden/encoders")
         .join(name);
     SparseEncoder::from_pretrained(directory.to_str().unwrap(), &Device::flex()).unwrap()
 }
 
-pub fn table(run: &str) -> Table {
+pub(crate) fn table(run: &str) -> Table {
     Table::load(&DatasetConfig::from_path(golden(&format!(
         "training/{run}/data.jsonl"
     ))))
     .unwrap()
 }
 
-pub fn loss(json: serde_json::Value) -> LossConfig {
+pub(crate) fn loss(json: serde_json::Value) -> LossConfig {
     serde_json::from_value(json).unwrap()
 }
 
 /// Arguments of the golden runs; nothing is written unless a test asks for it.
-pub fn arguments(output_dir: &Path) -> TrainingArguments {
+pub(crate) fn arguments(output_dir: &Path) -> TrainingArguments {
     TrainingArguments {
         per_device_train_batch_size: 8,
         learning_rate: 5e-4,
@@ -47,7 +47,7 @@ pub fn arguments(output_dir: &Path) -> TrainingArguments {
 }
 
 /// A small run over triplets.
-pub fn splade_run(arguments: TrainingArguments) -> TrainerBuilder {
+pub(crate) fn splade_run(arguments: TrainingArguments) -> TrainerBuilder {
     sparse_train::Trainer::builder(encoder("splade-max"), arguments)
         .train_dataset(table("a_splade_mnrl"))
         .loss(loss(serde_json::json!({
@@ -59,10 +59,10 @@ pub fn splade_run(arguments: TrainingArguments) -> TrainerBuilder {
 }
 
 /// Every weight by name.
-pub fn weights(encoder: &SparseEncoder) -> Vec<(String, Vec<f32>)> {
+pub(crate) fn weights(encoder: &SparseEncoder) -> Vec<(String, Vec<f32>)> {
     let mut values = std::collections::BTreeMap::new();
     encoder.visit_parameters(|id, value| {
-        values.insert(id, value.into_data().to_vec::<f32>().unwrap());
+        values.insert(id, value.into_data().try_to_vec::<f32>().unwrap());
     });
     let parameters = encoder.named_parameters().into_iter();
     parameters

@@ -165,7 +165,7 @@ fn follow(run: Run) {
         close(&place, "document_regularizer_weight", log, weight, 1e-12);
     }
     compare_final(
-        &run.name,
+        run.name,
         &trainer.encoder(),
         &trajectory,
         &folder.join("final.safetensors"),

@@ -1,0 +1,83 @@
+//! The operations that a training step of a SPLADE model is made of, at real sizes: 16 pairs of 16 and 64 tokens, 384 wide.
+
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use sparse_encoder::Device;
+use sparse_encoder::burn::tensor::{Distribution, Tensor};
+use sparse_encoder::kernels::{
+    Activation, AttentionOptions, PoolingStrategy, RowOffsets, lexical_head, linear,
+    packed_attention,
+};
+
+const D_MODEL: usize = 384;
+const N_HEADS: usize = 12;
+const VOCAB_SIZE: usize = 30_522;
+
+fn rows() -> RowOffsets {
+    let lengths: Vec<usize> = [16; 16].into_iter().chain([64; 16]).collect();
+    RowOffsets::from_lengths(&lengths)
+}
+
+fn random(shape: [usize; 2], device: &Device) -> Tensor<2> {
+    Tensor::random(shape, Distribution::Normal(0.0, 0.1), device)
+}
+
+fn head(criterion: &mut Criterion) {
+    let rows = rows();
+    let device = Device::flex().autodiff();
+    device.seed(0);
+    let mut group = criterion.benchmark_group("lexical_head");
+    // 2 operations for each multiplication and addition of the logits.
+    group.throughput(Throughput::Elements(
+        2 * (rows.total() * D_MODEL * VOCAB_SIZE) as u64,
+    ));
+    let hidden = random([rows.total(), D_MODEL], &device).require_grad();
+    let weight = random([VOCAB_SIZE, D_MODEL], &device).require_grad();
+    for pooling in [PoolingStrategy::Max, PoolingStrategy::Sum] {
+        let forward = || {
+            lexical_head(
+                hidden.clone(),
+                weight.clone(),
+                None,
+                &rows,
+                pooling,
+                Activation::Relu,
+            )
+        };
+        let name = format!("{pooling:?}").to_lowercase();
+        group.bench_function(BenchmarkId::new("forward", &name), |bencher| {
+            bencher.iter(|| black_box(forward()))
+        });
+        group.bench_function(BenchmarkId::new("forward_backward", &name), |bencher| {
+            bencher.iter(|| black_box(forward().sum().backward()));
+        });
+    }
+    group.finish();
+}
+
+fn encoder_layers(criterion: &mut Criterion) {
+    let rows = rows();
+    let device = Device::flex().autodiff();
+    device.seed(0);
+    let x = random([rows.total(), D_MODEL], &device).require_grad();
+    let wide = random([4 * D_MODEL, D_MODEL], &device).require_grad();
+    let mut group = criterion.benchmark_group("encoder");
+    group.bench_function("linear/forward_backward/384x1536", |bencher| {
+        bencher.iter(|| black_box(linear(x.clone(), wide.clone(), None).sum().backward()));
+    });
+    let options = AttentionOptions::new(((D_MODEL / N_HEADS) as f32).sqrt().recip());
+    group.bench_function("packed_attention/forward_backward/12x32", |bencher| {
+        bencher.iter(|| {
+            let attended =
+                packed_attention(x.clone(), x.clone(), x.clone(), N_HEADS, &rows, &options);
+            black_box(attended.sum().backward())
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, head, encoder_layers);
+criterion_main!(benches);
