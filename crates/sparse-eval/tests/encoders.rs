@@ -91,15 +91,8 @@ fn compare_config(actual: &Value, expected: &Value) {
     }
 }
 
-/// The cases of a file with their inputs; those that fail in the reference or need a router are left out.
+/// The cases of a file with their inputs; those that fail in the reference are left out.
 fn cases(golden: &Value) -> impl Iterator<Item = (&Value, &Value)> {
-    all_cases(golden).filter(|(case, _)| case["encoder"] != ROUTER)
-}
-
-/// The encoder that routes queries and documents differently.
-const ROUTER: &str = "encoders/inference-free";
-
-fn all_cases(golden: &Value) -> impl Iterator<Item = (&Value, &Value)> {
     let cases = golden["cases"]
         .as_array()
         .unwrap()
@@ -299,25 +292,6 @@ fn nano_beir() {
         check(
             case,
             &NanoBeirEvaluator::new(collections, config(case)).unwrap(),
-        );
-    }
-}
-
-#[test]
-#[ignore = "needs an encoder with a router, which sparse-model does not load yet"]
-fn routers() {
-    let golden = golden::read("information_retrieval");
-    for (case, data) in all_cases(&golden).filter(|(case, _)| case["encoder"] == ROUTER) {
-        let evaluator =
-            InformationRetrievalEvaluator::new(golden::collection(data), config(case)).unwrap();
-        check(case, &evaluator);
-    }
-    let golden = golden::read("reranking");
-    for (case, data) in all_cases(&golden).filter(|(case, _)| case["encoder"] == ROUTER) {
-        let samples = serde_json::from_value(data["samples"].clone()).unwrap();
-        check(
-            case,
-            &RerankingEvaluator::new(samples, config(case)).unwrap(),
         );
     }
 }
