@@ -39,7 +39,7 @@ pub(super) fn read(path: &Path, delimiter: u8, quoting: bool) -> Result<Table> {
         .file_extension(&ending)
         .file_compression_type(compression(path));
     // One partition: a file with line ends inside of cells can't be cut anywhere.
-    let context = session(1);
+    let context = session();
     infer_types(collect(path, context.read_csv(url, options))?)
 }
 

@@ -44,10 +44,11 @@ pub(super) fn block_on<T: Send>(future: impl Future<Output = T> + Send) -> Resul
     }))
 }
 
-/// A fresh session whose plans read a file in `partitions` parts.
-pub(super) fn session(partitions: usize) -> SessionContext {
+/// A fresh session whose plans run in one partition. With more of them the scan's partitions take parts of a file from each
+/// other while they run, and the order of the rows would depend on which is faster.
+pub(super) fn session() -> SessionContext {
     let mut config = SessionConfig::new()
-        .with_target_partitions(partitions)
+        .with_target_partitions(1)
         .with_batch_size(BATCH_ROWS)
         .with_collect_statistics(false);
     config
@@ -56,11 +57,6 @@ pub(super) fn session(partitions: usize) -> SessionContext {
         .parquet
         .schema_force_view_types = false;
     SessionContext::new_with_config(config)
-}
-
-/// Processors to read with.
-pub(super) fn parallelism() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The address of a file, in which no character has a special meaning.
@@ -94,19 +90,7 @@ pub(super) fn collect(
     let (schema, batches) = block_on(async {
         let frame = frame.await?;
         let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
-        let streams = frame.execute_stream_partitioned().await?;
-        // A partition is a range of the file, and the partitions stand in the order of the ranges.
-        let tasks: Vec<_> = streams
-            .into_iter()
-            .map(|stream| tokio::spawn(gather(stream)))
-            .collect();
-        let mut batches = Vec::new();
-        for task in tasks {
-            let part = task
-                .await
-                .map_err(|error| DataFusionError::External(Box::new(error)))?;
-            batches.extend(part?);
-        }
+        let batches = gather(frame.execute_stream().await?).await?;
         Ok::<_, DataFusionError>((schema, batches))
     })?
     .map_err(|error| malformed(path, message(&error)))?;
@@ -155,8 +139,7 @@ pub(crate) fn query(table: &Table, sql: &str) -> Result<Table> {
     let batches = table.to_batches()?;
     let schema = Arc::clone(table.schema());
     let (schema, batches) = block_on(async {
-        // One partition: with more of them the order of the rows would depend on the machine.
-        let context = session(1);
+        let context = session();
         context.register_table("data", Arc::new(MemTable::try_new(schema, vec![batches])?))?;
         let read_only = SQLOptions::new()
             .with_allow_ddl(false)

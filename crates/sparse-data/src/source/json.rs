@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::prelude::JsonReadOptions;
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 
-use super::engine::{collect, ending, file_url, parallelism, session};
+use super::engine::{collect, ending, file_url, session};
 use super::json_kind::Columns;
 use super::text::invalid_utf8;
 use super::{compression, io_error, open};
@@ -31,7 +31,7 @@ pub(super) fn read(path: &Path) -> Result<Table> {
         .newline_delimited(!is_array)
         .file_extension(&ending)
         .file_compression_type(compression(path));
-    let context = session(if is_array { 1 } else { parallelism() });
+    let context = session();
     collect(path, context.read_json(url, options))
 }
 

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use datafusion::prelude::ParquetReadOptions;
 
-use super::engine::{block_on, collect, ending, file_url, message, parallelism, session};
+use super::engine::{block_on, collect, ending, file_url, message, session};
 use super::malformed;
 use crate::error::{Error, Result, list_names, nearest};
 use crate::table::Table;
 
-/// Reads a file, or only some of its columns; its row groups are read on several threads.
+/// Reads a file, or only some of its columns.
 pub(super) fn read(path: &Path, columns: Option<&[String]>) -> Result<Table> {
-    let context = session(parallelism());
+    let context = session();
     let url = file_url(path)?;
     let ending = ending(path);
     let options = ParquetReadOptions::default().file_extension(&ending);

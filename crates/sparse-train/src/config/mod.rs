@@ -167,14 +167,4 @@ mod tests {
         }
         assert_eq!(read, 2);
     }
-
-    #[test]
-    fn a_loss_for_all_and_a_loss_for_each_exclude_each_other() {
-        let text = "[model]\nname_or_path = \"m\"\n[loss]\ntype = \"splade\"\n[losses.a]\ntype = \"splade\"\n";
-        let message = TrainingFile::parse(text, &[]).unwrap_err().to_string();
-        assert!(
-            message.starts_with("`losses` can't stand beside `[loss]`"),
-            "{message}"
-        );
-    }
 }

@@ -38,6 +38,7 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str, overrides: &[String]) -> Re
         // serde's path of an unknown key ends in that key, which the message names already.
         let key = match path.rsplit_once('.') {
             _ if path == "." => return Error::Incomplete(message),
+            _ if message.starts_with("missing field") => path,
             Some((parent, last)) if message.contains(&format!("`{last}`")) => parent.to_owned(),
             None if message.contains(&format!("`{path}`")) => return Error::Incomplete(message),
             _ => path,
