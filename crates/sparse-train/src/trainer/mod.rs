@@ -101,7 +101,7 @@ pub(crate) struct DatasetWithLoss {
 ///     .train_dataset(pairs)
 ///     .build()?;
 /// trainer.train()?;
-/// trainer.encoder().save_pretrained("runs/pairs/final".as_ref())?;
+/// trainer.encoder().save_pretrained("runs/pairs/final")?;
 /// # Ok(())
 /// # }
 /// ```
