@@ -29,7 +29,7 @@ enum Chore {
         #[arg(long)]
         slow: bool,
     },
-    /// Benchmarks; with --peer also the Python reference on the same work.
+    /// Benchmarks.
     Bench(bench::Bench),
     /// Documentation with warnings denied.
     Docs,

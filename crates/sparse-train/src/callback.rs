@@ -11,10 +11,8 @@ use crate::state::TrainerState;
 /// Requests of callbacks to the trainer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TrainerControl {
-    /// Ends the run after this step, with a checkpoint where checkpoints are on.
+    /// Ends the run after this step.
     pub should_training_stop: bool,
-    /// Ends the epoch after this step.
-    pub should_epoch_stop: bool,
     /// Writes a checkpoint after this step.
     pub should_save: bool,
     /// Evaluates after this step.

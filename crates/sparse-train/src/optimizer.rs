@@ -85,7 +85,7 @@ pub(crate) struct ParameterState {
 
 impl Optimizer {
     /// Groups the parameters as the reference does: biases and norms without decay, and `learning_rate_mapping` searched in the
-    /// names, the last pattern that matches winning.
+    /// names, of several patterns that match the last in alphabetical order winning.
     pub(crate) fn new(encoder: &SparseEncoder, arguments: &TrainingArguments) -> Result<Self> {
         let parameters: Vec<_> = encoder
             .named_parameters()

@@ -142,10 +142,6 @@ impl Plan {
         (epoch, step - self.first_steps[epoch])
     }
 
-    pub(crate) fn first_step_of(&self, epoch: usize) -> usize {
-        self.first_steps[epoch]
-    }
-
     pub(crate) fn epoch_length(&self, epoch: usize) -> EpochPlan {
         self.lengths[epoch]
     }

@@ -10,7 +10,6 @@ mod train;
 use std::process::ExitCode;
 
 use sparse_encoder::SparseEncoder;
-use sparse_encoder::model::LoadOptions;
 
 use crate::Global;
 use crate::failure::Result;
@@ -43,11 +42,7 @@ impl Command {
 /// Loads a model for inference.
 fn load(model: &str, global: &Global) -> Result<SparseEncoder> {
     let device = sparse_encoder::device(&global.device)?;
-    Ok(SparseEncoder::from_pretrained_with(
-        model,
-        &LoadOptions::default(),
-        &device,
-    )?)
+    Ok(SparseEncoder::from_pretrained(model, &device)?)
 }
 
 /// Side of the model that a text goes through.

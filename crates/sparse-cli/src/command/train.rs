@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use sparse_encoder::eval::{EvaluationRun, Evaluator};
-use sparse_encoder::model::{EncodeOptions, ModuleKind};
+use sparse_encoder::model::EncodeOptions;
 use sparse_encoder::train::{Interrupt, Resume, Trainer, TrainingFile};
 use sparse_encoder::{Device, SparseEncoder};
 
@@ -201,7 +201,7 @@ fn show_samples(trainer: &Trainer, encoder: &SparseEncoder) -> Result<()> {
     const TEXTS: usize = 3;
     const TOKENS: usize = 12;
     let texts = trainer.sample_texts(TEXTS)?;
-    if texts.is_empty() || !encoder.module_types().contains(&ModuleKind::SpladePooling) {
+    if texts.is_empty() || !encoder.is_splade() {
         return Ok(());
     }
     let embeddings = encoder.encode_query(&texts, &EncodeOptions::default())?;

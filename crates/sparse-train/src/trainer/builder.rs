@@ -7,7 +7,7 @@ use burn::module::Module;
 use sparse_data::{ColumnRoles, Table};
 use sparse_eval::Evaluator;
 use sparse_losses::{DataSummary, LabelShape, LabelSummary, LossConfig, RegularizerScheduleConfig};
-use sparse_model::{ModuleKind, SparseEncoder};
+use sparse_model::SparseEncoder;
 
 use super::{DatasetWithLoss, Interrupt, Trainer, TrainerControl};
 use crate::arguments::{IntervalStrategy, TrainingArguments};
@@ -157,12 +157,6 @@ impl TrainerBuilder {
         Ok(trainer)
     }
 
-    fn is_splade(&self) -> bool {
-        self.encoder
-            .module_types()
-            .contains(&ModuleKind::SpladePooling)
-    }
-
     fn check_output_dir(&self) -> Result<()> {
         let path = &self.arguments.output_dir;
         let mut ancestor = path.as_path();
@@ -237,7 +231,9 @@ impl TrainerBuilder {
                     .into_iter()
                     .map(|warning| format!("data set `{name}`: {warning}")),
             );
-            if loss.regularizer_weights().is_none() && !loss.needs_autoencoder() && self.is_splade()
+            if loss.regularizer_weights().is_none()
+                && !loss.needs_autoencoder()
+                && self.encoder.is_splade()
             {
                 warnings.push(format!(
                     "data set `{name}`: the loss `{}` has no regulariser, so nothing keeps the embeddings sparse; wrap it: \

@@ -257,7 +257,6 @@ impl Trainer {
         let total_steps = plan.total_steps();
         while self.state.global_step < total_steps && !self.control.should_training_stop {
             let (epoch, within) = plan.position(self.state.global_step);
-            self.control.should_epoch_stop = false;
             self.notify(|callback, context, control| callback.on_epoch_begin(context, control));
             let EpochPlan { updates, batches } = plan.epoch_length(epoch);
             for update in within..updates {
@@ -286,7 +285,7 @@ impl Trainer {
                 if self.interrupt.is_requested() {
                     return self.save_checkpoint(optimizer, schedule).map(Some);
                 }
-                if self.control.should_training_stop || self.control.should_epoch_stop {
+                if self.control.should_training_stop {
                     break;
                 }
             }
@@ -296,15 +295,6 @@ impl Trainer {
             self.control.should_save = self.arguments.save_strategy == SaveStrategy::Epoch;
             self.notify(|callback, context, control| callback.on_epoch_end(context, control));
             self.log_evaluate_save(optimizer, schedule, history)?;
-            if self.control.should_epoch_stop && self.state.global_step < total_steps {
-                feed = Prefetch::start(
-                    self.collator(),
-                    &self.train,
-                    plan,
-                    plan.first_step_of(epoch + 1),
-                )?;
-                self.state.global_step = plan.first_step_of(epoch + 1);
-            }
         }
         Ok(None)
     }

@@ -59,15 +59,6 @@ fn an_interrupted_run_ends_with_the_same_bytes() {
             assert_eq!(weights(&trainer.encoder()), expected);
         }
     }
-    let state = |folder: &Path| {
-        fs::read_to_string(
-            folder
-                .join("checkpoint-12/model.safetensors")
-                .with_file_name("config.json"),
-        )
-        .unwrap()
-    };
-    assert_eq!(state(whole.path()), state(folder.path()));
     let bytes = |folder: &Path| fs::read(folder.join("checkpoint-12/model.safetensors")).unwrap();
     assert_eq!(bytes(whole.path()), bytes(folder.path()));
 }
