@@ -1,6 +1,6 @@
 //! Fine-tunes a SPLADE model on pairs and looks at what changed; under a minute on two cores.
 //!
-//! Run it in the root of the repository: `cargo run --package sparse-examples --example train_splade`
+//! Run it in the root of the repository: `cargo run --example train_splade`
 
 use std::io::Write;
 
