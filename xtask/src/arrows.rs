@@ -9,8 +9,12 @@ use crate::tools::cargo;
 const ARROWS: &[(&str, &[&str])] = &[
     ("sparse-kernels", &[]),
     ("sparse-index", &[]),
-    ("sparse-data", &[]),
-    ("sparse-model", &["sparse-kernels", "sparse-index"]),
+    ("sparse-hub", &[]),
+    ("sparse-data", &["sparse-hub"]),
+    (
+        "sparse-model",
+        &["sparse-kernels", "sparse-index", "sparse-hub"],
+    ),
     ("sparse-losses", &[]),
     ("sparse-eval", &["sparse-model", "sparse-index"]),
     (
@@ -19,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sparse-losses",
             "sparse-eval",
             "sparse-data",
+            "sparse-hub",
             "sparse-model",
             "sparse-kernels",
             "sparse-index",
@@ -31,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sparse-losses",
             "sparse-eval",
             "sparse-data",
+            "sparse-hub",
             "sparse-model",
             "sparse-kernels",
             "sparse-index",
@@ -39,6 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sparse-cli", &["sparse-encoder"]),
     ("sparse-examples", &["sparse-encoder"]),
     ("sparse-benches", &["sparse-encoder"]),
+    ("loopback-hub", &[]),
     ("xtask", &[]),
 ];
 
@@ -46,6 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const OWNED: &[(&str, &str)] = &[
     ("datafusion", "sparse-data"),
     ("tokenizers", "sparse-model"),
+    ("hf-hub", "sparse-hub"),
     ("burn-flex", "sparse-kernels"),
     ("clap", "sparse-cli"),
     ("indicatif", "sparse-cli"),

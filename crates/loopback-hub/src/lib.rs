@@ -1,0 +1,1 @@
+//! A small hub on the loopback address, for tests.
