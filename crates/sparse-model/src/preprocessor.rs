@@ -24,7 +24,7 @@ enum Stage {
     /// The first stage of each route of the table.
     Routes {
         table: Arc<RouteTable>,
-        stages: Vec<Stage>,
+        stages: Vec<Self>,
     },
 }
 
@@ -43,10 +43,7 @@ impl TaskTokenizers {
             return &self.tokenizer;
         }
         let own = self.by_task.get(&task.map(str::to_string));
-        self.by_task
-            .get(&None)
-            .or(own)
-            .unwrap_or(&self.tokenizer)
+        self.by_task.get(&None).or(own).unwrap_or(&self.tokenizer)
     }
 }
 

@@ -24,7 +24,8 @@ use crate::preprocessor::TaskTokenizers;
 use crate::pretrained::{DirectoryWriter, TensorBytes};
 use crate::tokenizer::TextTokenizer;
 use crate::{
-    Embeddings, Error, ForwardContext, NamedParameter, PackedTokens, Preprocessor, Result, WeightType,
+    Embeddings, Error, ForwardContext, NamedParameter, PackedTokens, Preprocessor, Result,
+    WeightType,
 };
 
 pub(crate) use dense::Dense;
@@ -280,9 +281,10 @@ impl PipelineModule {
         task: Option<&str>,
     ) -> Result<PackedTokens> {
         let tokens = match self {
-            Self::Transformer(module) => {
-                module.tokenizers().get(task).pack_pairs(pairs, prompt, true)?
-            }
+            Self::Transformer(module) => module
+                .tokenizers()
+                .get(task)
+                .pack_pairs(pairs, prompt, true)?,
             Self::SparseStaticEmbedding(module) => {
                 module.tokenizer().pack_pairs(pairs, prompt, false)?
             }

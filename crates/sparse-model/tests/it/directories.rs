@@ -428,7 +428,11 @@ fn lengths_by_task_are_followed_and_kept() {
             prompt: None,
         };
         let tokens = encoder.preprocess(&text, &options).unwrap();
-        let apart = encoder.preprocessor().unwrap().preprocess(&text, &options).unwrap();
+        let apart = encoder
+            .preprocessor()
+            .unwrap()
+            .preprocess(&text, &options)
+            .unwrap();
         assert_eq!(apart.input_ids, tokens.input_ids);
         tokens.n_tokens()
     };
