@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result, list_names};
 use crate::lookup::{Lookup, resolve_ids};
 use crate::retrieval::Retrieval;
-use crate::source::{Format, ReadOptions, SplitFiles, canonical_split, query, read_files, resolve};
+use crate::source::{
+    DataFile, Format, ReadOptions, SplitFiles, canonical_split, query, read_files, resolve,
+};
 use crate::split::SplitExpression;
 use crate::table::Table;
 
@@ -61,9 +63,13 @@ pub struct DatasetConfig {
     /// Name by which losses, prompts and logs refer to the data set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Files: CSV, TSV, JSON, Parquet, Arrow or text, by the endings of their names.
+    /// Files: CSV, TSV, JSON, Parquet, Arrow or text, by the endings of their names; on this machine or at an address that
+    /// begins with `s3://`, `gs://`, `http://` or `https://`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<Paths>,
+    /// Settings of an object store by name, such as `aws_endpoint`, beside those of the environment.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub storage_options: BTreeMap<String, String>,
     /// A folder with `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`, taken as (query, document) pairs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retrieval: Option<PathBuf>,
@@ -154,6 +160,11 @@ impl DatasetConfig {
                 );
             }
         }
+        let is_remote = |path: &String| crate::source::scheme(path).is_some();
+        let paths = self.path.as_ref().map_or(&[][..], Paths::as_slice);
+        if !self.storage_options.is_empty() && !paths.iter().any(is_remote) {
+            return setting("storage_options", "belong to a `path` in an object store");
+        }
         if self.columns.as_ref().is_some_and(Vec::is_empty) {
             return setting("columns", "is an empty list");
         }
@@ -218,13 +229,16 @@ impl DatasetConfig {
                 .iter()
                 .filter(|split| split.name == name)
                 .flat_map(|split| &split.files);
-            read_files(&files.collect::<Vec<_>>(), &options)
+            read_files(files, &options)
         })
     }
 
     /// The files of the source by split, at least one.
     fn splits(&self) -> Result<Vec<SplitFiles>> {
-        resolve(self.path.as_ref().map_or(&[][..], Paths::as_slice))
+        resolve(
+            self.path.as_ref().map_or(&[][..], Paths::as_slice),
+            &self.storage_options,
+        )
     }
 
     /// The split expression, checked against the splits that there are; none if none is given and there is only one.
@@ -246,7 +260,7 @@ impl DatasetConfig {
     }
 
     /// The files of the splits that are asked for, none of them cut.
-    pub(crate) fn whole_splits(&self) -> Result<Vec<PathBuf>> {
+    pub(crate) fn whole_splits(&self) -> Result<Vec<DataFile>> {
         let splits = self.splits()?;
         let Some(split) = self.choose_split(&splits)? else {
             return Ok(splits[0].files.clone());
