@@ -34,6 +34,7 @@ mod inspect;
 mod module;
 mod options;
 mod parameter;
+mod preprocessor;
 mod pretrained;
 mod tokenizer;
 mod tokens;
@@ -48,4 +49,5 @@ pub use options::{
     EncodeOptions, EncodeProgress, LoadOptions, LoraOptions, PreprocessOptions, WeightType,
 };
 pub use parameter::NamedParameter;
+pub use preprocessor::Preprocessor;
 pub use tokens::PackedTokens;
