@@ -14,13 +14,10 @@ use sparse_encoder::prelude::*;
 
 use job::{EncodeJob, Job, Measurement};
 
-// What the command line runs with.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Result<()> {
+    sparse_allocator::keep_freed_memory();
     let argument = std::env::args()
         .nth(1)
         .ok_or("expected a job as JSON, see benches/src/job.rs")?;

@@ -13,11 +13,6 @@ use clap::Parser;
 
 use command::Command;
 
-// A training step allocates the same large tensors again and again. glibc gives each back to the kernel and pays for its
-// pages anew, which costs up to a fifth of a step.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Train, evaluate and run learned sparse text encoders.
 #[derive(Debug, Parser)]
 #[command(name = "sparse-encoder", version, propagate_version = true)]
@@ -43,6 +38,7 @@ struct Global {
 }
 
 fn main() -> ExitCode {
+    sparse_allocator::keep_freed_memory();
     let arguments = Arguments::parse();
     logging::start(&arguments.global);
     match arguments.command.run(&arguments.global) {
