@@ -16,6 +16,9 @@ use crate::{Error, Repo, RepoKind, Result, UploadOptions};
 /// Longest wait for an answer, and for the next bytes of one.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// New attempts when there is no connection: whoever has no network should not wait long for the cache or an error.
+const RETRIES_WHEN_UNREACHABLE: u32 = 2;
+
 /// Longest pause that the hub may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
@@ -51,11 +54,17 @@ pub(crate) struct Failure {
     pub(crate) error: Error,
     /// `None`: never. Otherwise after this pause, or the usual one.
     pub(crate) again: Option<Option<Duration>>,
+    /// There was no connection at all, which rarely changes soon.
+    unreachable: bool,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, again: None }
+        Self {
+            error,
+            again: None,
+            unreachable: false,
+        }
     }
 }
 
@@ -215,13 +224,17 @@ impl<'a> Client<'a> {
         &self,
         folder: &std::path::Path,
         options: &UploadOptions,
+        kept: &[String],
     ) -> Result<CommitInfo> {
         let revision = options.revision.as_deref().unwrap_or("main");
         let about = About {
             revision: Some(revision),
             ..WRITING
         };
-        let ignored = [".git/**", ".cache/**", "**/.DS_Store"];
+        let mut ignored = [".git/**", ".cache/**", "**/.DS_Store"]
+            .map(String::from)
+            .to_vec();
+        ignored.extend_from_slice(kept);
         let mut attempt = 0;
         loop {
             let result = on!(self.handle, repository => repository
@@ -231,7 +244,7 @@ impl<'a> Client<'a> {
                 .commit_message(options.commit_message.clone())
                 .maybe_commit_description(options.commit_description.clone())
                 .create_pr(options.create_pr)
-                .ignore_patterns(ignored.map(String::from).to_vec())
+                .ignore_patterns(ignored.clone())
                 .send()
                 .await);
             match result {
@@ -285,7 +298,12 @@ impl<'a> Client<'a> {
         };
         let usual = Duration::from_millis(self.settings.retry_delay_ms << (*attempt).min(10));
         let pause = asked.unwrap_or(usual);
-        if *attempt >= self.settings.retries || pause > LONGEST_PAUSE {
+        let retries = if failure.unreachable {
+            self.settings.retries.min(RETRIES_WHEN_UNREACHABLE)
+        } else {
+            self.settings.retries
+        };
+        if *attempt >= retries || pause > LONGEST_PAUSE {
             return Err(failure.error);
         }
         *attempt += 1;
@@ -293,7 +311,7 @@ impl<'a> Client<'a> {
             "{}; trying again in {:.1} s ({attempt} of {})",
             chain(&failure.error),
             pause.as_secs_f64(),
-            self.settings.retries
+            retries
         );
         tokio::time::sleep(pause).await;
         Ok(())
@@ -312,6 +330,7 @@ impl<'a> Client<'a> {
                 source: source.into(),
             },
             again: Some(None),
+            unreachable: false,
         }
     }
 
@@ -326,6 +345,7 @@ impl<'a> Client<'a> {
                     seconds: retry_after.map(|pause| pause.as_secs()),
                 },
                 again: Some(*retry_after),
+                unreachable: false,
             },
             HFError::Http { context }
             | HFError::AuthRequired { context }
@@ -347,7 +367,10 @@ impl<'a> Client<'a> {
                 let message = context.server_message.clone().unwrap_or_default();
                 self.classify_status(context.status.as_u16(), code, message, about)
             }
-            HFError::Request { source, .. } if !source.is_builder() => self.broken(error),
+            HFError::Request { source, .. } if !source.is_builder() => Failure {
+                unreachable: source.is_connect(),
+                ..self.broken(error)
+            },
             HFError::Io(_) => match error {
                 HFError::Io(source) => Error::io("the folder to upload".as_ref(), source).into(),
                 _ => self.broken(error),
@@ -435,7 +458,11 @@ impl<'a> Client<'a> {
             },
         };
         let again = matches!(status, 408 | 429 | 500..).then_some(None);
-        Failure { error, again }
+        Failure {
+            error,
+            again,
+            unreachable: false,
+        }
     }
 
     fn revision_not_found(&self, revision: &str) -> Error {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::client::{Client, block_on};
+use crate::listing::files_of;
 use crate::{Error, Hub, Repo, RepoKind, Result};
 
 /// How a folder is uploaded.
@@ -20,6 +21,8 @@ pub struct UploadOptions {
     pub create_pr: bool,
     /// Whether the repository may be there already. A pull request implies it.
     pub exist_ok: bool,
+    /// Files that stay as they are if the repository has them.
+    pub keep_existing: Vec<String>,
 }
 
 impl Default for UploadOptions {
@@ -31,6 +34,7 @@ impl Default for UploadOptions {
             revision: None,
             create_pr: false,
             exist_ok: false,
+            keep_existing: Vec::new(),
         }
     }
 }
@@ -84,7 +88,16 @@ impl Hub {
             {
                 client.create_branch(branch).await?;
             }
-            let commit = client.commit_folder(folder, options).await?;
+            let mut kept = Vec::new();
+            if !options.keep_existing.is_empty() {
+                let revision = options.revision.as_deref().unwrap_or("main");
+                kept = files_of(client.tree(revision).await?)
+                    .into_iter()
+                    .map(|file| file.path)
+                    .filter(|path| options.keep_existing.contains(path))
+                    .collect();
+            }
+            let commit = client.commit_folder(folder, options, &kept).await?;
             let oid = commit.commit_oid.unwrap_or_default();
             let pull_request = if options.create_pr {
                 match commit.pr_num {

@@ -39,7 +39,7 @@ mod tokenizer;
 mod tokens;
 
 pub use context::{AutoencoderOutput, Embeddings, ForwardContext};
-pub use encoder::{Prompts, SparseEncoder};
+pub use encoder::{EncoderPool, Prompts, PushOptions, SparseEncoder};
 pub use error::{Error, Result};
 pub use idf::DocumentFrequencies;
 pub use inspect::{Formula, Inspection, ModuleSummary, SampleReport, TokenizationContract};
@@ -48,4 +48,5 @@ pub use options::{
     EncodeOptions, EncodeProgress, LoadOptions, LoraOptions, PreprocessOptions, WeightType,
 };
 pub use parameter::NamedParameter;
+pub use sparse_hub::{HubOptions, Upload};
 pub use tokens::PackedTokens;
