@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use burn::module::Module;
 use burn::tensor::Device;
 use sparse_index::SparseMatrix;
 use sparse_model::{EncodeOptions, EncoderPool, Error, SparseEncoder};
