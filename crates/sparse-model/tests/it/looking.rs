@@ -133,7 +133,7 @@ fn a_position_that_wins_everywhere_is_named() {
         .logits(&tokens)
         .unwrap()
         .into_data()
-        .to_vec::<f32>()
+        .try_to_vec::<f32>()
         .unwrap();
     // Rows that all equal what the first position gives are largest there: normalized vectors have one length.
     let sink: Vec<f32> = (0..1200).flat_map(|_| logits[..width].to_vec()).collect();
