@@ -21,13 +21,14 @@ use crate::context::AutoencoderOutput;
 use crate::encoder::python_literal;
 use crate::parameter::ParameterEntry;
 use crate::preprocessor::TaskTokenizers;
-use crate::pretrained::{DirectoryWriter, TensorBytes};
+use crate::pretrained::{DirectoryWriter, ModelSource, TensorBytes};
 use crate::tokenizer::TextTokenizer;
 use crate::{
     Embeddings, Error, ForwardContext, NamedParameter, PackedTokens, Preprocessor, Result,
     WeightType,
 };
 
+pub(crate) use adapter::base_of as adapter_base;
 pub(crate) use dense::Dense;
 pub(crate) use normalize::Normalize;
 pub(crate) use pooling::Pooling;
@@ -163,6 +164,8 @@ pub(crate) struct Place<'a> {
     pub(crate) listing: &'a Path,
     /// Name of the module in the encoder, such as `0.`.
     pub(crate) owner: String,
+    /// Where the model's files come from.
+    pub(crate) source: &'a ModelSource,
     pub(crate) device: &'a Device,
 }
 
