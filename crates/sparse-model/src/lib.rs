@@ -40,7 +40,7 @@ mod tokenizer;
 mod tokens;
 
 pub use context::{AutoencoderOutput, Embeddings, ForwardContext};
-pub use encoder::{Prompts, SparseEncoder};
+pub use encoder::{EncoderPool, Prompts, PushOptions, SparseEncoder};
 pub use error::{Error, Result};
 pub use idf::DocumentFrequencies;
 pub use inspect::{Formula, Inspection, ModuleSummary, SampleReport, TokenizationContract};
@@ -50,4 +50,5 @@ pub use options::{
 };
 pub use parameter::NamedParameter;
 pub use preprocessor::Preprocessor;
+pub use sparse_hub::{HubOptions, Upload};
 pub use tokens::PackedTokens;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use burn::tensor::Device;
 use sparse_data::Dataset;
-use sparse_model::{LoadOptions, SparseEncoder};
+use sparse_model::{HubOptions, LoadOptions, SparseEncoder};
 
 use crate::config::TrainingFile;
 use crate::error::Result;
@@ -21,6 +21,13 @@ impl TrainingFile {
             prompts: self.model.prompts.clone().into_iter().collect(),
             max_seq_length: self.model.max_seq_length,
             max_active_dims: self.model.max_active_dims,
+            hub: HubOptions {
+                revision: self.model.revision.clone(),
+                subfolder: self.model.subfolder.clone(),
+                cache_dir: self.model.cache_dir.clone(),
+                local_files_only: self.model.local_files_only,
+                ..HubOptions::default()
+            },
             ..LoadOptions::default()
         };
         Ok(SparseEncoder::from_pretrained_with(

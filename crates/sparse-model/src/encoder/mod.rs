@@ -4,9 +4,13 @@ mod adapter;
 mod encode;
 mod load;
 mod parameters;
+mod pool;
+mod push;
 mod save;
 mod static_queries;
 
+pub use pool::EncoderPool;
+pub use push::PushOptions;
 pub(crate) use save::python_literal;
 
 use std::collections::BTreeMap;

@@ -21,7 +21,7 @@ use crate::context::AutoencoderOutput;
 use crate::encoder::python_literal;
 use crate::parameter::ParameterEntry;
 use crate::preprocessor::TaskTokenizers;
-use crate::pretrained::{DirectoryWriter, TensorBytes};
+use crate::pretrained::{DirectoryWriter, ModelSource, TensorBytes};
 use crate::tokenizer::TextTokenizer;
 use crate::{
     Embeddings, Error, ForwardContext, NamedParameter, PackedTokens, Preprocessor, Result,
@@ -163,6 +163,8 @@ pub(crate) struct Place<'a> {
     pub(crate) listing: &'a Path,
     /// Name of the module in the encoder, such as `0.`.
     pub(crate) owner: String,
+    /// Where the model's files come from.
+    pub(crate) source: &'a ModelSource,
     pub(crate) device: &'a Device,
 }
 

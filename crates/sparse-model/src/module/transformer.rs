@@ -1,7 +1,6 @@
 //! A backbone with its tokenizer, and its masked-language-model head where the task asks for one.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::module::Module;
@@ -86,8 +85,8 @@ struct Settings {
     /// Whether the module was saved under its old class name.
     mlm_class: bool,
     adapter: Option<Adapter>,
-    /// The directory of the weights.
-    source: PathBuf,
+    /// The model that an adapter of this one says it is for.
+    base_name: String,
 }
 
 impl std::fmt::Debug for Settings {
@@ -129,8 +128,11 @@ impl Transformer {
         place: &Place<'_>,
     ) -> Result<Self> {
         // A directory with an adapter has its own tokenizer and options; the rest is with the base model.
-        let adapter_base = adapter::base_of(place.directory)?;
-        let source = adapter_base.as_deref().unwrap_or(place.directory);
+        let adapter_base = adapter::base_of(place.directory, place.source)?;
+        let source = adapter_base
+            .as_ref()
+            .map_or(place.directory, |base| base.directory.as_path());
+        let base_name = adapter_base.as_ref().unwrap_or(place.source).name();
         let config_path = source.join("config.json");
         let mut config = read_object(&config_path, "it describes the architecture")?;
         let family = Backbone::family(&config, &config_path)?;
@@ -224,7 +226,7 @@ impl Transformer {
             kept_options,
             mlm_class,
             adapter: None,
-            source: source.to_path_buf(),
+            base_name: base_name.clone(),
         };
         let plain = Self {
             backbone,
@@ -237,7 +239,7 @@ impl Transformer {
         }
         let owner = format!("{}model.", place.owner);
         plain.attach(|module, settings| {
-            let places = (owner.as_str(), source);
+            let places = (owner.as_str(), base_name.as_str());
             Adapter::load(
                 module,
                 &settings.entries,
@@ -257,7 +259,7 @@ impl Transformer {
         }
         let device = self.devices().into_iter().next().unwrap_or_default();
         self.attach(|module, settings| {
-            let places = (owner, settings.source.as_path());
+            let places = (owner, settings.base_name.as_str());
             Adapter::attach(module, &settings.entries, options, places, &device)
         })
     }

@@ -64,6 +64,7 @@ impl Router {
                     "{}sub_modules.{}.{}.",
                     place.owner, module.route, module.place
                 ),
+                source: place.source,
                 device: place.device,
             };
             modules.push(PipelineModule::load(class, &inner)?);
