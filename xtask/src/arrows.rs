@@ -42,10 +42,11 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sparse-index",
         ],
     ),
-    ("sparse-cli", &["sparse-encoder"]),
+    ("sparse-cli", &["sparse-allocator", "sparse-encoder"]),
     ("sparse-examples", &["sparse-encoder"]),
-    ("sparse-benches", &["sparse-encoder"]),
+    ("sparse-benches", &["sparse-allocator", "sparse-encoder"]),
     ("loopback-hub", &[]),
+    ("sparse-allocator", &[]),
     ("xtask", &[]),
 ];
 

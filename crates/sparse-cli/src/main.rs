@@ -86,6 +86,7 @@ impl FromHub {
 }
 
 fn main() -> ExitCode {
+    sparse_allocator::keep_freed_memory();
     let arguments = Arguments::parse();
     logging::start(&arguments.global);
     match arguments.command.run(&arguments.global) {
