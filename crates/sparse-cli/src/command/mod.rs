@@ -1,5 +1,6 @@
 //! One command per file.
 
+mod convert;
 mod decode;
 mod encode;
 mod evaluate;
@@ -26,6 +27,7 @@ pub(crate) enum Command {
     Similarity(similarity::Similarity),
     Decode(decode::Decode),
     Inspect(inspect::Inspect),
+    Convert(convert::Convert),
     Idf(idf::Idf),
     Push(push::Push),
 }
@@ -39,6 +41,7 @@ impl Command {
             Self::Similarity(command) => command.run(global)?,
             Self::Decode(command) => command.run(global)?,
             Self::Inspect(command) => command.run(global)?,
+            Self::Convert(command) => command.run(global)?,
             Self::Idf(command) => command.run(global)?,
             Self::Push(command) => command.run(global)?,
         }
