@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use sparse_hub::HubOptions;
 
 use crate::error::{Error, Result, list_names};
 use crate::lookup::{Lookup, resolve_ids};
 use crate::retrieval::Retrieval;
 use crate::source::{
-    DataFile, Format, ReadOptions, SplitFiles, canonical_split, query, read_files, resolve,
+    DataFile, Format, ReadOptions, SplitFiles, canonical_split, hub_splits, query, read_files,
+    resolve,
 };
 use crate::split::SplitExpression;
 use crate::table::Table;
@@ -70,6 +72,15 @@ pub struct DatasetConfig {
     /// Settings of an object store by name, such as `aws_endpoint`, beside those of the environment.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub storage_options: BTreeMap<String, String>,
+    /// Id of a data set of the hub, such as `sentence-transformers/all-nli`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hub: Option<String>,
+    /// Subset of the data set of the hub, also called its configuration; needed if it has several and none is `default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subset: Option<String>,
+    /// Branch, tag or commit of the hub's repository, whose own files are read then, not those that the hub converted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// A folder with `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`, taken as (query, document) pairs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retrieval: Option<PathBuf>,
@@ -136,15 +147,42 @@ impl DatasetConfig {
                 problem: problem.to_owned(),
             })
         };
-        match (&self.path, &self.retrieval) {
-            (None, None) => {
-                return setting("path", "is missing: a data set needs `path` or `retrieval`");
+        let sources: Vec<&str> = [
+            ("path", self.path.is_some()),
+            ("hub", self.hub.is_some()),
+            ("retrieval", self.retrieval.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(key, given)| given.then_some(key))
+        .collect();
+        match sources.as_slice() {
+            [] => {
+                return setting(
+                    "path",
+                    "is missing: a data set needs `path`, `hub` or `retrieval`",
+                );
             }
-            (Some(_), Some(_)) => return setting("path", "and `retrieval` can't both be given"),
-            (Some(paths), None) if paths.as_slice().is_empty() => {
-                return setting("path", "is an empty list");
+            [_] => {}
+            [first, second, ..] => {
+                let problem = format!(
+                    "is one way to name a data set; `{first}` and `{second}` can't both be given"
+                );
+                return setting("path", &problem);
             }
-            _ => {}
+        }
+        if self
+            .path
+            .as_ref()
+            .is_some_and(|paths| paths.as_slice().is_empty())
+        {
+            return setting("path", "is an empty list");
+        }
+        if self.hub.is_none() {
+            for (key, given) in [("subset", &self.subset), ("revision", &self.revision)] {
+                if given.is_some() {
+                    return setting(key, "belongs to `hub`");
+                }
+            }
         }
         if self.retrieval.is_some() {
             if self.format.is_some() || self.delimiter.is_some() {
@@ -193,11 +231,26 @@ impl DatasetConfig {
 
     /// What the source is called in messages.
     pub(crate) fn place(&self) -> String {
-        match (&self.path, &self.retrieval) {
-            (Some(paths), _) => paths.as_slice().join(", "),
-            (None, Some(folder)) => folder.display().to_string(),
-            (None, None) => self.name.clone().unwrap_or_default(),
-        }
+        let folder = self
+            .retrieval
+            .as_ref()
+            .map(|folder| folder.display().to_string());
+        let paths = self.path.as_ref().map(|paths| {
+            let shown = paths
+                .as_slice()
+                .iter()
+                .map(|path| match path.split_once('?') {
+                    // What follows in the address of a web server may be a signature.
+                    Some((address, _)) if address.starts_with("http") => address,
+                    _ => path,
+                });
+            shown.collect::<Vec<_>>().join(", ")
+        });
+        paths
+            .or_else(|| self.hub.clone())
+            .or(folder)
+            .or_else(|| self.name.clone())
+            .unwrap_or_default()
     }
 
     /// Reads the rows of the splits that are asked for.
@@ -235,6 +288,13 @@ impl DatasetConfig {
 
     /// The files of the source by split, at least one.
     fn splits(&self) -> Result<Vec<SplitFiles>> {
+        if let Some(id) = &self.hub {
+            let options = HubOptions {
+                revision: self.revision.clone(),
+                ..HubOptions::default()
+            };
+            return hub_splits(options, id, self.subset.as_deref());
+        }
         resolve(
             self.path.as_ref().map_or(&[][..], Paths::as_slice),
             &self.storage_options,

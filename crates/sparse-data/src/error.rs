@@ -111,6 +111,21 @@ pub enum Error {
         /// All splits.
         known: String,
     },
+    /// A subset of a data set of the hub that is not there.
+    #[error("`{place}` has no subset `{subset}`{}; it has {known}", suggestion(nearest.as_deref()))]
+    UnknownSubset {
+        /// The data set.
+        place: String,
+        /// The subset asked for.
+        subset: String,
+        /// The most similar subset.
+        nearest: Option<String>,
+        /// All subsets.
+        known: String,
+    },
+    /// The hub does not give a data set.
+    #[error(transparent)]
+    Hub(#[from] sparse_hub::Error),
     /// A split expression that can't be read or does not fit the data.
     #[error("`split = \"{expression}\"`: {problem}")]
     Split {
@@ -187,6 +202,7 @@ impl Error {
                     | std::io::ErrorKind::InvalidInput
             ),
             Self::Remote { user, .. } => *user,
+            Self::Hub(error) => error.is_user_error(),
             Self::Runtime { .. } | Self::OutOfRange { .. } => false,
             _ => true,
         }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use super::hub::HubFile;
 use super::remote::RemoteFile;
 use super::{Format, io_error};
 use crate::error::{Error, Result};
@@ -16,6 +17,8 @@ pub(crate) enum DataFile {
     Local(PathBuf),
     /// A file of a store.
     Remote(RemoteFile),
+    /// A file of the hub.
+    Hub(HubFile),
 }
 
 impl DataFile {
@@ -24,6 +27,7 @@ impl DataFile {
         match self {
             Self::Local(path) => Format::from_path(path),
             Self::Remote(file) => Format::from_path(Path::new(file.name())),
+            Self::Hub(file) => Format::from_path(Path::new(file.path())),
         }
     }
 
@@ -32,6 +36,7 @@ impl DataFile {
         match self {
             Self::Local(path) => path.display().to_string(),
             Self::Remote(file) => file.url().to_owned(),
+            Self::Hub(file) => file.shown(),
         }
     }
 
@@ -41,6 +46,11 @@ impl DataFile {
             Self::Local(path) => Ok(LocalFile {
                 path: path.clone(),
                 shown: None,
+                _folder: None,
+            }),
+            Self::Hub(file) => Ok(LocalFile {
+                path: file.download()?,
+                shown: Some(file.shown()),
                 _folder: None,
             }),
             Self::Remote(file) => {

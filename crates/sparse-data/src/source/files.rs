@@ -115,7 +115,9 @@ fn remote_files(address: &str, found: Remote) -> Result<Vec<DataFile>> {
 }
 
 /// Those of a folder's files that hold data: not hidden, and of a known format.
-fn data_files(files: impl IntoIterator<Item = (DataFile, PathBuf)>) -> Vec<(DataFile, PathBuf)> {
+pub(super) fn data_files(
+    files: impl IntoIterator<Item = (DataFile, PathBuf)>,
+) -> Vec<(DataFile, PathBuf)> {
     let hidden = |path: &Path| {
         path.iter()
             .any(|part| part.as_encoded_bytes().starts_with(b"."))
@@ -208,7 +210,10 @@ fn local_splits(directory: &Path) -> Result<Vec<SplitFiles>> {
 }
 
 /// The files of a directory, each with its path from there, by the words in these paths.
-fn directory_splits(directory: &str, files: Vec<(DataFile, PathBuf)>) -> Result<Vec<SplitFiles>> {
+pub(super) fn directory_splits(
+    directory: &str,
+    files: Vec<(DataFile, PathBuf)>,
+) -> Result<Vec<SplitFiles>> {
     if files.is_empty() {
         return Err(no_files(directory));
     }

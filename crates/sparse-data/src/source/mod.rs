@@ -5,6 +5,7 @@ mod data_file;
 mod delimited;
 mod engine;
 mod files;
+mod hub;
 mod json;
 mod json_kind;
 mod parquet;
@@ -24,6 +25,7 @@ use crate::table::Table;
 pub(crate) use data_file::{DataFile, LocalFile};
 pub(crate) use engine::query;
 pub(crate) use files::{SplitFiles, canonical_split, require, resolve};
+pub(crate) use hub::splits as hub_splits;
 pub(crate) use json::{LineRange, line_ranges, open_range};
 pub(crate) use remote::scheme;
 

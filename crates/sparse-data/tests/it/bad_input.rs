@@ -33,12 +33,18 @@ fn contradictory_settings_are_refused() {
     let cases = [
         (
             "name = 'x'",
-            "`path` is missing: a data set needs `path` or `retrieval`",
+            "`path` is missing: a data set needs `path`, `hub` or `retrieval`",
         ),
         (
             "path = 'a'\nretrieval = 'b'",
-            "`path` and `retrieval` can't both be given",
+            "`path` is one way to name a data set; `path` and `retrieval` can't both be given",
         ),
+        (
+            "hub = 'a/b'\nretrieval = 'b'",
+            "`path` is one way to name a data set; `hub` and `retrieval` can't both be given",
+        ),
+        ("path = 'a'\nsubset = 'b'", "`subset` belongs to `hub`"),
+        ("path = 'a'\nrevision = 'b'", "`revision` belongs to `hub`"),
         ("path = []", "`path` is an empty list"),
         ("path = 'a'\ncolumns = []", "`columns` is an empty list"),
         (

@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod formats;
+mod hub;
 mod large;
 mod remote;
 mod retrieval;

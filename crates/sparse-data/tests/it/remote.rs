@@ -10,7 +10,7 @@ use sparse_data::{Column, DatasetConfig, Result, StreamConfig, StreamingTable, T
 use crate::server::{Response, Server, error, file, multi_status};
 use crate::texts;
 
-fn parquet(rows: std::ops::Range<usize>) -> Vec<u8> {
+pub(crate) fn parquet(rows: std::ops::Range<usize>) -> Vec<u8> {
     let texts: Vec<String> = rows.map(|row| format!("q{row}")).collect();
     let table = Table::from_columns([("query", Column::from(texts))]).unwrap();
     let mut bytes = Vec::new();
