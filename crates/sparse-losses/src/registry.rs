@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::overview::{Entry, Role};
 use crate::{
-    AngleLossConfig, CoSentLossConfig, CosineSimilarityLossConfig, CsrLossConfig,
+    AngleLossConfig, CachedSpladeLossConfig, CoSentLossConfig, CosineSimilarityLossConfig, CsrLossConfig,
     CsrReconstructionLossConfig, DistillKlDivLossConfig, Error, Loss, MarginMseLossConfig,
     MseLossConfig, MultipleNegativesRankingLossConfig, Result, SigmoidLossConfig, SpladeLossConfig,
     TripletLossConfig, WeightedSumLossConfig,
@@ -75,6 +75,7 @@ macro_rules! registry {
 
 registry! {
     "splade" => Splade(SpladeLossConfig),
+    "cached_splade" => CachedSplade(CachedSpladeLossConfig),
     "csr" => Csr(CsrLossConfig),
     "csr_reconstruction" => CsrReconstruction(CsrReconstructionLossConfig),
     "multiple_negatives_ranking" => MultipleNegativesRanking(MultipleNegativesRankingLossConfig),
