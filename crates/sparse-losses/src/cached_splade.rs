@@ -85,7 +85,7 @@ impl TryFrom<Map<String, Value>> for CachedSpladeLossConfig {
 
 impl From<CachedSpladeLossConfig> for Map<String, Value> {
     fn from(config: CachedSpladeLossConfig) -> Self {
-        let mut table = match json!(config.splade) {
+        let mut table = match without_nulls(json!(config.splade)) {
             Value::Object(table) => table,
             _ => Self::new(),
         };
@@ -97,11 +97,24 @@ impl From<CachedSpladeLossConfig> for Map<String, Value> {
     }
 }
 
+/// Options that aren't set are left out, as TOML has no null.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(table) => table
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(key, value)| (key, without_nulls(value)))
+            .collect::<Map<_, _>>()
+            .into(),
+        Value::Array(list) => list.into_iter().map(without_nulls).collect(),
+        other => other,
+    }
+}
+
 /// [`SpladeLoss`], trained with gradient caching ([Gao et al., 2021](https://arxiv.org/abs/2101.06983)).
 ///
 /// Values and gradients are those of [`SpladeLoss`]; only the trainer reads the difference, which is how much it embeds at
 /// a time. Gradient caching is no matter of the loss here: the argument `mini_batch_size` asks for it with any loss.
-#[doc(alias = "CachedSpladeLoss")]
 #[derive(Debug)]
 pub struct CachedSpladeLoss {
     splade: SpladeLoss,
