@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sparse_data::DatasetConfig;
 use sparse_eval::EvaluatorConfig;
-use sparse_losses::{LossConfig, RegularizerScheduleConfig};
+use sparse_losses::{LossConfig, RegularizerScheduleConfig, TopKScheduleConfig};
 
 use crate::arguments::TrainingArguments;
 use crate::error::{Error, Result};
+use crate::guard::GuardConfig;
 
 /// A training file, read and checked.
 ///
@@ -56,6 +57,12 @@ pub struct TrainingFile {
     /// How the weights of regularisers grow.
     #[serde(default)]
     pub regularizer_schedule: RegularizerScheduleConfig,
+    /// How many dimensions of each vector stay active, fewer and fewer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_k_schedule: Option<TopKScheduleConfig>,
+    /// Which checks run.
+    #[serde(default)]
+    pub guards: GuardConfig,
     /// Everything else about the run.
     #[serde(default)]
     pub arguments: TrainingArguments,
@@ -140,6 +147,9 @@ impl TrainingFile {
             ));
         }
         self.regularizer_schedule.validate()?;
+        if let Some(schedule) = &self.top_k_schedule {
+            schedule.validate()?;
+        }
         self.arguments.validate()
     }
 }

@@ -6,13 +6,17 @@ use std::sync::Arc;
 use burn::module::Module;
 use sparse_data::{ColumnRoles, Table};
 use sparse_eval::Evaluator;
-use sparse_losses::{DataSummary, LabelShape, LabelSummary, LossConfig, RegularizerScheduleConfig};
+use sparse_losses::{
+    DataSummary, LabelShape, LabelSummary, LossConfig, RegularizerScheduleConfig, TopKScheduleConfig,
+};
 use sparse_model::SparseEncoder;
 
 use super::{DatasetWithLoss, Interrupt, Trainer, TrainerControl};
 use crate::arguments::{IntervalStrategy, TrainingArguments};
 use crate::callback::{Callback, StepReport};
 use crate::error::{Error, Result};
+use crate::guard::{GuardConfig, Guards};
+use crate::regulation::Regulation;
 use crate::state::TrainerState;
 
 /// Puts a [`Trainer`] together.
@@ -26,6 +30,8 @@ pub struct TrainerBuilder {
     losses: BTreeMap<String, LossConfig>,
     evaluators: Vec<Box<dyn Evaluator>>,
     regularizer_schedule: RegularizerScheduleConfig,
+    top_k_schedule: Option<TopKScheduleConfig>,
+    guards: GuardConfig,
     callbacks: Vec<Box<dyn Callback>>,
     interrupt: Interrupt,
 }
@@ -41,6 +47,8 @@ impl TrainerBuilder {
             losses: BTreeMap::new(),
             evaluators: Vec::new(),
             regularizer_schedule: RegularizerScheduleConfig::default(),
+            top_k_schedule: None,
+            guards: GuardConfig::default(),
             callbacks: Vec::new(),
             interrupt: Interrupt::default(),
         }
@@ -85,6 +93,19 @@ impl TrainerBuilder {
         self
     }
 
+    /// Lets each vector keep only its largest dimensions, fewer and fewer. The model gets the final number as its
+    /// `max_active_dims`, unless it has a limit.
+    pub fn top_k_schedule(mut self, schedule: TopKScheduleConfig) -> Self {
+        self.top_k_schedule = Some(schedule);
+        self
+    }
+
+    /// Sets which checks run; all do by default.
+    pub fn guards(mut self, guards: GuardConfig) -> Self {
+        self.guards = guards;
+        self
+    }
+
     /// Adds a callback; they are called in the order in which they were added.
     pub fn callback(mut self, callback: impl Callback + 'static) -> Self {
         self.callbacks.push(Box::new(callback));
@@ -103,9 +124,15 @@ impl TrainerBuilder {
     ///
     /// If an argument is outside its domain, there is nothing to train on, the data doesn't fit the loss, or the output
     /// directory can't be one.
-    pub fn build(self) -> Result<Trainer> {
+    pub fn build(mut self) -> Result<Trainer> {
         self.arguments.validate()?;
         self.regularizer_schedule.validate()?;
+        if let Some(schedule) = &self.top_k_schedule {
+            schedule.validate()?;
+            if self.encoder.max_active_dims().is_none() {
+                self.encoder.set_max_active_dims(Some(schedule.final_k))?;
+            }
+        }
         self.check_output_dir()?;
         if self.train.is_empty() {
             return Err(Error::Incomplete(
@@ -136,13 +163,22 @@ impl TrainerBuilder {
                 ));
             }
         }
+        let card = super::card::training_card(&self.encoder, &train, &self.regularizer_schedule);
+        self.encoder.set_model_card(card);
+        let regulation = Regulation::new(
+            self.regularizer_schedule,
+            self.top_k_schedule,
+            &train,
+            self.encoder.embedding_dimension(),
+        );
         let mut trainer = Trainer {
             encoder: Some(self.encoder.train()),
             arguments: self.arguments,
             train,
             eval,
             evaluators: self.evaluators,
-            regularizer_schedule: self.regularizer_schedule,
+            regulation,
+            guards: Guards::new(self.guards),
             callbacks: self.callbacks,
             interrupt: self.interrupt,
             state: TrainerState::new(),
@@ -216,6 +252,9 @@ impl TrainerBuilder {
                     ));
                 }
             };
+            if self.guards.missing_wrapper {
+                config.check_stands_alone()?;
+            }
             let loss = config.init()?;
             let roles = table.roles()?;
             let report = table.check(&roles)?;
