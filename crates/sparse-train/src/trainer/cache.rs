@@ -122,6 +122,6 @@ mod tests {
         assert_eq!(cut(&five, Some(MiniBatches::Rows(2))), [0..2, 2..4, 4..5]);
         // 3 + 4 fit into 8, 9 is too long and stands alone, 1 + 1 fit
         assert_eq!(cut(&five, Some(MiniBatches::Tokens(8))), [0..2, 2..3, 3..5]);
-        assert_eq!(cut(&tokens(&[]), Some(MiniBatches::Rows(2))), []);
+        assert!(cut(&tokens(&[]), Some(MiniBatches::Rows(2))).is_empty());
     }
 }

@@ -48,14 +48,38 @@ impl Trainer {
         feed: &mut Prefetch,
     ) -> Result<()> {
         let step = self.state.global_step;
+        let Sums {
+            gradients, tally, ..
+        } = self.accumulate(schedule.rate(step), n_micro_batches, feed)?;
+        self.report(&tally, &gradients)?;
+        self.notify(|callback, context, control| callback.on_pre_optimizer_step(context, control));
+        let scale = clip(self.report.grad_norm, self.arguments.max_grad_norm);
+        let encoder = self
+            .encoder
+            .take()
+            .expect("the model is absent only within a step");
+        self.encoder = Some(optimizer.step(encoder, gradients, schedule.factor(step), scale));
+        self.notify(|callback, context, control| callback.on_optimizer_step(context, control));
+        self.check_update(&tally)?;
+        self.steer(&tally, schedule.factor(step));
+        Ok(())
+    }
+
+    /// Gradients and figures of an update.
+    fn accumulate(
+        &mut self,
+        learning_rate: f64,
+        n_micro_batches: usize,
+        feed: &mut Prefetch,
+    ) -> Result<Sums> {
         let stream = RandomStream::new(self.arguments.seed)
             .derive("dropout")
-            .derive_index(step as u64);
+            .derive_index(self.state.global_step as u64);
         let mut sums = Sums {
             gradients: GradientSet::default(),
-            tally: Tally::new(n_micro_batches, schedule.rate(step), self.looks_closer()),
+            tally: Tally::new(n_micro_batches, learning_rate, self.looks_closer()),
             n_micro_batches,
-            learning_rate: schedule.rate(step),
+            learning_rate,
         };
         // With an exact regulariser the micro-batches of a data set wait for each other.
         let waits = self.arguments.exact_regularizer && n_micro_batches > 1;
@@ -79,21 +103,7 @@ impl Trainer {
         for (dataset, group) in waiting {
             self.backward(dataset, &group, &mut sums)?;
         }
-        let Sums {
-            gradients, tally, ..
-        } = sums;
-        self.report(&tally, &gradients, schedule)?;
-        self.notify(|callback, context, control| callback.on_pre_optimizer_step(context, control));
-        let scale = clip(self.report.grad_norm, self.arguments.max_grad_norm);
-        let encoder = self
-            .encoder
-            .take()
-            .expect("the model is absent only within a step");
-        self.encoder = Some(optimizer.step(encoder, gradients, schedule.factor(step), scale));
-        self.notify(|callback, context, control| callback.on_optimizer_step(context, control));
-        self.check_update(&tally)?;
-        self.steer(&tally, schedule.factor(step));
-        Ok(())
+        Ok(sums)
     }
 
     /// Adds the gradient of micro-batches whose loss is computed together, weighted by their share of the update.
@@ -204,13 +214,7 @@ impl Trainer {
     }
 
     /// Fills in the report of the update.
-    fn report(
-        &mut self,
-        tally: &Tally,
-        gradients: &GradientSet,
-        schedule: &LearningRateSchedule,
-    ) -> Result<()> {
-        let step = self.state.global_step;
+    fn report(&mut self, tally: &Tally, gradients: &GradientSet) -> Result<()> {
         self.state.num_input_tokens_seen += tally.tokens;
         self.report = tally.report.clone();
         let active = tally.active_dims();
@@ -226,7 +230,7 @@ impl Trainer {
             Some((first, rest)) => format!("the gradient of `{first}` and {} more", rest.len()),
             None => "the norm of the gradient".to_owned(),
         };
-        Err(self.not_finite(&what, self.report.grad_norm, schedule.rate(step)))
+        Err(self.not_finite(&what, self.report.grad_norm, tally.report.learning_rate))
     }
 
     /// Lets the guards see the update, and says what they warn of.
@@ -344,6 +348,10 @@ fn clip(norm: f64, max_norm: f64) -> f64 {
         1.0
     }
 }
+
+#[cfg(test)]
+#[path = "gradient_tests.rs"]
+mod gradient_tests;
 
 #[cfg(test)]
 mod tests {
