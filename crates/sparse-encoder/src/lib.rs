@@ -3,7 +3,8 @@
 //!
 //! Models are directories in the layout of Python's sentence-transformers (`SparseEncoder`, 6.2) and move freely between the
 //! two. [`SparseEncoder`] loads, encodes and saves; [`Trainer`] fine-tunes; [`TrainingFile`] says everything about a run in
-//! one TOML file. The crates below are re-exported whole: [`data`], [`losses`], [`eval`], [`train`], [`index`], [`model`].
+//! one TOML file. The crates below are re-exported whole: [`data`], [`losses`], [`eval`], [`train`], [`index`], [`model`],
+//! [`hub`].
 //!
 //! ```no_run
 //! use sparse_encoder::prelude::*;
@@ -28,6 +29,7 @@ pub use burn;
 pub use device::{UnknownDevice, device};
 pub use sparse_data as data;
 pub use sparse_eval as eval;
+pub use sparse_hub as hub;
 pub use sparse_index as index;
 pub use sparse_kernels as kernels;
 pub use sparse_losses as losses;

@@ -17,6 +17,22 @@ pub enum Error {
         /// What is there instead.
         problem: String,
     },
+    /// The model's name is no directory, and the hub does not give it.
+    #[error("`{name}` is no directory{hint}, and the hub does not give such a model")]
+    Hub {
+        /// The name asked for.
+        name: String,
+        /// The nearest directory, as the end of the sentence, or nothing.
+        hint: String,
+        /// What the hub or the connection to it said.
+        source: sparse_hub::Error,
+    },
+    /// The model could not be pushed to the hub.
+    #[error("failed to push the model to the hub")]
+    Push {
+        /// What the hub or the connection to it said.
+        source: sparse_hub::Error,
+    },
     /// A file that the model needs is absent.
     #[error("`{}` is missing from the model directory: {needed_for}", path.display())]
     MissingFile {
@@ -152,10 +168,11 @@ pub enum Error {
 impl Error {
     /// Whether the user's input (a directory, a file, an option) is at fault, rather than the machine or this program.
     pub fn is_user_error(&self) -> bool {
-        !matches!(
-            self,
-            Self::Write { .. } | Self::Device(_) | Self::Tokenize { .. }
-        )
+        match self {
+            Self::Hub { source, .. } | Self::Push { source } => source.is_user_error(),
+            Self::Write { .. } | Self::Device(_) | Self::Tokenize { .. } => false,
+            _ => true,
+        }
     }
 
     pub(crate) fn config(path: &Path, key: impl Into<String>, problem: impl Into<String>) -> Self {

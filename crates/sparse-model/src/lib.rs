@@ -34,12 +34,13 @@ mod inspect;
 mod module;
 mod options;
 mod parameter;
+mod preprocessor;
 mod pretrained;
 mod tokenizer;
 mod tokens;
 
 pub use context::{AutoencoderOutput, Embeddings, ForwardContext};
-pub use encoder::{Prompts, SparseEncoder};
+pub use encoder::{EncoderPool, Prompts, PushOptions, SparseEncoder};
 pub use error::{Error, Result};
 pub use idf::DocumentFrequencies;
 pub use inspect::{Formula, HeadBias, Inspection, ModuleSummary, SampleReport, TokenizationContract};
@@ -48,4 +49,6 @@ pub use options::{
     EncodeOptions, EncodeProgress, LoadOptions, LoraOptions, PreprocessOptions, WeightType,
 };
 pub use parameter::NamedParameter;
+pub use preprocessor::Preprocessor;
+pub use sparse_hub::{HubOptions, Upload};
 pub use tokens::PackedTokens;

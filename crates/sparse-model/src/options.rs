@@ -258,4 +258,7 @@ pub struct LoadOptions {
     pub seed: u64,
     /// How two embeddings are compared.
     pub similarity_fn: Option<sparse_index::SimilarityFunction>,
+    /// Where and how a model of the hub is found: revision, token, cache and more. Of these, a directory on the disk has only
+    /// the subfolder.
+    pub hub: sparse_hub::HubOptions,
 }

@@ -7,6 +7,7 @@
 //!   scheduler.json                         step and rate of the learning-rate schedule
 //!   regularizer_state.json                 controllers of sparsity targets, document frequencies
 //!   rng_state.json                         the seeds: every random number is a function of them and the step
+//!   data_state.json                        the data sets, which with seeds and step are the position in the data
 //!   training_args.json                     arguments of the run
 //!   trainer_state.json                     counters, history, best metric, in the reference's keys
 //! ```
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
-use serde_json::json;
+use serde_json::{Value, json};
 use sparse_kernels::optimizer::AdamWState;
 use sparse_model::SparseEncoder;
 
@@ -34,6 +35,7 @@ const OPTIMIZER: &str = "optimizer.safetensors";
 const SCHEDULER: &str = "scheduler.json";
 const REGULARIZERS: &str = "regularizer_state.json";
 const RNG_STATE: &str = "rng_state.json";
+const DATA_STATE: &str = "data_state.json";
 const ARGUMENTS: &str = "training_args.json";
 const STATE: &str = "trainer_state.json";
 
@@ -85,6 +87,7 @@ pub(crate) fn save(
     state: &TrainerState,
     regulation: &RegulationState,
     arguments: &TrainingArguments,
+    data: &Value,
     learning_rate: f64,
 ) -> Result<()> {
     let parent = directory.parent().unwrap_or(Path::new("."));
@@ -101,6 +104,7 @@ pub(crate) fn save(
         state,
         regulation,
         arguments,
+        data,
         learning_rate,
     )
     .and_then(|()| publish(&staging, directory));
@@ -118,6 +122,7 @@ fn write(
     state: &TrainerState,
     regulation: &RegulationState,
     arguments: &TrainingArguments,
+    data: &Value,
     learning_rate: f64,
 ) -> Result<()> {
     encoder.save_pretrained(staging)?;
@@ -132,6 +137,7 @@ fn write(
                 .map_err(|source| Error::io("write", staging, source.into()))?;
             write_json(&staging.join(REGULARIZERS), &value)?;
         }
+        write_json(&staging.join(DATA_STATE), data)?;
     }
     let value = serde_json::to_value(arguments)
         .map_err(|source| Error::io("write", staging, source.into()))?;
@@ -219,6 +225,27 @@ fn read_regularizers(directory: &Path) -> Result<RegulationState> {
         path,
         message: format!("isn't whole: {source}"),
     })
+}
+
+/// Fails unless the data sets are those that the checkpoint was written with; one that names none came before they were
+/// written down.
+pub(crate) fn check_data(directory: &Path, data: &Value) -> Result<()> {
+    let path = directory.join(DATA_STATE);
+    let Ok(text) = fs::read_to_string(&path) else {
+        return Ok(());
+    };
+    let broken = |message: String| Error::Checkpoint {
+        path: path.clone(),
+        message,
+    };
+    let before: Value =
+        serde_json::from_str(&text).map_err(|source| broken(format!("is no JSON: {source}")))?;
+    if before == *data {
+        return Ok(());
+    }
+    Err(broken(format!(
+        "the run began with the data sets {before}, and now they are {data}: the position in the data would be another"
+    )))
 }
 
 /// Reads the optimizer's state into `optimizer` and returns the state of the run.

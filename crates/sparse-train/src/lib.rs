@@ -32,6 +32,7 @@ mod regulation;
 mod run;
 mod schedule;
 mod state;
+mod token_cache;
 mod trainer;
 
 pub use arguments::{IntervalStrategy, Prompts, SaveStrategy, TrainingArguments};

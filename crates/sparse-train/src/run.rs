@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use sparse_data::Table;
-use sparse_model::{LoadOptions, SparseEncoder};
+use sparse_data::Dataset;
+use sparse_model::{HubOptions, LoadOptions, SparseEncoder};
 
 use crate::config::TrainingFile;
 use crate::error::Result;
@@ -21,6 +21,13 @@ impl TrainingFile {
             prompts: self.model.prompts.clone().into_iter().collect(),
             max_seq_length: self.model.max_seq_length,
             max_active_dims: self.model.max_active_dims,
+            hub: HubOptions {
+                revision: self.model.revision.clone(),
+                subfolder: self.model.subfolder.clone(),
+                cache_dir: self.model.cache_dir.clone(),
+                local_files_only: self.model.local_files_only,
+                ..HubOptions::default()
+            },
             ..LoadOptions::default()
         };
         Ok(SparseEncoder::from_pretrained_with(
@@ -43,10 +50,10 @@ impl TrainingFile {
             builder = builder.top_k_schedule(schedule.clone());
         }
         for config in &self.train_dataset {
-            builder = builder.train_dataset(Table::load(config)?);
+            builder = builder.train_dataset(Dataset::load(config)?);
         }
         for config in &self.eval_dataset {
-            builder = builder.eval_dataset(Table::load(config)?);
+            builder = builder.eval_dataset(Dataset::load(config)?);
         }
         if let Some(loss) = &self.loss {
             builder = builder.loss(loss.clone());

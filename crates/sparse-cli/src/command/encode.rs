@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use sparse_encoder::SparseEncoder;
 use sparse_encoder::data::VectorFile;
 use sparse_encoder::index::SparseMatrix;
-use sparse_encoder::model::EncodeOptions;
+use sparse_encoder::model::{EncodeOptions, EncoderPool};
 
 use super::{Task, load};
 use crate::Global;
@@ -45,6 +45,9 @@ pub(crate) struct Encode {
     /// Texts per forward pass.
     #[arg(long, default_value_t = 32)]
     batch_size: usize,
+    /// Devices that share the work, separated by commas; one may stand several times (default: the one of --device).
+    #[arg(long, value_delimiter = ',')]
+    devices: Vec<String>,
     /// Writes {"token": weight} instead of indices and values.
     #[arg(long)]
     tokens: bool,
@@ -69,6 +72,15 @@ impl Encode {
         let options = EncodeOptions::default()
             .with_batch_size(self.batch_size)
             .with_max_active_dims(self.max_active_dims);
+        let mut devices = self
+            .devices
+            .iter()
+            .map(|name| sparse_encoder::device(name))
+            .collect::<Result<Vec<_>, _>>()?;
+        if devices.is_empty() {
+            devices.push(encoder.device());
+        }
+        let pool = EncoderPool::new(&encoder, &devices)?;
         let mut sink = Sink::open(self.output.as_deref(), parquet, self.tokens)?;
         let bar = crate::progress::bar(texts.len(), "encoding");
         let mut start = 0;
@@ -76,8 +88,8 @@ impl Encode {
             let end = (start + CHUNK).min(texts.len());
             let (ids, chunk) = texts.rows(start, end)?;
             let embeddings = match self.task {
-                Task::Query => encoder.encode_query(&chunk, &options)?,
-                Task::Document => encoder.encode_document(&chunk, &options)?,
+                Task::Query => pool.encode_query(&chunk, &options)?,
+                Task::Document => pool.encode_document(&chunk, &options)?,
             };
             sink.write(&encoder, &ids, &embeddings)?;
             bar.set_position(end as u64);

@@ -33,8 +33,12 @@ impl Evaluate {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
         let mut file = TrainingFile::load(&self.config, &self.overrides)?;
         if let Some(model) = self.model {
+            // Another model: what the file says of where its own is found is not about this one.
             file.model.name_or_path = model;
+            file.model.revision = None;
+            file.model.subfolder = None;
         }
+        global.hub.lay_over(&mut file.model);
         if file.evaluator.is_empty() {
             return Err(Failure::input(format!(
                 "`{}` has no [[evaluator]]",

@@ -3,13 +3,16 @@
 mod decode;
 mod encode;
 mod evaluate;
+mod idf;
 mod inspect;
+mod push;
 mod similarity;
 mod train;
 
 use std::process::ExitCode;
 
 use sparse_encoder::SparseEncoder;
+use sparse_encoder::model::LoadOptions;
 
 use crate::Global;
 use crate::failure::Result;
@@ -23,6 +26,8 @@ pub(crate) enum Command {
     Similarity(similarity::Similarity),
     Decode(decode::Decode),
     Inspect(inspect::Inspect),
+    Idf(idf::Idf),
+    Push(push::Push),
 }
 
 impl Command {
@@ -34,6 +39,8 @@ impl Command {
             Self::Similarity(command) => command.run(global)?,
             Self::Decode(command) => command.run(global)?,
             Self::Inspect(command) => command.run(global)?,
+            Self::Idf(command) => command.run(global)?,
+            Self::Push(command) => command.run(global)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -42,7 +49,13 @@ impl Command {
 /// Loads a model for inference.
 fn load(model: &str, global: &Global) -> Result<SparseEncoder> {
     let device = sparse_encoder::device(&global.device)?;
-    Ok(SparseEncoder::from_pretrained(model, &device)?)
+    let options = LoadOptions {
+        hub: global.hub.options(),
+        ..LoadOptions::default()
+    };
+    Ok(SparseEncoder::from_pretrained_with(
+        model, &options, &device,
+    )?)
 }
 
 /// Side of the model that a text goes through.

@@ -37,7 +37,8 @@ const INTERRUPTED: u8 = 130;
 
 impl Train {
     pub(crate) fn run(self, global: &Global) -> Result<ExitCode> {
-        let file = TrainingFile::load(&self.config, &self.overrides)?;
+        let mut file = TrainingFile::load(&self.config, &self.overrides)?;
+        global.hub.lay_over(&mut file.model);
         let device = sparse_encoder::device(&global.device)?;
         let interrupt = Interrupt::default();
         let mut trainer = file

@@ -142,6 +142,8 @@ fn every_command_has_an_example() {
         "similarity",
         "decode",
         "inspect",
+        "idf",
+        "push",
     ] {
         let text = stdout(&run(&[command, "--help"]));
         assert!(

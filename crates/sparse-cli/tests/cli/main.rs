@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod commands;
+mod hub;
+mod idf;
 mod support;
 mod training;
 mod wrong_input;

@@ -10,7 +10,7 @@ use crate::module::PipelineModule;
 use crate::{EncodeOptions, EncodeProgress, Error, ForwardContext, PackedTokens, Result};
 
 /// Batches of a stream that are sorted by length together.
-const WINDOW: usize = 32;
+pub(super) const WINDOW: usize = 32;
 
 impl SparseEncoder {
     /// Encodes texts, one row each, in their order.
@@ -99,7 +99,7 @@ impl SparseEncoder {
         texts: &[S],
         options: &EncodeOptions,
     ) -> Result<SparseMatrix> {
-        self.encode(texts, &self.options_for("query", &["query"], options))
+        self.encode(texts, &self.query_options(options))
     }
 
     /// Encodes documents: the first prompt of `document`, `passage` and `corpus` that there is unless the options name one,
@@ -113,10 +113,7 @@ impl SparseEncoder {
         texts: &[S],
         options: &EncodeOptions,
     ) -> Result<SparseMatrix> {
-        self.encode(
-            texts,
-            &self.options_for("document", &["document", "passage", "corpus"], options),
-        )
+        self.encode(texts, &self.document_options(options))
     }
 
     /// The prompt that `encode_query` or `encode_document` (by task) lays before a text, if any.
@@ -129,6 +126,16 @@ impl SparseEncoder {
             .iter()
             .find_map(|name| self.settings.prompts.get(*name))?;
         (!prompt.is_empty()).then_some(prompt.as_str())
+    }
+
+    /// The options with which a query is encoded.
+    pub(super) fn query_options(&self, options: &EncodeOptions) -> EncodeOptions {
+        self.options_for("query", &["query"], options)
+    }
+
+    /// The options with which a document is encoded.
+    pub(super) fn document_options(&self, options: &EncodeOptions) -> EncodeOptions {
+        self.options_for("document", &["document", "passage", "corpus"], options)
     }
 
     fn options_for(

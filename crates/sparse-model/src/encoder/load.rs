@@ -13,22 +13,26 @@ use crate::module::{
     SpladePooling, Task, Transformer, check_flow,
 };
 use crate::pretrained::{
-    ModuleEntry, SentenceTransformersConfig, join_inside, load_modules, read_object, short_class,
+    ModelSource, ModuleEntry, SentenceTransformersConfig, join_inside, load_modules, read_object,
+    short_class,
 };
 use crate::{Error, LoadOptions, Result};
 
 impl SparseEncoder {
-    /// Loads a model directory onto a device: one that sentence-transformers or this crate wrote, or a plain
-    /// masked-language-model directory, which becomes a SPLADE encoder with maximum pooling.
+    /// Loads a model onto a device: a directory that sentence-transformers or this crate wrote, or a plain
+    /// masked-language-model directory, which becomes a SPLADE encoder with maximum pooling. A name that is no directory is
+    /// the id of a model on the hub, such as `naver/splade-v3`, which is downloaded into the cache unless it is there.
     ///
     /// # Errors
     ///
-    /// If a file is missing or damaged, or the parts do not fit together; the message names file and key.
+    /// If there is no such directory or model, the hub can't be asked, a file is missing or damaged, or the parts do not fit
+    /// together; the message names file and key.
     pub fn from_pretrained(name_or_path: impl AsRef<str>, device: &Device) -> Result<Self> {
         Self::from_pretrained_with(name_or_path, &LoadOptions::default(), device)
     }
 
-    /// Loads a model directory with settings that win over those of its files.
+    /// Loads a model with settings that win over those of its files; those in [`LoadOptions::hub`] say where a model of the hub
+    /// is found.
     ///
     /// # Errors
     ///
@@ -39,28 +43,18 @@ impl SparseEncoder {
         device: &Device,
     ) -> Result<Self> {
         let name = name_or_path.as_ref();
-        let directory = Path::new(name);
-        if !directory.is_dir() {
-            let problem = if directory.exists() {
-                "it is a file; expected a directory"
-            } else {
-                "there is no such directory"
-            };
-            return Err(Error::ModelNotFound {
-                name: name.to_string(),
-                problem: problem.to_string(),
-            });
-        }
+        let source = ModelSource::find(name, &options.hub)?;
+        let directory = source.directory.as_path();
         let saved = SentenceTransformersConfig::load(directory)?;
         let listing = directory.join("modules.json");
         let fresh = RandomStream::new(options.seed);
         let (modules, origin) = match load_modules(directory)? {
             Some(entries) if saved.model_type() == "SparseEncoder" => (
-                load_listed(&entries, directory, &listing, device)?,
+                load_listed(&entries, &source, &listing, device)?,
                 Origin::SparseEncoder,
             ),
             Some(entries) if saved.model_type() == "SentenceTransformer" => {
-                let modules = load_listed(&entries, directory, &listing, device)?;
+                let modules = load_listed(&entries, &source, &listing, device)?;
                 (
                     convert_dense(modules, &listing, fresh, device)?,
                     Origin::Dense,
@@ -71,9 +65,9 @@ impl SparseEncoder {
                     "`{name}` is a {}; its backbone alone becomes a sparse encoder",
                     saved.model_type()
                 );
-                (load_plain(directory, fresh, device)?, Origin::Plain)
+                (load_plain(&source, fresh, device)?, Origin::Plain)
             }
-            None => (load_plain(directory, fresh, device)?, Origin::Plain),
+            None => (load_plain(&source, fresh, device)?, Origin::Plain),
         };
         let flows = check_flow(&modules, &listing)?;
         if !matches!(flows.last(), Some(Flow::Sentence { .. })) {
@@ -164,7 +158,7 @@ impl Settings {
 /// Loads the modules that `modules.json` lists.
 fn load_listed(
     entries: &[ModuleEntry],
-    directory: &Path,
+    source: &ModelSource,
     listing: &Path,
     device: &Device,
 ) -> Result<Vec<PipelineModule>> {
@@ -173,7 +167,7 @@ fn load_listed(
         .enumerate()
         .map(|(index, entry)| {
             let class = short_class(&entry.class, listing)?;
-            let own = join_inside(directory, &entry.path).ok_or_else(|| {
+            let own = join_inside(&source.directory, &entry.path).ok_or_else(|| {
                 Error::config(
                     listing,
                     "path",
@@ -186,6 +180,7 @@ fn load_listed(
                     directory: &own,
                     listing,
                     owner: format!("{index}."),
+                    source,
                     device,
                 },
             )
@@ -206,10 +201,11 @@ enum Origin {
 /// Makes the modules for a directory without a saved sparse pipeline: a SPLADE encoder with maximum pooling out of a
 /// masked-language model, an untrained sparse autoencoder on the mean of hidden states out of anything else.
 fn load_plain(
-    directory: &Path,
+    source: &ModelSource,
     fresh: RandomStream,
     device: &Device,
 ) -> Result<Vec<PipelineModule>> {
+    let directory = source.directory.as_path();
     let config_path = directory.join("config.json");
     let config = read_object(&config_path, "it describes the architecture")?;
     let is_masked_lm = match config.get("architectures") {
@@ -223,6 +219,7 @@ fn load_plain(
         directory,
         listing: &config_path,
         owner: "0.".to_string(),
+        source,
         device,
     };
     if is_masked_lm {

@@ -1,7 +1,7 @@
 //! Low-rank adapters on the matrices of a backbone, in PEFT's layout.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::module::{Lora, Module, ModuleMapper, Param, ParamGroup, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -12,7 +12,7 @@ use super::tensors_to_save;
 use crate::error::nearest;
 use crate::parameter::ParameterEntry;
 use crate::pretrained::{
-    DirectoryWriter, Weights, parameter_id, read_object, to_pretty, write_safetensors,
+    DirectoryWriter, ModelSource, Weights, parameter_id, read_object, to_pretty, write_safetensors,
 };
 use crate::{Error, LoraOptions, Result};
 
@@ -27,7 +27,7 @@ const WEIGHTS: &str = "adapter_model.safetensors";
 pub(super) struct Adapter {
     options: LoraOptions,
     /// The model that the adapter is for.
-    base: PathBuf,
+    base: String,
     pub(super) entries: Vec<ParameterEntry>,
 }
 
@@ -43,7 +43,7 @@ impl Adapter {
         module: M,
         entries: &[ParameterEntry],
         options: &LoraOptions,
-        (owner, base): (&str, &Path),
+        (owner, base): (&str, &str),
         device: &Device,
     ) -> Result<(M, Self)> {
         options.validate()?;
@@ -66,7 +66,7 @@ impl Adapter {
         module: M,
         entries: &[ParameterEntry],
         directory: &Path,
-        (owner, base): (&str, &Path),
+        (owner, base): (&str, &str),
         device: &Device,
     ) -> Result<(M, Self)> {
         let path = directory.join(CONFIG);
@@ -98,7 +98,7 @@ impl Adapter {
         module: M,
         entries: &[ParameterEntry],
         options: &LoraOptions,
-        (owner, base): (&str, &Path),
+        (owner, base): (&str, &str),
         device: &Device,
         factors: impl Fn(&ParameterEntry) -> Result<Factors>,
     ) -> Result<(M, Self)> {
@@ -157,10 +157,9 @@ impl Adapter {
             base: None,
             path: Vec::new(),
         });
-        let base = base.canonicalize().unwrap_or_else(|_| base.to_path_buf());
         let adapter = Self {
             options: options.clone(),
-            base,
+            base: base.to_string(),
             entries: factor_entries,
         };
         Ok((module, adapter))
@@ -180,7 +179,7 @@ impl Adapter {
             ..
         } = &self.options;
         let config = json!({
-            "base_model_name_or_path": self.base.display().to_string(),
+            "base_model_name_or_path": self.base,
             "bias": "none",
             "fan_in_fan_out": false,
             "inference_mode": true,
@@ -204,7 +203,7 @@ impl Adapter {
 }
 
 /// The model that an adapter directory is for; `None` if the directory holds no adapter.
-pub(super) fn base_of(directory: &Path) -> Result<Option<PathBuf>> {
+pub(super) fn base_of(directory: &Path, source: &ModelSource) -> Result<Option<ModelSource>> {
     let path = directory.join(CONFIG);
     if !path.exists() {
         return Ok(None);
@@ -217,14 +216,18 @@ pub(super) fn base_of(directory: &Path) -> Result<Option<PathBuf>> {
         Error::config(
             &path,
             "base_model_name_or_path",
-            "is missing; expected a model directory",
+            "is missing; expected a model directory or the id of a model on the hub",
         )
     })?;
-    if !Path::new(base).is_dir() {
-        let problem = format!("is `{base}`, which is no directory");
-        return Err(Error::config(&path, "base_model_name_or_path", problem));
+    let revision = config.get("revision").and_then(Value::as_str);
+    match source.find_base(base, revision) {
+        Ok(found) => Ok(Some(found)),
+        Err(Error::ModelNotFound { problem, .. }) => {
+            let problem = format!("is `{base}`, but {problem}");
+            Err(Error::config(&path, "base_model_name_or_path", problem))
+        }
+        Err(other) => Err(other),
     }
-    Ok(Some(PathBuf::from(base)))
 }
 
 fn options_of(config: &Map<String, Value>, path: &Path) -> Result<LoraOptions> {

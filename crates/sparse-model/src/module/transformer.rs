@@ -1,7 +1,6 @@
 //! A backbone with its tokenizer, and its masked-language-model head where the task asks for one.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::module::Module;
@@ -11,6 +10,7 @@ use super::adapter::{self, Adapter};
 use super::{Features, Flow, Place, TokenFeatures, named, tensors_to_save};
 use crate::backbone::{Backbone, Family, MlmHead, PoolerWeights};
 use crate::parameter::ParameterEntry;
+use crate::preprocessor::TaskTokenizers;
 use crate::pretrained::{
     Aliases, DirectoryWriter, ParameterReader, Weights, read_object, to_pretty, write_safetensors,
 };
@@ -76,9 +76,7 @@ pub(crate) struct Transformer {
 #[derive(Clone)]
 struct Settings {
     task: Task,
-    tokenizer: TextTokenizer,
-    /// Tokenizers that cut elsewhere, by task, and for all tasks under no name.
-    task_tokenizers: BTreeMap<Option<String>, TextTokenizer>,
+    tokenizers: TaskTokenizers,
     /// `config.json`, as it will be saved.
     config: Map<String, Value>,
     family: Family,
@@ -87,8 +85,8 @@ struct Settings {
     /// Whether the module was saved under its old class name.
     mlm_class: bool,
     adapter: Option<Adapter>,
-    /// The directory of the weights.
-    source: PathBuf,
+    /// The model that an adapter of this one says it is for.
+    base_name: String,
 }
 
 impl std::fmt::Debug for Settings {
@@ -96,7 +94,7 @@ impl std::fmt::Debug for Settings {
         formatter
             .debug_struct("Settings")
             .field("task", &self.task)
-            .field("tokenizer", &self.tokenizer)
+            .field("tokenizer", &self.tokenizers.tokenizer)
             .finish_non_exhaustive()
     }
 }
@@ -130,8 +128,11 @@ impl Transformer {
         place: &Place<'_>,
     ) -> Result<Self> {
         // A directory with an adapter has its own tokenizer and options; the rest is with the base model.
-        let adapter_base = adapter::base_of(place.directory)?;
-        let source = adapter_base.as_deref().unwrap_or(place.directory);
+        let adapter_base = adapter::base_of(place.directory, place.source)?;
+        let source = adapter_base
+            .as_ref()
+            .map_or(place.directory, |base| base.directory.as_path());
+        let base_name = adapter_base.as_ref().unwrap_or(place.source).name();
         let config_path = source.join("config.json");
         let mut config = read_object(&config_path, "it describes the architecture")?;
         let family = Backbone::family(&config, &config_path)?;
@@ -218,12 +219,14 @@ impl Transformer {
             config,
             family,
             entries,
-            task_tokenizers: task_tokenizers(&tokenizer, options)?,
-            tokenizer,
+            tokenizers: TaskTokenizers {
+                by_task: task_tokenizers(&tokenizer, options)?,
+                tokenizer,
+            },
             kept_options,
             mlm_class,
             adapter: None,
-            source: source.to_path_buf(),
+            base_name: base_name.clone(),
         };
         let plain = Self {
             backbone,
@@ -236,7 +239,7 @@ impl Transformer {
         }
         let owner = format!("{}model.", place.owner);
         plain.attach(|module, settings| {
-            let places = (owner.as_str(), source);
+            let places = (owner.as_str(), base_name.as_str());
             Adapter::load(
                 module,
                 &settings.entries,
@@ -256,7 +259,7 @@ impl Transformer {
         }
         let device = self.devices().into_iter().next().unwrap_or_default();
         self.attach(|module, settings| {
-            let places = (owner, settings.source.as_path());
+            let places = (owner, settings.base_name.as_str());
             Adapter::attach(module, &settings.entries, options, places, &device)
         })
     }
@@ -305,21 +308,12 @@ impl Transformer {
     }
 
     pub(crate) fn tokenizer(&self) -> &TextTokenizer {
-        &self.settings.tokenizer
+        &self.settings.tokenizers.tokenizer
     }
 
-    /// The tokenizer for texts of a task.
-    pub(crate) fn tokenizer_for(&self, task: Option<&str>) -> &TextTokenizer {
-        let Settings {
-            task_tokenizers,
-            tokenizer,
-            ..
-        } = &*self.settings;
-        if task_tokenizers.is_empty() {
-            return tokenizer;
-        }
-        let own = task_tokenizers.get(&task.map(str::to_string));
-        task_tokenizers.get(&None).or(own).unwrap_or(tokenizer)
+    /// The tokenizer, and those for the texts of a task.
+    pub(crate) fn tokenizers(&self) -> &TaskTokenizers {
+        &self.settings.tokenizers
     }
 
     pub(crate) fn set_max_seq_length(&mut self, max_seq_length: usize) -> Result<()> {
@@ -334,6 +328,7 @@ impl Transformer {
             });
         }
         Arc::make_mut(&mut self.settings)
+            .tokenizers
             .tokenizer
             .set_max_length(max_seq_length)
     }
@@ -431,7 +426,7 @@ impl Transformer {
             }
         };
         writer.write(&at(CONFIG_NAMES[0]), &to_pretty(&self.module_config(), 4))?;
-        self.settings.tokenizer.save(writer, directory)?;
+        self.settings.tokenizers.tokenizer.save(writer, directory)?;
         if let Some(adapter) = &self.settings.adapter {
             return adapter.save(self, writer, at);
         }

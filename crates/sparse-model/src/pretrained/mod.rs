@@ -1,6 +1,7 @@
 //! Model directories: what lies in them, reading and writing.
 
 mod archive;
+mod hub;
 mod json;
 mod layout;
 mod pickle;
@@ -8,6 +9,7 @@ mod reader;
 mod save;
 mod weights;
 
+pub(crate) use hub::ModelSource;
 pub(crate) use json::{read_json, read_json_or_default, read_object, to_pretty};
 pub(crate) use layout::{
     ModuleEntry, SentenceTransformersConfig, join_inside, load_modules, short_class,

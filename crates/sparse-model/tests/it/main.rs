@@ -8,7 +8,9 @@
 mod damage;
 mod directories;
 mod encoders;
+mod hub;
 mod looking;
 mod models;
+mod pool;
 mod support;
 mod training;

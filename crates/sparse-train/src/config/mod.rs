@@ -4,6 +4,7 @@ mod read;
 mod suggest;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sparse_data::DatasetConfig;
@@ -77,6 +78,18 @@ pub struct TrainingFile {
 pub struct ModelConfig {
     /// A directory or the id of a model on the hub.
     pub name_or_path: String,
+    /// Branch, tag or commit of a model on the hub; `main` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// Folder of the directory or repository that holds the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subfolder: Option<String>,
+    /// Directory that models of the hub are kept in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_dir: Option<PathBuf>,
+    /// Uses nothing but that directory, no network.
+    #[serde(default)]
+    pub local_files_only: bool,
     /// Text in front of queries and documents in `encode_query` and `encode_document`, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub prompts: BTreeMap<String, String>,

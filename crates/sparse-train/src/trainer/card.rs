@@ -46,7 +46,7 @@ fn section(
             "\n### Training Dataset\n\n#### {}\n\n* Size: {} training samples\n* Columns: {}\n* Loss: \
              <code>{}</code> with these parameters:\n  ```json\n{}\n  ```",
             dataset.name,
-            dataset.table.num_rows(),
+            dataset.data.num_rows(),
             columns.join(", "),
             description.class_name,
             indent(&format!("{options:#}")),

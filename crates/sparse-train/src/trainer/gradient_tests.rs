@@ -86,7 +86,7 @@ fn first_update(
         .unwrap();
     let plan = Plan::new(&trainer.arguments, &trainer.train).unwrap();
     trainer.state.max_steps = 1;
-    let mut feed = Prefetch::start(trainer.collator(), &trainer.train, &plan, 0).unwrap();
+    let mut feed = Prefetch::start(trainer.collator().unwrap(), &plan, 0).unwrap();
     let sums = trainer.accumulate(1e-3, n_micro_batches, &mut feed).unwrap();
     (sums.tally.report.loss, sums.gradients.by_name(trainer.model()))
 }

@@ -13,7 +13,7 @@ use crate::checkpoint;
 use crate::error::{Error, Result};
 use crate::guard::{Guards, Warning, save_batch};
 use crate::optimizer::Optimizer;
-use crate::plan::Plan;
+use crate::plan::{Plan, data_state};
 use crate::schedule::LearningRateSchedule;
 use crate::state::TrainerState;
 
@@ -107,6 +107,7 @@ impl Trainer {
         optimizer: &mut Optimizer,
         total_steps: usize,
     ) -> Result<()> {
+        checkpoint::check_data(directory, &data_state(&self.train))?;
         let (state, regulation) =
             checkpoint::restore(directory, optimizer, &self.encoder().device())?;
         if state.global_step > total_steps {
@@ -159,6 +160,7 @@ impl Trainer {
             &self.state,
             self.regulation.state(),
             &self.arguments,
+            &data_state(&self.train),
             schedule.rate(self.state.global_step),
         )?;
         checkpoint::rotate(&self.arguments, &self.state)?;
@@ -241,8 +243,9 @@ impl Trainer {
         let Some(dataset) = self.train.first() else {
             return Ok(());
         };
-        let rows: Vec<usize> = (0..dataset.table.num_rows().min(8 * TEXTS)).collect();
-        let batch = dataset.table.batch(&dataset.roles, &rows)?;
+        let table = dataset.data.head(8 * TEXTS)?;
+        let rows: Vec<usize> = (0..table.num_rows()).collect();
+        let batch = table.batch(&dataset.roles, &rows)?;
         let documents = batch.columns.into_iter().last();
         // In a text of few tokens each of them wins many maxima.
         let texts = documents
@@ -276,11 +279,7 @@ impl Trainer {
         let batches: Result<Vec<_>> = plan
             .batches_from(step - 1)
             .take(n_micro_batches)
-            .map(|batch| {
-                let batch = batch?;
-                let dataset = &self.train[batch.dataset];
-                Ok(dataset.table.batch(&dataset.roles, &batch.rows)?)
-            })
+            .map(|batch| Ok(batch?.1))
             .collect();
         let output_dir = &self.arguments.output_dir;
         let batch = batches.and_then(|batches| save_batch(output_dir, step, &batches));

@@ -31,12 +31,12 @@ struct Sums {
 }
 
 impl Trainer {
-    pub(super) fn collator(&self) -> Collator {
-        Collator::new(
-            self.model().clone().valid(),
+    pub(super) fn collator(&self) -> Result<Collator> {
+        Ok(Collator::new(
+            self.model().preprocessor()?,
             self.arguments.prompts.clone(),
             self.arguments.router_mapping.clone(),
-        )
+        ))
     }
 
     /// Runs update `global_step` (0-based) over the next `n_micro_batches`.

@@ -5,5 +5,7 @@
 mod guards;
 mod regulation;
 mod resume;
+mod several;
+mod streaming;
 mod support;
 mod trajectories;

@@ -1,0 +1,500 @@
+//! Requests: a runtime to run them on, new attempts, and what a failure means.
+
+use std::future::Future;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use hf_hub::repository::{CommitInfo, RepoTreeEntry};
+use hf_hub::{
+    HFClient, HFError, HFRepository, HFResult, RepoTypeAny, RepoTypeDataset, RepoTypeModel,
+};
+
+use crate::options::Settings;
+use crate::{Error, Repo, RepoKind, Result, UploadOptions};
+
+/// Longest wait for an answer, and for the next bytes of one.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// New attempts when there is no connection: whoever has no network should not wait long for the cache or an error.
+const RETRIES_WHEN_UNREACHABLE: u32 = 2;
+
+/// Longest pause that the hub may ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// Runs a future to its end on a thread of its own, so that a caller may itself be inside of a runtime.
+pub(crate) fn block_on<T: Send, F: Future<Output = Result<T>>>(
+    make: impl FnOnce() -> F + Send,
+) -> Result<T> {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|source| Error::io("the network".as_ref(), source))?;
+            runtime.block_on(make())
+        });
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// What a request is about, for its errors.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct About<'a> {
+    pub(crate) revision: Option<&'a str>,
+    pub(crate) file: Option<&'a str>,
+    pub(crate) writing: bool,
+}
+
+/// Why a request failed, and whether it makes sense to try again.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    /// `None`: never. Otherwise after this pause, or the usual one.
+    pub(crate) again: Option<Option<Duration>>,
+    /// There was no connection at all, which rarely changes soon.
+    unreachable: bool,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            again: None,
+            unreachable: false,
+        }
+    }
+}
+
+/// A stream of a file's bytes, and how many will come if the server said so.
+pub(crate) type ByteStream = (Option<u64>, BoxStream<'static, HFResult<Vec<u8>>>);
+
+/// A repository behind its client. The client's own new attempts are off: ours know `Retry-After`.
+#[derive(Debug)]
+pub(crate) struct Client<'a> {
+    settings: &'a Settings,
+    repo: &'a Repo,
+    client: HFClient,
+    handle: Handle,
+}
+
+#[derive(Debug)]
+enum Handle {
+    Model(HFRepository<RepoTypeModel>),
+    Dataset(HFRepository<RepoTypeDataset>),
+}
+
+/// The same call on either kind of handle, whose types differ.
+macro_rules! on {
+    ($handle:expr, $repository:ident => $call:expr) => {
+        match &$handle {
+            Handle::Model($repository) => $call,
+            Handle::Dataset($repository) => $call,
+        }
+    };
+}
+
+impl<'a> Client<'a> {
+    pub(crate) fn new(settings: &'a Settings, repo: &'a Repo) -> Result<Self> {
+        let mut builder = HFClient::builder()
+            .endpoint(&settings.endpoint)
+            .cache_dir(&settings.cache_dir)
+            .retry_max_attempts(0)
+            .user_agent(concat!("sparse-encoder/", env!("CARGO_PKG_VERSION")));
+        if let Some(token) = &settings.token {
+            builder = builder.token(token);
+        }
+        let client = builder.build().map_err(|source| Error::Client {
+            kind: repo.kind(),
+            id: repo.id().to_string(),
+            source: Box::new(source),
+        })?;
+        let (owner, name) = repo.parts();
+        let handle = match repo.kind() {
+            RepoKind::Model => Handle::Model(client.model(owner, name)),
+            RepoKind::Dataset => Handle::Dataset(client.dataset(owner, name)),
+        };
+        Ok(Self {
+            settings,
+            repo,
+            client,
+            handle,
+        })
+    }
+
+    /// The commit that a revision means.
+    pub(crate) async fn commit(&self, revision: &str) -> Result<String> {
+        let about = About {
+            revision: Some(revision),
+            ..About::default()
+        };
+        let only = || Some(vec!["sha".to_string()]);
+        let sha = self
+            .retrying(about, async || {
+                Ok(match &self.handle {
+                    Handle::Model(repository) => {
+                        let info = repository.info().revision(revision).maybe_expand(only());
+                        info.send().await?.sha
+                    }
+                    Handle::Dataset(repository) => {
+                        let info = repository.info().revision(revision).maybe_expand(only());
+                        info.send().await?.sha
+                    }
+                })
+            })
+            .await?;
+        sha.ok_or_else(|| self.revision_not_found(revision))
+    }
+
+    /// Every file of a commit.
+    pub(crate) async fn tree(&self, commit: &str) -> Result<Vec<RepoTreeEntry>> {
+        let about = About {
+            revision: Some(commit),
+            ..About::default()
+        };
+        self.retrying(about, async || {
+            let mut entries = Vec::new();
+            on!(self.handle, repository => {
+                let stream = repository.list_tree().revision(commit).recursive(true).send()?;
+                futures::pin_mut!(stream);
+                while let Some(entry) = stream.next().await {
+                    entries.push(entry?);
+                }
+            });
+            Ok(entries)
+        })
+        .await
+    }
+
+    /// A file's bytes from one on, one attempt.
+    pub(crate) async fn stream(
+        &self,
+        commit: &str,
+        path: &str,
+        range: Option<std::ops::Range<u64>>,
+    ) -> Result<ByteStream, Failure> {
+        let about = About {
+            revision: Some(commit),
+            file: Some(path),
+            ..About::default()
+        };
+        let request = async {
+            on!(self.handle, repository => {
+                let request = repository.download_file_stream().filename(path).revision(commit);
+                let (length, stream) = request.maybe_range(range).send().await?;
+                Ok((length, stream.map(|chunk| Ok(chunk?.to_vec())).boxed()))
+            })
+        };
+        match tokio::time::timeout(PATIENCE, request).await {
+            Ok(result) => result.map_err(|error| self.classify(error, about)),
+            Err(_) => Err(self.broken(timed_out())),
+        }
+    }
+
+    pub(crate) async fn create(&self, private: Option<bool>, exist_ok: bool) -> Result<()> {
+        self.retrying(WRITING, async || {
+            let request = self.client.create_repository().repo_id(self.repo.id());
+            let kind = match self.handle {
+                Handle::Model(_) => RepoTypeAny::Model,
+                Handle::Dataset(_) => RepoTypeAny::Dataset,
+            };
+            let request = request.repo_type(kind).exist_ok(exist_ok);
+            request.maybe_private(private).send().await
+        })
+        .await
+        .map(|_| ())
+    }
+
+    /// Makes a branch unless it is there.
+    pub(crate) async fn create_branch(&self, branch: &str) -> Result<()> {
+        self.retrying(WRITING, async || {
+            let result = on!(self.handle, repository => repository.create_branch().branch(branch).send().await);
+            match result {
+                Err(HFError::Conflict { .. }) => Ok(()),
+                other => other,
+            }
+        })
+        .await
+    }
+
+    /// Commits a folder. Large files go through the client's own transfer, which has no limit of time.
+    pub(crate) async fn commit_folder(
+        &self,
+        folder: &std::path::Path,
+        options: &UploadOptions,
+        kept: &[String],
+    ) -> Result<CommitInfo> {
+        let revision = options.revision.as_deref().unwrap_or("main");
+        let about = About {
+            revision: Some(revision),
+            ..WRITING
+        };
+        let mut ignored = [".git/**", ".cache/**", "**/.DS_Store"]
+            .map(String::from)
+            .to_vec();
+        ignored.extend_from_slice(kept);
+        let mut attempt = 0;
+        loop {
+            let result = on!(self.handle, repository => repository
+                .upload_folder()
+                .folder_path(folder)
+                .revision(revision)
+                .commit_message(options.commit_message.clone())
+                .maybe_commit_description(options.commit_description.clone())
+                .create_pr(options.create_pr)
+                .ignore_patterns(ignored.clone())
+                .send()
+                .await);
+            match result {
+                Ok(commit) => return Ok(commit),
+                Err(error) => {
+                    self.pause(self.classify(error, about), &mut attempt)
+                        .await?
+                }
+            }
+        }
+    }
+
+    /// Number of the pull request whose branch is at a commit.
+    pub(crate) async fn pull_request_at(&self, commit: &str) -> Result<Option<String>> {
+        let refs = self
+            .retrying(WRITING, async || {
+                on!(self.handle, repository => repository.list_refs().include_pull_requests(true).send().await)
+            })
+            .await?;
+        let found = refs
+            .pull_requests
+            .into_iter()
+            .find(|reference| reference.target_commit == commit);
+        Ok(found.and_then(|reference| {
+            let number = reference.git_ref.rsplit('/').next()?;
+            Some(number.to_string())
+        }))
+    }
+
+    /// Tries until it works, makes no sense any more, or has failed too often.
+    async fn retrying<T>(
+        &self,
+        about: About<'_>,
+        mut request: impl AsyncFnMut() -> HFResult<T>,
+    ) -> Result<T> {
+        let mut attempt = 0;
+        loop {
+            let failure = match tokio::time::timeout(PATIENCE, request()).await {
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(error)) => self.classify(error, about),
+                Err(_) => self.broken(timed_out()),
+            };
+            self.pause(failure, &mut attempt).await?;
+        }
+    }
+
+    /// Waits before a new attempt, or gives the error back if there shall be none.
+    pub(crate) async fn pause(&self, failure: Failure, attempt: &mut u32) -> Result<()> {
+        let Some(asked) = failure.again else {
+            return Err(failure.error);
+        };
+        let usual = Duration::from_millis(self.settings.retry_delay_ms << (*attempt).min(10));
+        let pause = asked.unwrap_or(usual);
+        let retries = if failure.unreachable {
+            self.settings.retries.min(RETRIES_WHEN_UNREACHABLE)
+        } else {
+            self.settings.retries
+        };
+        if *attempt >= retries || pause > LONGEST_PAUSE {
+            return Err(failure.error);
+        }
+        *attempt += 1;
+        tracing::warn!(
+            "{}; trying again in {:.1} s ({attempt} of {})",
+            chain(&failure.error),
+            pause.as_secs_f64(),
+            retries
+        );
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
+    /// A connection that broke or never was.
+    pub(crate) fn broken(
+        &self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Failure {
+        Failure {
+            error: Error::Network {
+                kind: self.repo.kind(),
+                id: self.repo.id().to_string(),
+                endpoint: self.settings.endpoint.clone(),
+                source: source.into(),
+            },
+            again: Some(None),
+            unreachable: false,
+        }
+    }
+
+    /// What an error of the client means.
+    pub(crate) fn classify(&self, error: HFError, about: About<'_>) -> Failure {
+        let (kind, id) = (self.repo.kind(), self.repo.id().to_string());
+        match &error {
+            HFError::RateLimited { retry_after, .. } => Failure {
+                error: Error::RateLimited {
+                    kind,
+                    id,
+                    seconds: retry_after.map(|pause| pause.as_secs()),
+                },
+                again: Some(*retry_after),
+                unreachable: false,
+            },
+            HFError::Http { context }
+            | HFError::AuthRequired { context }
+            | HFError::Forbidden { context }
+            | HFError::Conflict { context }
+            | HFError::RepoNotFound {
+                context: Some(context),
+                ..
+            }
+            | HFError::RevisionNotFound {
+                context: Some(context),
+                ..
+            }
+            | HFError::EntryNotFound {
+                context: Some(context),
+                ..
+            } => {
+                let code = context.error_code.as_deref().unwrap_or_default();
+                let message = context.server_message.clone().unwrap_or_default();
+                self.classify_status(context.status.as_u16(), code, message, about)
+            }
+            HFError::Request { source, .. } if !source.is_builder() => Failure {
+                unreachable: source.is_connect(),
+                ..self.broken(error)
+            },
+            HFError::Io(_) => match error {
+                HFError::Io(source) => Error::io("the folder to upload".as_ref(), source).into(),
+                _ => self.broken(error),
+            },
+            HFError::Xet { .. } => self.broken(error),
+            _ => Error::Client {
+                kind,
+                id,
+                source: Box::new(error),
+            }
+            .into(),
+        }
+    }
+
+    fn classify_status(
+        &self,
+        status: u16,
+        code: &str,
+        message: String,
+        about: About<'_>,
+    ) -> Failure {
+        let (kind, id) = (self.repo.kind(), self.repo.id().to_string());
+        let with_token = self.settings.token.is_some();
+        let endpoint = self.settings.endpoint.clone();
+        let revision = about.revision.unwrap_or("main").to_string();
+        let error = match (status, code) {
+            (_, "RevisionNotFound") => self.revision_not_found(&revision),
+            (_, "GatedRepo") => Error::Forbidden {
+                message: format!(
+                    "its owner grants access; ask for it at {endpoint}/{id} and use a token"
+                ),
+                kind,
+                id,
+            },
+            (401, _) if about.writing || message.starts_with("Invalid credentials") => {
+                Error::Unauthorized {
+                    kind,
+                    id,
+                    with_token,
+                }
+            }
+            // To a stranger, the hub says this of what is private and of what is not there.
+            (401, _) | (_, "RepoNotFound") => Error::RepoNotFound {
+                kind,
+                id,
+                endpoint,
+                with_token,
+            },
+            (403, _) => Error::Forbidden {
+                message: if about.writing {
+                    format!("{message}; the token needs the permission to write there")
+                } else {
+                    message
+                },
+                kind,
+                id,
+            },
+            (404, _) => match (about.file, about.revision) {
+                (Some(file), _) => Error::FileNotFound {
+                    kind,
+                    id,
+                    revision,
+                    file: file.to_string(),
+                    hint: String::new(),
+                },
+                (None, Some(_)) if !about.writing => self.revision_not_found(&revision),
+                _ => Error::RepoNotFound {
+                    kind,
+                    id,
+                    endpoint,
+                    with_token,
+                },
+            },
+            (409, _) => Error::Exists { kind, id },
+            (429, _) => Error::RateLimited {
+                kind,
+                id,
+                seconds: None,
+            },
+            _ => Error::Server {
+                kind,
+                id,
+                status,
+                message,
+            },
+        };
+        let again = matches!(status, 408 | 429 | 500..).then_some(None);
+        Failure {
+            error,
+            again,
+            unreachable: false,
+        }
+    }
+
+    fn revision_not_found(&self, revision: &str) -> Error {
+        Error::RevisionNotFound {
+            kind: self.repo.kind(),
+            id: self.repo.id().to_string(),
+            revision: revision.to_string(),
+        }
+    }
+}
+
+const WRITING: About<'static> = About {
+    revision: None,
+    file: None,
+    writing: true,
+};
+
+pub(crate) fn timed_out() -> std::io::Error {
+    let message = format!("no answer within {} s", PATIENCE.as_secs());
+    std::io::Error::new(std::io::ErrorKind::TimedOut, message)
+}
+
+/// An error with its causes, without what they repeat.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
