@@ -35,6 +35,10 @@ fn line(batch: &Batch, row: usize) -> Map<String, Value> {
         let values = &labels.values[row * labels.width..(row + 1) * labels.width];
         let value = match values {
             [value] if !labels.per_row_list => json!(value),
+            values if labels.lists > 0 => {
+                let lists = values.chunks((labels.width / labels.lists).max(1));
+                json!(lists.collect::<Vec<_>>())
+            }
             values => json!(values),
         };
         line.insert("label".to_owned(), value);

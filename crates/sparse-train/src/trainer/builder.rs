@@ -264,7 +264,8 @@ impl TrainerBuilder {
                     .into_iter()
                     .map(|warning| format!("data set `{name}`: {warning}")),
             );
-            loss.check(&summary(data, &roles)?)?;
+            let summary = summary(data, &roles, self.encoder.embedding_dimension())?;
+            loss.check(&summary)?;
             warnings.extend(
                 loss.warnings()
                     .into_iter()
@@ -295,17 +296,20 @@ impl TrainerBuilder {
 const CHECKED_ROWS: usize = 1000;
 
 /// What a loss may know of the data before the first step.
-fn summary(data: &Dataset, roles: &ColumnRoles) -> Result<DataSummary> {
+fn summary(data: &Dataset, roles: &ColumnRoles, n_dims: usize) -> Result<DataSummary> {
     let table = data.head(CHECKED_ROWS)?;
     let rows: Vec<usize> = (0..table.num_rows()).collect();
     let labels = table.batch(roles, &rows)?.labels;
     Ok(DataSummary {
         columns: roles.inputs.clone(),
+        embedding_dimension: Some(n_dims),
         labels: labels
             .zip(roles.label.clone())
             .map(|(labels, column)| LabelSummary {
                 column,
-                shape: if labels.per_row_list {
+                shape: if labels.lists > 0 {
+                    LabelShape::Matrix(labels.lists, labels.width / labels.lists)
+                } else if labels.per_row_list {
                     LabelShape::List(labels.width)
                 } else {
                     LabelShape::Scalar

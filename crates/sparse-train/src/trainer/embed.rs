@@ -83,8 +83,12 @@ fn to_features(output: AutoencoderOutput) -> AutoencoderFeatures {
 fn to_tensor(labels: &sparse_data::Labels, encoder: &SparseEncoder) -> Labels {
     let device = encoder.device();
     let values = Tensor::<1>::from_floats(labels.values.as_slice(), &device);
+    let n_rows = labels.values.len() / labels.width.max(1);
+    if labels.lists > 0 {
+        let shape = [n_rows, labels.lists, labels.width / labels.lists];
+        return Labels::Matrices(values.reshape(shape));
+    }
     if labels.per_row_list {
-        let n_rows = labels.values.len() / labels.width.max(1);
         return Labels::Lists(values.reshape([n_rows, labels.width]));
     }
     Labels::Scalars(values)

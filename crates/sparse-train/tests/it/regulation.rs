@@ -158,6 +158,37 @@ fn fewer_and_fewer_dimensions_stay_active() {
 }
 
 #[test]
+fn a_teacher_s_embeddings_are_imitated_column_by_column() {
+    // Two columns, and for each its own embedding: what the model itself makes of the other column.
+    let folder = tempfile::tempdir().unwrap();
+    let teacher = encoder("splade-max");
+    let texts = [["a person in a suit", "two doctors"], ["a white dog", "kids on a ride"]];
+    let mut file = String::new();
+    for [left, right] in texts {
+        let options = EncodeOptions::default();
+        let rows = teacher.encode_document(&[right, left], &options).unwrap().to_dense();
+        let (a, b) = rows.split_at(1200);
+        file += &format!("{}\n", json!({ "left": left, "right": right, "label": [a, b] }));
+    }
+    let path = folder.path().join("teacher.jsonl");
+    fs::write(&path, file).unwrap();
+    let data = sparse_data::Table::load(&sparse_data::DatasetConfig::from_path(&path)).unwrap();
+    let arguments = TrainingArguments {
+        max_steps: 30,
+        learning_rate: 2e-3,
+        ..arguments(folder.path())
+    };
+    let mut trainer = Trainer::builder(encoder("splade-max"), arguments)
+        .train_dataset(data)
+        .loss(loss(json!({ "type": "mse" })))
+        .build()
+        .unwrap();
+    trainer.train().unwrap();
+    let losses = logged(&trainer.state().log_history, "loss");
+    assert!(losses[29] < 0.5 * losses[0], "{} to {}", losses[0], losses[29]);
+}
+
+#[test]
 fn the_loss_appears_in_the_model_card() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = TrainingArguments {
