@@ -204,7 +204,10 @@ mod tests {
         let text = toml::to_string(&config).unwrap();
         assert_eq!(toml::from_str::<LossConfig>(&text).unwrap(), config);
         let tokens = FILE.replace("mini_batch_size = 4", "mini_batch_num_tokens = 512");
-        let loss = toml::from_str::<LossConfig>(&tokens).unwrap().init().unwrap();
+        let loss = toml::from_str::<LossConfig>(&tokens)
+            .unwrap()
+            .init()
+            .unwrap();
         assert_eq!(loss.mini_batches(), Some(MiniBatches::Tokens(512)));
         let description = loss.describe();
         assert_eq!(description.class_name, "CachedSpladeLoss");

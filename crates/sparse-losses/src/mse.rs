@@ -168,12 +168,16 @@ mod tests {
         };
         assert!(message(LabelShape::Scalar).contains("found one number per row"));
         assert!(message(LabelShape::Matrix(3, 4)).contains("found 3 lists of 4 numbers"));
-        let narrow = data
-            .clone()
-            .with_embedding_dimension(30_522)
-            .with_labels("label", LabelShape::List(384), vec![0.0; 384]);
+        let narrow = data.clone().with_embedding_dimension(30_522).with_labels(
+            "label",
+            LabelShape::List(384),
+            vec![0.0; 384],
+        );
         let narrow = loss.check(&narrow).unwrap_err().to_string();
-        assert!(narrow.contains("as wide as the model's (30522)"), "{narrow}");
+        assert!(
+            narrow.contains("as wide as the model's (30522)"),
+            "{narrow}"
+        );
         assert!(
             loss.check(&DataSummary::new(["a"]))
                 .unwrap_err()

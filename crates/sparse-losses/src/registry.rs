@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::overview::{Entry, Role};
 use crate::{
-    AngleLossConfig, CachedSpladeLossConfig, CoSentLossConfig, CosineSimilarityLossConfig, CsrLossConfig,
-    CsrReconstructionLossConfig, DistillKlDivLossConfig, Error, Loss, MarginMseLossConfig,
-    MseLossConfig, MultipleNegativesRankingLossConfig, Result, SigmoidLossConfig, SpladeLossConfig,
-    TripletLossConfig, WeightedSumLossConfig,
+    AngleLossConfig, CachedSpladeLossConfig, CoSentLossConfig, CosineSimilarityLossConfig,
+    CsrLossConfig, CsrReconstructionLossConfig, DistillKlDivLossConfig, Error, Loss,
+    MarginMseLossConfig, MseLossConfig, MultipleNegativesRankingLossConfig, Result,
+    SigmoidLossConfig, SpladeLossConfig, TripletLossConfig, WeightedSumLossConfig,
 };
 
 macro_rules! registry {

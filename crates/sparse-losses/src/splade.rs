@@ -656,7 +656,9 @@ mod tests {
             query_target_active_dims: Some(0),
             ..config.clone()
         };
-        assert!(message(zero).contains("`query_target_active_dims` of `splade` must be at least 1"));
+        assert!(
+            message(zero).contains("`query_target_active_dims` of `splade` must be at least 1")
+        );
         let only = SpladeLossConfig {
             use_document_regularizer_only: true,
             ..config

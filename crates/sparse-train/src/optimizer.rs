@@ -36,7 +36,10 @@ impl GradientSet {
         parameters
             .filter_map(|parameter| {
                 let gradient = self.gradients.get(&parameter.id)?.clone();
-                Some((parameter.name, gradient.into_data().try_to_vec::<f32>().unwrap()))
+                Some((
+                    parameter.name,
+                    gradient.into_data().try_to_vec::<f32>().unwrap(),
+                ))
             })
             .collect()
     }

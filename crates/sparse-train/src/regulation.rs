@@ -140,7 +140,11 @@ impl Regulation {
     }
 
     /// Document frequencies so far, for a loss that reads them.
-    pub(crate) fn document_frequencies(&self, loss: &dyn Loss, device: &Device) -> Option<Tensor<1>> {
+    pub(crate) fn document_frequencies(
+        &self,
+        loss: &dyn Loss,
+        device: &Device,
+    ) -> Option<Tensor<1>> {
         let frequencies = self.state.document_frequencies.as_ref()?;
         loss.needs_document_frequencies()
             .then(|| frequencies.to_tensor(device))

@@ -325,9 +325,8 @@ fn a_mini_batch_meets_the_dropout_of_the_whole_batch() {
         let context = ForwardContext::training(RandomStream::new(3));
         let whole = encoder.forward_texts(&batch, &context);
         let plain = encoder.forward_texts(&batch, &ForwardContext::inference());
-        let distance = |a: &Tensor<2>, b: Tensor<2>| -> f32 {
-            (a.clone() - b).abs().max().into_scalar()
-        };
+        let distance =
+            |a: &Tensor<2>, b: Tensor<2>| -> f32 { (a.clone() - b).abs().max().into_scalar() };
         assert!(distance(&whole, plain) > 1e-2, "{name} has no dropout");
         let first = encoder.forward_texts(&batch.select(&[0]), &context);
         let offset = context.with_offset(1, batch.rows.range(0).len());

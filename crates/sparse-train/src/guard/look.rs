@@ -72,7 +72,8 @@ impl Look {
             return Vec::new();
         }
         let mut warnings = Vec::new();
-        if let Some((dimension, share)) = self.largest().filter(|(_, share)| *share > LARGEST_SHARE) {
+        if let Some((dimension, share)) = self.largest().filter(|(_, share)| *share > LARGEST_SHARE)
+        {
             let token = self
                 .token
                 .as_ref()
@@ -140,7 +141,10 @@ mod tests {
         assert!((share - 9.0 / 11.0).abs() < 1e-6);
         let warnings = look.collapse(false);
         assert_eq!(warnings.len(), 1);
-        assert!(warnings[0].message.starts_with("dimension 2 carries 82 %"), "{warnings:?}");
+        assert!(
+            warnings[0].message.starts_with("dimension 2 carries 82 %"),
+            "{warnings:?}"
+        );
     }
 
     #[test]
@@ -148,7 +152,11 @@ mod tests {
         let look = look(&[[1.0, 2.0, 2.0, 2.0]; 9]);
         assert!((look.mean_cosine() - 1.0).abs() < 1e-6);
         assert!(look.collapse(false).is_empty());
-        assert!(look.collapse(true)[0].message.contains("nearly the same vector"));
+        assert!(
+            look.collapse(true)[0]
+                .message
+                .contains("nearly the same vector")
+        );
     }
 
     #[test]

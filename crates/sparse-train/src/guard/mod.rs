@@ -202,8 +202,14 @@ mod tests {
         }
         let error = guards.check(&observe(10, 7.0, 0.0)).unwrap_err();
         let text = error.to_string();
-        assert!(text.starts_with("step 10: every document vector of the last 5 updates is empty"), "{text}");
-        assert!(text.contains("lower `document_regularizer_weight`"), "{text}");
+        assert!(
+            text.starts_with("step 10: every document vector of the last 5 updates is empty"),
+            "{text}"
+        );
+        assert!(
+            text.contains("lower `document_regularizer_weight`"),
+            "{text}"
+        );
         assert!(!error.is_user_error());
 
         let mut off = Guards::new(GuardConfig {
@@ -230,8 +236,14 @@ mod tests {
         assert_eq!(check(11, 400.0), [""; 0]);
         let warnings = check(12, 900.0);
         assert_eq!(warnings.len(), 1);
-        assert!(warnings[0].contains("900 of 1000 dimensions active"), "{warnings:?}");
-        assert!(warnings[0].contains("`document_target_active_dims`"), "{warnings:?}");
+        assert!(
+            warnings[0].contains("900 of 1000 dimensions active"),
+            "{warnings:?}"
+        );
+        assert!(
+            warnings[0].contains("`document_target_active_dims`"),
+            "{warnings:?}"
+        );
         assert_eq!(check(13, 900.0), [""; 0]);
     }
 }

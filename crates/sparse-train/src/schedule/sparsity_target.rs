@@ -94,12 +94,15 @@ impl SparsityController {
         let way = self.target - course.start;
         let reference = course.start + way * progress.min(1.0);
         let reference_slope = if progress < 1.0 { way / ramp } else { 0.0 };
-        let error = course.fast + lag(FAST) * slope - reference + HORIZON * (slope - reference_slope);
+        let error =
+            course.fast + lag(FAST) * slope - reference + HORIZON * (slope - reference_slope);
 
         let (least, most) = (WEIGHTS.0.ln(), WEIGHTS.1.ln());
         self.integral += RATE * learning_rate * (error / SATURATION).tanh();
         self.integral = self.integral.clamp(least, most);
-        self.weight = (self.integral + PROPORTIONAL * error).clamp(least, most).exp();
+        self.weight = (self.integral + PROPORTIONAL * error)
+            .clamp(least, most)
+            .exp();
     }
 }
 
@@ -135,9 +138,15 @@ mod tests {
             for speed in [0.01, 0.03, 0.06] {
                 let dims = follow(weight, speed);
                 let last = dims[dims.len() - 1];
-                assert!((last / 200.0 - 1.0).abs() < 0.1, "{last} from weight {weight} at {speed}");
+                assert!(
+                    (last / 200.0 - 1.0).abs() < 0.1,
+                    "{last} from weight {weight} at {speed}"
+                );
                 let least = dims.iter().copied().fold(f64::INFINITY, f64::min);
-                assert!(least > 50.0, "{least} on the way from weight {weight} at {speed}");
+                assert!(
+                    least > 50.0,
+                    "{least} on the way from weight {weight} at {speed}"
+                );
             }
         }
     }
@@ -156,6 +165,9 @@ mod tests {
         let mut controller = SparsityController::new(30, 3e-5);
         controller.observe(81.3, 0.1, 10.0, 0.7);
         let text = serde_json::to_string(&controller).unwrap();
-        assert_eq!(serde_json::from_str::<SparsityController>(&text).unwrap(), controller);
+        assert_eq!(
+            serde_json::from_str::<SparsityController>(&text).unwrap(),
+            controller
+        );
     }
 }

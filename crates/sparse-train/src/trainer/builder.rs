@@ -7,7 +7,8 @@ use burn::module::Module;
 use sparse_data::{ColumnRoles, Dataset};
 use sparse_eval::Evaluator;
 use sparse_losses::{
-    DataSummary, LabelShape, LabelSummary, LossConfig, RegularizerScheduleConfig, TopKScheduleConfig,
+    DataSummary, LabelShape, LabelSummary, LossConfig, RegularizerScheduleConfig,
+    TopKScheduleConfig,
 };
 use sparse_model::SparseEncoder;
 

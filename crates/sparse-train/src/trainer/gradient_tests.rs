@@ -18,7 +18,9 @@ use crate::{Trainer, TrainingArguments};
 type Gradients = BTreeMap<String, Vec<f32>>;
 
 fn golden(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(path)
 }
 
 fn encoder_directory(name: &str) -> PathBuf {
@@ -87,15 +89,23 @@ fn first_update(
     let plan = Plan::new(&trainer.arguments, &trainer.train).unwrap();
     trainer.state.max_steps = 1;
     let mut feed = Prefetch::start(trainer.collator().unwrap(), &plan, 0).unwrap();
-    let sums = trainer.accumulate(1e-3, n_micro_batches, &mut feed).unwrap();
-    (sums.tally.report.loss, sums.gradients.by_name(trainer.model()))
+    let sums = trainer
+        .accumulate(1e-3, n_micro_batches, &mut feed)
+        .unwrap();
+    (
+        sums.tally.report.loss,
+        sums.gradients.by_name(trainer.model()),
+    )
 }
 
 /// Largest distance of two sets of gradients, as a share of the largest entry.
 fn distance(a: &Gradients, b: &Gradients) -> f32 {
     assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
     assert!(a.len() > 20, "{} parameters have a gradient", a.len());
-    let largest = b.values().flatten().fold(0.0_f32, |most, value| most.max(value.abs()));
+    let largest = b
+        .values()
+        .flatten()
+        .fold(0.0_f32, |most, value| most.max(value.abs()));
     let pairs = a.values().flatten().zip(b.values().flatten());
     pairs.fold(0.0_f32, |most, (a, b)| most.max((a - b).abs())) / largest
 }
@@ -117,7 +127,11 @@ fn csr() -> Value {
 #[test]
 fn cached_gradients_are_those_of_the_whole_batch_dropout_included() {
     let cases = [
-        ("splade-max", "a_splade_mnrl", splade("multiple_negatives_ranking")),
+        (
+            "splade-max",
+            "a_splade_mnrl",
+            splade("multiple_negatives_ranking"),
+        ),
         ("splade-max", "b_margin_mse", splade("margin_mse")),
         ("csr", "d_csr", csr()),
     ];
@@ -127,11 +141,17 @@ fn cached_gradients_are_those_of_the_whole_batch_dropout_included() {
         };
         let (plain_value, plain) = update(&|_| {});
         let (other_value, _) = update(&|arguments| arguments.seed = 43);
-        assert!((plain_value - other_value).abs() > 1e-3, "dropout depends on the seed");
+        assert!(
+            (plain_value - other_value).abs() > 1e-3,
+            "dropout depends on the seed"
+        );
         let by_rows = update(&|arguments| arguments.mini_batch_size = Some(3));
         let by_tokens = update(&|arguments| arguments.mini_batch_num_tokens = Some(40));
         for (value, gradients) in [by_rows, by_tokens] {
-            assert!((value - plain_value).abs() <= 1e-5 * plain_value, "{value} {plain_value}");
+            assert!(
+                (value - plain_value).abs() <= 1e-5 * plain_value,
+                "{value} {plain_value}"
+            );
             let distance = distance(&gradients, &plain);
             assert!(distance <= 1e-5, "{encoder}, {run}: {distance}");
         }
@@ -152,7 +172,9 @@ fn a_frozen_route_is_skipped() {
     let frozen = || {
         let copy = tempfile::tempdir().unwrap();
         copy_directory(&encoder_directory("inference-free"), copy.path());
-        let path = copy.path().join("query_0_SparseStaticEmbedding/config.json");
+        let path = copy
+            .path()
+            .join("query_0_SparseStaticEmbedding/config.json");
         fs::write(&path, json!({ "frozen": true }).to_string()).unwrap();
         load(copy.path())
     };
@@ -164,7 +186,10 @@ fn a_frozen_route_is_skipped() {
     });
     assert!((value - plain_value).abs() <= 1e-5 * plain_value);
     assert!(distance(&cached, &plain) <= 1e-5);
-    assert!(!cached.keys().any(|name| name.contains("query")), "the frozen route has no gradient");
+    assert!(
+        !cached.keys().any(|name| name.contains("query")),
+        "the frozen route has no gradient"
+    );
 }
 
 #[test]
@@ -180,7 +205,12 @@ fn an_exact_regularizer_gives_the_gradient_of_one_large_batch() {
         loss["document_regularizer"] = regularizer.clone();
         loss["query_regularizer"] = regularizer.clone();
         let update = |change: &dyn Fn(&mut TrainingArguments)| {
-            first_update(load(&encoder_directory("splade-max")), table("b_margin_mse"), &loss, change)
+            first_update(
+                load(&encoder_directory("splade-max")),
+                table("b_margin_mse"),
+                &loss,
+                change,
+            )
         };
         let quarter = |arguments: &mut TrainingArguments| {
             arguments.per_device_train_batch_size = 2;
@@ -197,7 +227,10 @@ fn an_exact_regularizer_gives_the_gradient_of_one_large_batch() {
             arguments.mini_batch_size = Some(3);
         });
         for (value, gradients) in [exact, exact_and_cached] {
-            assert!((value - large_value).abs() <= 1e-5 * large_value, "{value} {large_value}");
+            assert!(
+                (value - large_value).abs() <= 1e-5 * large_value,
+                "{value} {large_value}"
+            );
             let distance = distance(&gradients, &large);
             assert!(distance <= 1e-5, "{regularizer}: {distance}");
         }
@@ -206,7 +239,10 @@ fn an_exact_regularizer_gives_the_gradient_of_one_large_batch() {
         if regularizer["type"] == "l1" {
             assert!(distance(&gradients, &large) <= 1e-5);
         } else {
-            assert!((value - large_value).abs() > 1e-3 * large_value, "{value} {large_value}");
+            assert!(
+                (value - large_value).abs() > 1e-3 * large_value,
+                "{value} {large_value}"
+            );
             assert!(distance(&gradients, &large) > 1e-3);
         }
     }
@@ -221,7 +257,10 @@ fn values_and_gradients_are_those_of_the_reference_s_cached_loss() {
     let rows = file["rows"].as_array().unwrap();
     let table = || {
         let column = |name: &'static str| {
-            let texts: Vec<String> = rows.iter().map(|row| row[name].as_str().unwrap().to_owned()).collect();
+            let texts: Vec<String> = rows
+                .iter()
+                .map(|row| row[name].as_str().unwrap().to_owned())
+                .collect();
             (name, Column::from(texts))
         };
         Table::from_columns(["anchor", "positive", "negative"].map(column)).unwrap()
@@ -237,13 +276,22 @@ fn values_and_gradients_are_those_of_the_reference_s_cached_loss() {
         let encoder = load(&encoder_directory("splade-max"));
         let (value, gradients) = first_update(encoder, table(), &loss, |_| {});
         let expected = run["value"].as_f64().unwrap();
-        assert!((value - expected).abs() <= 1e-5 * expected, "{run}: {value}");
+        assert!(
+            (value - expected).abs() <= 1e-5 * expected,
+            "{run}: {value}"
+        );
         let reference: Gradients = gradients
             .keys()
             .map(|name| {
                 let data = tensors.tensor(&format!("grad.{name}")).unwrap().data();
                 let (values, _) = data.as_chunks::<4>();
-                (name.clone(), values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+                (
+                    name.clone(),
+                    values
+                        .iter()
+                        .map(|bytes| f32::from_le_bytes(*bytes))
+                        .collect(),
+                )
             })
             .collect();
         let distance = distance(&gradients, &reference);

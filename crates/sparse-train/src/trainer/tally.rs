@@ -72,7 +72,12 @@ impl Tally {
         }
     }
 
-    pub(super) fn count(&mut self, dataset: usize, embedded: &EmbeddedBatch, batch: &CollatedBatch) {
+    pub(super) fn count(
+        &mut self,
+        dataset: usize,
+        embedded: &EmbeddedBatch,
+        batch: &CollatedBatch,
+    ) {
         let sides = self.active.entry(dataset).or_default();
         sides.query.add(&embedded.columns[..1]);
         sides.document.add(embedded.documents());

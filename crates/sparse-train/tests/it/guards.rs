@@ -35,7 +35,10 @@ fn warnings_of(builder: TrainerBuilder) -> Vec<String> {
 }
 
 fn count(warnings: &[String], text: &str) -> usize {
-    warnings.iter().filter(|warning| warning.contains(text)).count()
+    warnings
+        .iter()
+        .filter(|warning| warning.contains(text))
+        .count()
 }
 
 fn short(folder: &Path) -> TrainingArguments {
@@ -68,7 +71,13 @@ fn changed(name: &str, change: impl Fn(&str, &mut [f32])) -> SparseEncoder {
         let start = bytes.as_ptr() as usize;
         file.tensors()
             .into_iter()
-            .map(|(name, view)| (name, view.data().as_ptr() as usize - start, view.data().len()))
+            .map(|(name, view)| {
+                (
+                    name,
+                    view.data().as_ptr() as usize - start,
+                    view.data().len(),
+                )
+            })
             .collect()
     };
     for (name, start, length) in tensors {
@@ -79,10 +88,19 @@ fn changed(name: &str, change: impl Fn(&str, &mut [f32])) -> SparseEncoder {
             .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
             .collect();
         change(&name, &mut values);
-        data.copy_from_slice(&values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>());
+        data.copy_from_slice(
+            &values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect::<Vec<_>>(),
+        );
     }
     fs::write(&path, bytes).unwrap();
-    SparseEncoder::from_pretrained(folder.path().to_str().unwrap(), &burn::tensor::Device::flex()).unwrap()
+    SparseEncoder::from_pretrained(
+        folder.path().to_str().unwrap(),
+        &burn::tensor::Device::flex(),
+    )
+    .unwrap()
 }
 
 #[test]
@@ -96,23 +114,39 @@ fn a_loss_that_stops_being_a_number_ends_the_run_and_saves_its_rows() {
         save_steps: 1.0,
         ..arguments(folder.path())
     };
-    let error = splade_run(arguments.clone()).build().unwrap().train().unwrap_err();
-    let Error::NonFinite { step, what, batch, .. } = &error else {
+    let error = splade_run(arguments.clone())
+        .build()
+        .unwrap()
+        .train()
+        .unwrap_err();
+    let Error::NonFinite {
+        step, what, batch, ..
+    } = &error
+    else {
         panic!("{error}");
     };
     assert!(!error.is_user_error());
     let text = error.to_string();
     assert!(text.contains("lower `learning_rate`"), "{text}");
-    assert!(what.starts_with("the weight `0.model.") || what.starts_with("an embedding of column"), "{what}");
+    assert!(
+        what.starts_with("the weight `0.model.") || what.starts_with("an embedding of column"),
+        "{what}"
+    );
 
     // The rows are a data set of the step's size, and the checkpoint before is whole.
     let path = batch.as_ref().unwrap();
-    assert_eq!(path, &folder.path().join(format!("non-finite-step-{step}.jsonl")));
+    assert_eq!(
+        path,
+        &folder.path().join(format!("non-finite-step-{step}.jsonl"))
+    );
     assert!(text.contains(path.to_str().unwrap()), "{text}");
     let rows = Table::load(&DatasetConfig::from_path(path)).unwrap();
     assert_eq!(rows.num_rows(), 8);
     let original = table("a_splade_mnrl");
-    assert_eq!(rows.roles().unwrap().inputs, original.roles().unwrap().inputs);
+    assert_eq!(
+        rows.roles().unwrap().inputs,
+        original.roles().unwrap().inputs
+    );
     let checkpoint = folder.path().join(format!("checkpoint-{}", step - 1));
     assert!(checkpoint.join("model.safetensors").is_file());
 
@@ -121,7 +155,12 @@ fn a_loss_that_stops_being_a_number_ends_the_run_and_saves_its_rows() {
         non_finite: false,
         ..GuardConfig::default()
     };
-    splade_run(arguments).guards(off).build().unwrap().train().unwrap();
+    splade_run(arguments)
+        .guards(off)
+        .build()
+        .unwrap()
+        .train()
+        .unwrap();
 }
 
 #[test]
@@ -141,7 +180,9 @@ fn a_weight_that_is_no_number_is_named() {
         .unwrap_err();
     let text = error.to_string();
     assert!(
-        text.starts_with("step 1: the weight `0.model.bert.encoder.layer.1.output.dense.weight` is NaN"),
+        text.starts_with(
+            "step 1: the weight `0.model.bert.encoder.layer.1.output.dense.weight` is NaN"
+        ),
         "{text}"
     );
 }
@@ -165,7 +206,12 @@ fn a_model_whose_vectors_are_all_empty_ends_the_run() {
     };
     let error = run(GuardConfig::default()).unwrap_err();
     assert!(matches!(error, Error::DeadModel { step: 5, .. }), "{error}");
-    assert!(error.to_string().contains("lower `query_regularizer_weight`"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("lower `query_regularizer_weight`"),
+        "{error}"
+    );
     run(GuardConfig {
         dead_model: false,
         ..GuardConfig::default()
@@ -174,7 +220,8 @@ fn a_model_whose_vectors_are_all_empty_ends_the_run() {
 }
 
 #[test]
-fn a_head_bias_that_lets_nothing_become_zero_is_seen_before_the_first_step_and_its_density_after_the_ramp() {
+fn a_head_bias_that_lets_nothing_become_zero_is_seen_before_the_first_step_and_its_density_after_the_ramp()
+ {
     let folder = tempfile::tempdir().unwrap();
     let run = |guards: GuardConfig| {
         let biased = changed("splade-max", |name, values| {
@@ -192,7 +239,10 @@ fn a_head_bias_that_lets_nothing_become_zero_is_seen_before_the_first_step_and_i
     assert_eq!(count(&warnings, bias), 1, "{warnings:?}");
     assert_eq!(count(&warnings, "the documents have"), 1, "{warnings:?}");
     assert_eq!(count(&warnings, "the queries have"), 1, "{warnings:?}");
-    assert!(count(&warnings, "`document_target_active_dims`") >= 1, "{warnings:?}");
+    assert!(
+        count(&warnings, "`document_target_active_dims`") >= 1,
+        "{warnings:?}"
+    );
 
     let off = GuardConfig {
         head_bias: false,
@@ -201,7 +251,11 @@ fn a_head_bias_that_lets_nothing_become_zero_is_seen_before_the_first_step_and_i
     };
     let warnings = warnings_of(run(off));
     assert_eq!(count(&warnings, "is large"), 0, "{warnings:?}");
-    assert_eq!(count(&warnings, "dimensions active, although"), 0, "{warnings:?}");
+    assert_eq!(
+        count(&warnings, "dimensions active, although"),
+        0,
+        "{warnings:?}"
+    );
 }
 
 #[test]
@@ -266,14 +320,26 @@ fn a_dimension_that_takes_over_and_vectors_that_are_all_alike_are_named() {
         (warnings_of(builder), token)
     };
     let (warnings, token) = run(GuardConfig::default());
-    assert_eq!(count(&warnings, &format!("dimension 77 (`{token}`) carries")), 1, "{warnings:?}");
-    assert_eq!(count(&warnings, "nearly the same vector"), 1, "{warnings:?}");
+    assert_eq!(
+        count(&warnings, &format!("dimension 77 (`{token}`) carries")),
+        1,
+        "{warnings:?}"
+    );
+    assert_eq!(
+        count(&warnings, "nearly the same vector"),
+        1,
+        "{warnings:?}"
+    );
     let (warnings, _) = run(GuardConfig {
         collapse: false,
         ..GuardConfig::default()
     });
     assert_eq!(count(&warnings, "dimension 77"), 0, "{warnings:?}");
-    assert_eq!(count(&warnings, "nearly the same vector"), 0, "{warnings:?}");
+    assert_eq!(
+        count(&warnings, "nearly the same vector"),
+        0,
+        "{warnings:?}"
+    );
 }
 
 #[test]
@@ -295,17 +361,25 @@ fn a_position_that_wins_every_maximum_is_named() {
             }
         }
     });
-    let text = |n: usize| format!("row number {n} of a table whose texts are long enough to be looked at");
+    let text =
+        |n: usize| format!("row number {n} of a table whose texts are long enough to be looked at");
     let column = |name: &'static str| (name, Column::from((0..16).map(text).collect::<Vec<_>>()));
     let rows = Table::from_columns(["query", "document"].map(column)).unwrap();
-    let share = sink.largest_position_share(&(0..4).map(text).collect::<Vec<_>>()).unwrap().unwrap();
+    let share = sink
+        .largest_position_share(&(0..4).map(text).collect::<Vec<_>>())
+        .unwrap()
+        .unwrap();
     let warnings = warnings_of(
         Trainer::builder(sink, short(folder.path()))
             .train_dataset(rows)
             .loss(splade(1e-9, 1e-9)),
     );
     assert!(share > 0.5, "the model of this test has no sink: {share}");
-    assert_eq!(count(&warnings, "one token position has the maximum"), 1, "{warnings:?}");
+    assert_eq!(
+        count(&warnings, "one token position has the maximum"),
+        1,
+        "{warnings:?}"
+    );
 }
 
 #[test]

@@ -28,7 +28,9 @@ fn target(documents: usize, queries: usize, weight: f64) -> LossConfig {
 }
 
 fn logged(log: &[serde_json::Map<String, Value>], name: &str) -> Vec<f64> {
-    log.iter().filter_map(|entry| entry.get(name)?.as_f64()).collect()
+    log.iter()
+        .filter_map(|entry| entry.get(name)?.as_f64())
+        .collect()
 }
 
 /// The golden model in miniature of the runs that the documentation quotes: 1200 dimensions, about 230 of them active.
@@ -48,7 +50,10 @@ fn a_target_is_reached_from_weights_four_orders_of_magnitude_off() {
         for (name, target) in [("document_active_dims", 100.0), ("query_active_dims", 60.0)] {
             let dims = logged(history, name);
             let last: f64 = dims[dims.len() - 15..].iter().sum::<f64>() / 15.0;
-            assert!((last / target - 1.0).abs() < 0.1, "{name} is {last} from weight {weight}");
+            assert!(
+                (last / target - 1.0).abs() < 0.1,
+                "{name} is {last} from weight {weight}"
+            );
         }
         let weights = logged(history, "document_regularizer_weight");
         assert_eq!(weights[0], weight);
@@ -120,7 +125,11 @@ fn document_frequencies_are_counted_over_the_run() {
         "type": "splade", "loss": { "type": "multiple_negatives_ranking" },
         "document_regularizer_weight": 0.01, "document_regularizer": { "type": "df_flops" },
     }));
-    run(arguments, frequencies).build().unwrap().train().unwrap();
+    run(arguments, frequencies)
+        .build()
+        .unwrap()
+        .train()
+        .unwrap();
     let path = folder.path().join("checkpoint-3/regularizer_state.json");
     let state: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let state = &state["document_frequencies"];
@@ -148,12 +157,17 @@ fn fewer_and_fewer_dimensions_stay_active() {
     trainer.train().unwrap();
     let dims = logged(&trainer.state().log_history, "document_active_dims");
     assert!(dims[0] > 100.0, "{dims:?}");
-    assert!(dims.windows(2).all(|pair| pair[1] <= pair[0] + 1e-9), "{dims:?}");
+    assert!(
+        dims.windows(2).all(|pair| pair[1] <= pair[0] + 1e-9),
+        "{dims:?}"
+    );
     assert_eq!(dims[6..9], [20.0; 3]);
     // The model keeps the limit.
     let encoder = trainer.encoder();
     assert_eq!(encoder.max_active_dims(), Some(20));
-    let rows = encoder.encode_document(&["a person in a suit"], &EncodeOptions::default()).unwrap();
+    let rows = encoder
+        .encode_document(&["a person in a suit"], &EncodeOptions::default())
+        .unwrap();
     assert_eq!(rows.row(0).nnz(), 20);
 }
 
@@ -162,13 +176,22 @@ fn a_teacher_s_embeddings_are_imitated_column_by_column() {
     // Two columns, and for each its own embedding: what the model itself makes of the other column.
     let folder = tempfile::tempdir().unwrap();
     let teacher = encoder("splade-max");
-    let texts = [["a person in a suit", "two doctors"], ["a white dog", "kids on a ride"]];
+    let texts = [
+        ["a person in a suit", "two doctors"],
+        ["a white dog", "kids on a ride"],
+    ];
     let mut file = String::new();
     for [left, right] in texts {
         let options = EncodeOptions::default();
-        let rows = teacher.encode_document(&[right, left], &options).unwrap().to_dense();
+        let rows = teacher
+            .encode_document(&[right, left], &options)
+            .unwrap()
+            .to_dense();
         let (a, b) = rows.split_at(1200);
-        file += &format!("{}\n", json!({ "left": left, "right": right, "label": [a, b] }));
+        file += &format!(
+            "{}\n",
+            json!({ "left": left, "right": right, "label": [a, b] })
+        );
     }
     let path = folder.path().join("teacher.jsonl");
     fs::write(&path, file).unwrap();
@@ -185,7 +208,12 @@ fn a_teacher_s_embeddings_are_imitated_column_by_column() {
         .unwrap();
     trainer.train().unwrap();
     let losses = logged(&trainer.state().log_history, "loss");
-    assert!(losses[29] < 0.5 * losses[0], "{} to {}", losses[0], losses[29]);
+    assert!(
+        losses[29] < 0.5 * losses[0],
+        "{} to {}",
+        losses[0],
+        losses[29]
+    );
 }
 
 #[test]
@@ -197,7 +225,10 @@ fn the_loss_appears_in_the_model_card() {
     };
     let mut trainer = run(arguments, target(100, 60, 1e-3)).build().unwrap();
     trainer.train().unwrap();
-    trainer.encoder().save_pretrained(folder.path().join("final")).unwrap();
+    trainer
+        .encoder()
+        .save_pretrained(folder.path().join("final"))
+        .unwrap();
     let card = fs::read_to_string(folder.path().join("final/README.md")).unwrap();
     for text in [
         "* Loss: <code>SpladeLoss</code> with these parameters:",
