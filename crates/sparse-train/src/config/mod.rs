@@ -194,6 +194,6 @@ mod tests {
             TrainingFile::parse(&format!("{rest}{text}"), &[]).unwrap();
             read += 1;
         }
-        assert_eq!(read, 3);
+        assert_eq!(read, 4);
     }
 }
