@@ -226,7 +226,8 @@ impl EncoderLayer {
             let settings = &self.settings;
             let d_head = settings.hidden_size / settings.n_heads;
             let options = AttentionOptions {
-                dropout: context.dropout("attention_probabilities", settings.attention_dropout),
+                dropout: context
+                    .dropout_of_texts("attention_probabilities", settings.attention_dropout),
                 relative_bias,
                 ..AttentionOptions::new(1.0 / (d_head as f32).sqrt())
             };
