@@ -46,6 +46,7 @@ mod split;
 mod stream;
 mod table;
 mod vector_file;
+mod vector_reader;
 
 pub use batch::{Batch, TableReport, TextColumn};
 pub use columns::{ColumnRoles, LABEL_COLUMNS};
@@ -66,3 +67,4 @@ pub use split::SplitExpression;
 pub use stream::{StreamBatches, StreamConfig, StreamingTable};
 pub use table::Table;
 pub use vector_file::VectorFile;
+pub use vector_reader::{VectorBatch, VectorReader};
