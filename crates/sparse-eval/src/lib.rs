@@ -28,6 +28,7 @@
 
 mod compare;
 mod config;
+mod corpus_index;
 mod csv;
 mod error;
 mod evaluator;
@@ -35,11 +36,13 @@ pub mod metric;
 mod metrics;
 pub mod mining;
 mod pruning;
+mod ranked_lists;
 mod retrieval;
 mod table;
 
 pub use compare::{Bootstrap, Comparison};
 pub use config::EvaluatorConfig;
+pub use corpus_index::{CorpusIndex, CorpusIndexBuilder, IndexDescription};
 pub use error::{Error, Result};
 pub use evaluator::{
     BinaryClassificationConfig, BinaryClassificationEvaluator, EmbeddingSimilarityConfig,
@@ -53,4 +56,5 @@ pub use evaluator::{
 };
 pub use metrics::Metrics;
 pub use pruning::{PruningEntry, PruningTable};
+pub use ranked_lists::{RankingFormat, read_trec};
 pub use retrieval::{Bm25, Collection, Cutoffs, Ranker, RetrievalFiles, RetrievalRun};

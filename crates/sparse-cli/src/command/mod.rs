@@ -4,8 +4,11 @@ mod decode;
 mod encode;
 mod evaluate;
 mod idf;
+mod index;
 mod inspect;
+mod mine;
 mod push;
+mod search;
 mod similarity;
 mod train;
 
@@ -27,6 +30,9 @@ pub(crate) enum Command {
     Decode(decode::Decode),
     Inspect(inspect::Inspect),
     Idf(idf::Idf),
+    Index(index::Index),
+    Search(search::Search),
+    Mine(mine::Mine),
     Push(push::Push),
 }
 
@@ -40,6 +46,9 @@ impl Command {
             Self::Decode(command) => command.run(global)?,
             Self::Inspect(command) => command.run(global)?,
             Self::Idf(command) => command.run(global)?,
+            Self::Index(command) => command.run(global)?,
+            Self::Search(command) => command.run(global)?,
+            Self::Mine(command) => command.run(global)?,
             Self::Push(command) => command.run(global)?,
         }
         Ok(ExitCode::SUCCESS)
