@@ -416,6 +416,7 @@ fn a_second_encoder_rescores() {
         ("drum and bass", "a diet"),
     ];
     let scores = rescore_with(&encoder, &pairs, &Default::default()).unwrap();
+    let scores = scores.into_iter().map(Option::unwrap).collect::<Vec<_>>();
     for ((query, document), score) in pairs.into_iter().zip(scores) {
         let query = encoder.encode_query(&[query], &Default::default()).unwrap();
         let document = encoder
