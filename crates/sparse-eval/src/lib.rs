@@ -46,12 +46,12 @@ pub use corpus_index::{CorpusIndex, CorpusIndexBuilder, IndexDescription};
 pub use error::{Error, Result};
 pub use evaluator::{
     BinaryClassificationConfig, BinaryClassificationEvaluator, EmbeddingSimilarityConfig,
-    EmbeddingSimilarityEvaluator, EvaluationProgress, EvaluationRun, Evaluator,
-    InformationRetrievalConfig, InformationRetrievalEvaluator, Margin, MarginPerFunction,
+    EmbeddingSimilarityEvaluator, EvaluationProgress, EvaluationRun, Evaluator, HybridConfig,
+    HybridEvaluator, InformationRetrievalConfig, InformationRetrievalEvaluator, Margin, MarginPerFunction,
     MseConfig, MseEvaluator, NANO_BEIR_DATASETS, NanoBeirConfig, NanoBeirEvaluator,
     NanoBeirPrompts, RankedSample, ReciprocalRankFusionConfig, ReciprocalRankFusionEvaluator,
     RerankingConfig, RerankingEvaluator, RerankingSample, RetrievalReport, SearchCost,
-    SequentialEvaluator, SequentialScore, TranslationConfig, TranslationEvaluator, TripletConfig,
+    SequentialConfig, SequentialEvaluator, SequentialScore, TranslationConfig, TranslationEvaluator, TripletConfig,
     TripletEvaluator, fuse,
 };
 pub use metrics::Metrics;

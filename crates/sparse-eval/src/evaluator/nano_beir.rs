@@ -386,6 +386,10 @@ impl Evaluator for NanoBeirEvaluator {
             .map(|evaluator| evaluator as &dyn Evaluator)
             .collect()
     }
+
+    fn retrievals(&self) -> Vec<&InformationRetrievalEvaluator> {
+        self.evaluators.iter().collect()
+    }
 }
 
 #[cfg(test)]
