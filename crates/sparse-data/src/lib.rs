@@ -45,6 +45,7 @@ mod source;
 mod split;
 mod stream;
 mod table;
+mod text_list;
 mod vector_file;
 mod vector_reader;
 

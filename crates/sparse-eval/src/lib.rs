@@ -24,7 +24,7 @@
 //! says how sure a difference between two runs is, [`PruningTable`] what fewer active dimensions cost, and [`mining`] finds
 //! hard negatives.
 //!
-//! This crate never updates a weight, and reads only its own small formats of evaluation data.
+//! This crate never updates a weight. Collections are read from BEIR's files or from the hub.
 
 mod compare;
 mod config;
@@ -49,7 +49,7 @@ pub use evaluator::{
     EmbeddingSimilarityEvaluator, EvaluationProgress, EvaluationRun, Evaluator, HybridConfig,
     HybridEvaluator, InformationRetrievalConfig, InformationRetrievalEvaluator, Margin, MarginPerFunction,
     MseConfig, MseEvaluator, NANO_BEIR_DATASETS, NanoBeirConfig, NanoBeirEvaluator,
-    NanoBeirPrompts, RankedSample, ReciprocalRankFusionConfig, ReciprocalRankFusionEvaluator,
+    NanoBeirPrompts, OnReport, RankedSample, ReciprocalRankFusionConfig, ReciprocalRankFusionEvaluator,
     RerankingConfig, RerankingEvaluator, RerankingSample, RetrievalReport, SearchCost,
     SequentialConfig, SequentialEvaluator, SequentialScore, TranslationConfig, TranslationEvaluator, TripletConfig,
     TripletEvaluator, fuse,

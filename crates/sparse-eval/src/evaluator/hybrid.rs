@@ -127,11 +127,12 @@ pub struct HybridEvaluator {
 }
 
 impl HybridEvaluator {
-    fn samples(&self, run: &RetrievalRun) -> Vec<RankedSample> {
+    /// Rankings by id, of the documents whose score is `found`.
+    fn samples(&self, run: &RetrievalRun, found: fn(f32) -> bool) -> Vec<RankedSample> {
         let collection = self.search.collection();
         let id = |position: u32| collection.document_ids()[position as usize].clone();
         let sample = |(query, hits): (usize, &Vec<sparse_index::Hit>)| {
-            let found = hits.iter().filter(|hit| hit.score != 0.0);
+            let found = hits.iter().filter(|hit| found(hit.score));
             RankedSample {
                 query_id: collection.query_ids()[query].clone(),
                 query: collection.queries()[query].clone(),
@@ -161,7 +162,7 @@ impl Evaluator for HybridEvaluator {
 
     fn evaluate(&self, encoder: &SparseEncoder, run: &EvaluationRun) -> Result<Metrics> {
         let report = self.search.report(encoder, encoder, run)?;
-        let sparse = report.runs.first().map(|run| self.samples(run));
+        let sparse = report.runs.first().map(|run| self.samples(run, |score| score != 0.0));
         let config = ReciprocalRankFusionConfig {
             name: self.config.name.clone(),
             at_k: self.config.at_k,
@@ -171,7 +172,7 @@ impl Evaluator for HybridEvaluator {
             ..ReciprocalRankFusionConfig::default()
         };
         let fusion = ReciprocalRankFusionEvaluator::new(
-            self.samples(&self.dense),
+            self.samples(&self.dense, |_| true),
             sparse.unwrap_or_default(),
             config,
         )?;

@@ -30,7 +30,7 @@ pub use reciprocal_rank_fusion::{
     RankedSample, ReciprocalRankFusionConfig, ReciprocalRankFusionEvaluator, fuse,
 };
 pub use reranking::{RerankingConfig, RerankingEvaluator, RerankingSample};
-pub use run::{EvaluationProgress, EvaluationRun};
+pub use run::{EvaluationProgress, EvaluationRun, OnReport};
 pub use sequential::{SequentialConfig, SequentialEvaluator, SequentialScore};
 pub use translation::{TranslationConfig, TranslationEvaluator};
 pub use triplet::{Margin, MarginPerFunction, TripletConfig, TripletEvaluator};
