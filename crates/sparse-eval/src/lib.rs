@@ -28,6 +28,7 @@
 
 mod compare;
 mod config;
+mod contender;
 mod corpus_index;
 mod csv;
 mod error;
@@ -42,6 +43,7 @@ mod table;
 
 pub use compare::{Bootstrap, Comparison};
 pub use config::EvaluatorConfig;
+pub use contender::{Contender, PerQuery, baselines};
 pub use corpus_index::{CorpusIndex, CorpusIndexBuilder, IndexDescription};
 pub use error::{Error, Result};
 pub use evaluator::{
