@@ -80,7 +80,9 @@ type Reports = Arc<Mutex<Vec<Contender>>>;
 impl Evaluate {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
         let mut file = TrainingFile::load(&self.config, &self.overrides)?;
-        global.hub.lay_over(&mut file.model);
+        if self.model.is_none() && self.compare.is_empty() {
+            global.hub.lay_over(&mut file.model);
+        }
         lay_over_evaluators(&mut file.evaluator, global);
         if file.evaluator.is_empty() {
             return Err(Failure::input(format!(
@@ -132,7 +134,7 @@ impl Evaluate {
         global: &Global,
     ) -> Result<Map<String, Value>> {
         let encoder = match &self.model {
-            Some(model) => load(file, model, device)?,
+            Some(model) => load(file, model, device, global)?,
             None => file.load_encoder(device)?,
         };
         let reports = Reports::default();
@@ -220,7 +222,7 @@ impl Evaluate {
                 rankings.push(runs.collect::<Result<_, _>>()?);
                 continue;
             }
-            let encoder = load(file, side, device)?;
+            let encoder = load(file, side, device, global)?;
             let mut runs = Vec::new();
             for evaluator in retrievals {
                 let report = evaluator.report(&encoder, &encoder, &EvaluationRun::default())?;
@@ -334,9 +336,17 @@ impl Evaluate {
 }
 
 /// Another model than the file's: what the file says of where its own is found is not about this one.
-fn load(file: &TrainingFile, model: &str, device: &Device) -> Result<SparseEncoder> {
+fn load(
+    file: &TrainingFile,
+    model: &str,
+    device: &Device,
+    global: &Global,
+) -> Result<SparseEncoder> {
     let mut file = file.clone();
     file.model.name_or_path = model.to_owned();
+    file.model.revision = None;
+    file.model.subfolder = None;
+    global.hub.lay_over(&mut file.model);
     Ok(file.load_encoder(device)?)
 }
 
