@@ -4,9 +4,19 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-/// The cargo that runs this program.
+/// The cargo that runs this program, with the environment of a shell.
+///
+/// `cargo run` describes this package in variables. Some build scripts (`ring`) watch them: left in place, they would have
+/// everything above those crates compiled anew whenever a command follows one outside of xtask.
 pub(crate) fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
 }
 
 /// Runs a command and fails if it does.

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result, list_names};
 use crate::lookup::{Lookup, resolve_ids};
 use crate::retrieval::Retrieval;
-use crate::source::{Format, ReadOptions, SplitFiles, canonical_split, query, read_files, resolve};
+use crate::source::{
+    DataFile, Format, ReadOptions, SplitFiles, canonical_split, query, read_files, resolve,
+};
 use crate::split::SplitExpression;
 use crate::table::Table;
 
@@ -61,9 +63,13 @@ pub struct DatasetConfig {
     /// Name by which losses, prompts and logs refer to the data set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Files: CSV, TSV, JSON, Parquet, Arrow or text, by the endings of their names.
+    /// Files: CSV, TSV, JSON, Parquet, Arrow or text, by the endings of their names; on this machine or at an address that
+    /// begins with `s3://`, `gs://`, `http://` or `https://`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<Paths>,
+    /// Settings of an object store by name, such as `aws_endpoint`, beside those of the environment.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub storage_options: BTreeMap<String, String>,
     /// A folder with `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`, taken as (query, document) pairs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retrieval: Option<PathBuf>,
@@ -85,6 +91,20 @@ pub struct DatasetConfig {
     /// Columns to train on, in order: query, positive, negatives; and the label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
+    /// Reads the rows anew every epoch instead of holding them in memory: a [`StreamingTable`](crate::StreamingTable).
+    #[serde(skip_serializing_if = "is_false")]
+    pub streaming: bool,
+    /// Rows of a streamed data set that are in memory and shuffled together; 16,384 if missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub buffer_rows: Option<usize>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl DatasetConfig {
@@ -140,6 +160,11 @@ impl DatasetConfig {
                 );
             }
         }
+        let is_remote = |path: &String| crate::source::scheme(path).is_some();
+        let paths = self.path.as_ref().map_or(&[][..], Paths::as_slice);
+        if !self.storage_options.is_empty() && !paths.iter().any(is_remote) {
+            return setting("storage_options", "belong to a `path` in an object store");
+        }
         if self.columns.as_ref().is_some_and(Vec::is_empty) {
             return setting("columns", "is an empty list");
         }
@@ -150,6 +175,13 @@ impl DatasetConfig {
                 "delimiter",
                 "must be one ASCII character, neither a quote nor a line end",
             );
+        }
+        match self.buffer_rows {
+            Some(_) if !self.streaming => {
+                return setting("buffer_rows", "belongs to `streaming = true`");
+            }
+            Some(0) => return setting("buffer_rows", "must be at least 1; got 0"),
+            _ => {}
         }
         self.split_expression()?;
         Ok(())
@@ -179,9 +211,7 @@ impl DatasetConfig {
             split.check_names(&folder.display().to_string(), &known)?;
             return concatenate_splits(&split, |name| retrieval.training_pairs(name));
         }
-        let paths = self.path.as_ref().map_or(&[][..], Paths::as_slice);
-        let splits = resolve(paths)?;
-        let place = self.place();
+        let splits = self.splits()?;
         // The columns can be left in the file only if nothing else looks at them.
         let untouched = self.sql.is_none() && self.lookups.is_empty();
         let options = ReadOptions {
@@ -191,25 +221,62 @@ impl DatasetConfig {
                 .and_then(|delimiter| u8::try_from(delimiter).ok()),
             columns: self.columns.clone().filter(|_| untouched),
         };
-        let known: Vec<&str> = splits.iter().map(|split| split.name.as_str()).collect();
-        let Some(split) = split else {
-            return match splits.as_slice() {
-                [SplitFiles { files, .. }] => read_files(files, &options),
-                _ => Err(Error::Setting {
-                    key: "split",
-                    problem: format!("is missing: `{place}` has the splits {}", list_names(known)),
-                }),
-            };
+        let Some(split) = self.choose_split(&splits)? else {
+            return read_files(&splits[0].files, &options);
         };
-        let split = split.with_names(canonical_split, &known);
-        split.check_names(&place, &known)?;
         concatenate_splits(&split, |name| {
             let files = splits
                 .iter()
                 .filter(|split| split.name == name)
                 .flat_map(|split| &split.files);
-            read_files(&files.collect::<Vec<_>>(), &options)
+            read_files(files, &options)
         })
+    }
+
+    /// The files of the source by split, at least one.
+    fn splits(&self) -> Result<Vec<SplitFiles>> {
+        resolve(
+            self.path.as_ref().map_or(&[][..], Paths::as_slice),
+            &self.storage_options,
+        )
+    }
+
+    /// The split expression, checked against the splits that there are; none if none is given and there is only one.
+    fn choose_split(&self, splits: &[SplitFiles]) -> Result<Option<SplitExpression>> {
+        let known: Vec<&str> = splits.iter().map(|split| split.name.as_str()).collect();
+        let place = self.place();
+        match self.split_expression()? {
+            Some(split) => {
+                let split = split.with_names(canonical_split, &known);
+                split.check_names(&place, &known)?;
+                Ok(Some(split))
+            }
+            None if splits.len() == 1 => Ok(None),
+            None => Err(Error::Setting {
+                key: "split",
+                problem: format!("is missing: `{place}` has the splits {}", list_names(known)),
+            }),
+        }
+    }
+
+    /// The files of the splits that are asked for, none of them cut.
+    pub(crate) fn whole_splits(&self) -> Result<Vec<DataFile>> {
+        let splits = self.splits()?;
+        let Some(split) = self.choose_split(&splits)? else {
+            return Ok(splits[0].files.clone());
+        };
+        if !split.is_whole() {
+            return Err(Error::Setting {
+                key: "split",
+                problem: "takes a slice, which needs the whole table in memory and can't be streamed; name whole splits"
+                    .to_owned(),
+            });
+        }
+        let files = split.names().flat_map(|name| {
+            let of_name = splits.iter().filter(move |split| split.name == name);
+            of_name.flat_map(|split| split.files.clone())
+        });
+        Ok(files.collect())
     }
 }
 
@@ -259,6 +326,14 @@ impl Table {
     /// and `columns` does not confirm.
     pub fn load(config: &DatasetConfig) -> Result<Self> {
         config.validate()?;
+        if config.streaming {
+            return Err(Error::Setting {
+                key: "streaming",
+                problem:
+                    "is for training and evaluation data sets; here all rows must be in memory"
+                        .to_owned(),
+            });
+        }
         let mut table = config.read()?;
         if let Some(name) = &config.name {
             table = table.with_name(name);

@@ -1,6 +1,6 @@
 //! What can be wrong with data, and where.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use datafusion::arrow::error::ArrowError;
 
@@ -38,6 +38,16 @@ pub enum Error {
         path: PathBuf,
         /// What the operating system said.
         source: std::io::Error,
+    },
+    /// A store that does not give a file or a list of its files.
+    #[error("`{url}`: {problem}")]
+    Remote {
+        /// Address, without a query.
+        url: String,
+        /// What is wrong, and where it helps how to mend it.
+        problem: String,
+        /// Whether the address or the credentials are at fault, as opposed to the network or the server.
+        user: bool,
     },
     /// A file whose ending does not tell its format.
     #[error("the format of `{}` can't be told from its name; set `format` to one of {known}", path.display())]
@@ -176,9 +186,35 @@ impl Error {
                     | std::io::ErrorKind::UnexpectedEof
                     | std::io::ErrorKind::InvalidInput
             ),
+            Self::Remote { user, .. } => *user,
             Self::Runtime { .. } | Self::OutOfRange { .. } => false,
             _ => true,
         }
+    }
+
+    /// The same error about a file that has another name than `path`.
+    pub(crate) fn about(mut self, path: &Path, name: &str) -> Self {
+        let place = path.display().to_string();
+        match &mut self {
+            Self::MissingFile { path: file, .. }
+            | Self::Io { path: file, .. }
+            | Self::UnknownFormat { path: file, .. }
+                if file == path =>
+            {
+                *file = PathBuf::from(name);
+            }
+            Self::Empty { place: file, .. }
+            | Self::Malformed { file, .. }
+            | Self::UnknownColumn { place: file, .. }
+            | Self::Columns { place: file, .. }
+            | Self::Arrow { place: file, .. }
+                if *file == place =>
+            {
+                *file = name.to_owned();
+            }
+            _ => {}
+        }
+        self
     }
 
     /// A malformed value of a table, without a line.

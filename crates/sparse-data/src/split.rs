@@ -53,6 +53,11 @@ impl SplitExpression {
         self.parts.iter().map(|part| part.name.as_str())
     }
 
+    /// Whether every part is a whole split.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.parts.iter().all(|part| part.bounds.is_none())
+    }
+
     /// The rows of each part, given the number of rows of each split.
     ///
     /// # Errors

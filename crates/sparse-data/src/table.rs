@@ -233,6 +233,20 @@ impl Table {
         }
     }
 
+    /// The same rows said to come from a file of another name.
+    pub(crate) fn with_file(self, name: &str) -> Self {
+        let file: Arc<str> = name.into();
+        let chunks = self.chunks.iter().map(|chunk| Chunk {
+            batch: chunk.batch.clone(),
+            file: Arc::clone(&file),
+            first_row: chunk.first_row,
+        });
+        Self {
+            chunks: chunks.collect(),
+            ..self
+        }
+    }
+
     pub(crate) fn chunks(&self) -> &[Chunk] {
         &self.chunks
     }

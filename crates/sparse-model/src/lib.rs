@@ -34,6 +34,7 @@ mod inspect;
 mod module;
 mod options;
 mod parameter;
+mod preprocessor;
 mod pretrained;
 mod tokenizer;
 mod tokens;
@@ -48,5 +49,6 @@ pub use options::{
     EncodeOptions, EncodeProgress, LoadOptions, LoraOptions, PreprocessOptions, WeightType,
 };
 pub use parameter::NamedParameter;
+pub use preprocessor::Preprocessor;
 pub use sparse_hub::{HubOptions, Upload};
 pub use tokens::PackedTokens;

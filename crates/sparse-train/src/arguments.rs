@@ -105,6 +105,8 @@ pub struct TrainingArguments {
     pub prompts: Option<Prompts>,
     /// Route of each column in a model with routes.
     pub router_mapping: BTreeMap<String, String>,
+    /// Megabytes in which the tokens of texts are remembered from one epoch to the next; 0 tokenizes anew.
+    pub tokenization_cache_mb: usize,
     /// When to log.
     pub logging_strategy: IntervalStrategy,
     /// Steps between logs; below 1 a share of all steps.
@@ -164,6 +166,7 @@ impl Default for TrainingArguments {
             dataloader_drop_last: false,
             prompts: None,
             router_mapping: BTreeMap::new(),
+            tokenization_cache_mb: 0,
             logging_strategy: IntervalStrategy::Steps,
             logging_steps: 500.0,
             logging_first_step: false,

@@ -6,6 +6,7 @@
 //!   optimizer.safetensors                  NAME.exp_avg, NAME.exp_avg_sq; updates per parameter in the metadata
 //!   scheduler.json                         step and rate of the learning-rate schedule
 //!   rng_state.json                         the seeds: every random number is a function of them and the step
+//!   data_state.json                        the data sets, which with seeds and step are the position in the data
 //!   training_args.json                     arguments of the run
 //!   trainer_state.json                     counters, history, best metric, in the reference's keys
 //! ```
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
-use serde_json::json;
+use serde_json::{Value, json};
 use sparse_kernels::optimizer::AdamWState;
 use sparse_model::SparseEncoder;
 
@@ -31,6 +32,7 @@ use crate::trainer::Resume;
 const OPTIMIZER: &str = "optimizer.safetensors";
 const SCHEDULER: &str = "scheduler.json";
 const RNG_STATE: &str = "rng_state.json";
+const DATA_STATE: &str = "data_state.json";
 const ARGUMENTS: &str = "training_args.json";
 const STATE: &str = "trainer_state.json";
 
@@ -81,6 +83,7 @@ pub(crate) fn save(
     optimizer: &Optimizer,
     state: &TrainerState,
     arguments: &TrainingArguments,
+    data: &Value,
     learning_rate: f64,
 ) -> Result<()> {
     let parent = directory.parent().unwrap_or(Path::new("."));
@@ -96,6 +99,7 @@ pub(crate) fn save(
         optimizer,
         state,
         arguments,
+        data,
         learning_rate,
     )
     .and_then(|()| publish(&staging, directory));
@@ -112,6 +116,7 @@ fn write(
     optimizer: &Optimizer,
     state: &TrainerState,
     arguments: &TrainingArguments,
+    data: &Value,
     learning_rate: f64,
 ) -> Result<()> {
     encoder.save_pretrained(staging)?;
@@ -121,6 +126,7 @@ fn write(
         write_json(&staging.join(SCHEDULER), &schedule)?;
         let seeds = json!({ "seed": arguments.seed, "data_seed": arguments.data_seed });
         write_json(&staging.join(RNG_STATE), &seeds)?;
+        write_json(&staging.join(DATA_STATE), data)?;
     }
     let value = serde_json::to_value(arguments)
         .map_err(|source| Error::io("write", staging, source.into()))?;
@@ -195,6 +201,27 @@ fn save_optimizer(path: &Path, optimizer: &Optimizer) -> Result<()> {
     let metadata = [("steps".to_owned(), steps)].into_iter().collect();
     serialize_to_file(views?, Some(metadata), path)
         .map_err(|source| failed(format!("can't be written: {source}")))
+}
+
+/// Fails unless the data sets are those that the checkpoint was written with; one that names none came before they were
+/// written down.
+pub(crate) fn check_data(directory: &Path, data: &Value) -> Result<()> {
+    let path = directory.join(DATA_STATE);
+    let Ok(text) = fs::read_to_string(&path) else {
+        return Ok(());
+    };
+    let broken = |message: String| Error::Checkpoint {
+        path: path.clone(),
+        message,
+    };
+    let before: Value =
+        serde_json::from_str(&text).map_err(|source| broken(format!("is no JSON: {source}")))?;
+    if before == *data {
+        return Ok(());
+    }
+    Err(broken(format!(
+        "the run began with the data sets {before}, and now they are {data}: the position in the data would be another"
+    )))
 }
 
 /// Reads the optimizer's state into `optimizer` and returns the state of the run.

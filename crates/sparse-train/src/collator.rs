@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 
 use sparse_data::Batch;
-use sparse_model::{PackedTokens, PreprocessOptions, SparseEncoder};
+use sparse_model::{PackedTokens, PreprocessOptions, Preprocessor};
 
 use crate::arguments::Prompts;
 use crate::error::{Error, Result};
+use crate::token_cache::TokenCache;
 
 /// Turns batches of rows into tokens, as the training arguments say.
 #[derive(Debug, Clone)]
 pub(crate) struct Collator {
-    preprocessor: SparseEncoder,
+    preprocessor: Preprocessor,
     prompts: Option<Prompts>,
     routes: BTreeMap<String, String>,
+    cache: Option<TokenCache>,
 }
 
 /// Tokens of a batch: columns that share route and prompt lie in one block and take one forward pass.
@@ -33,7 +35,7 @@ pub(crate) struct CollatedBatch {
 
 impl Collator {
     pub(crate) fn new(
-        preprocessor: SparseEncoder,
+        preprocessor: Preprocessor,
         prompts: Option<Prompts>,
         routes: BTreeMap<String, String>,
     ) -> Self {
@@ -41,17 +43,29 @@ impl Collator {
             preprocessor,
             prompts,
             routes,
+            cache: None,
         }
     }
 
-    pub(crate) fn collate(&self, batch: &Batch) -> Result<CollatedBatch> {
+    /// Remembers the tokens of texts, in at most so many bytes; 0 remembers nothing.
+    pub(crate) fn with_cache(self, limit_bytes: usize) -> Self {
+        Self {
+            cache: (limit_bytes > 0).then(|| TokenCache::new(limit_bytes)),
+            ..self
+        }
+    }
+
+    pub(crate) fn collate(&mut self, batch: &Batch) -> Result<CollatedBatch> {
         let mut blocks: Vec<(PreprocessOptions, Vec<PackedTokens>, Vec<usize>)> = Vec::new();
         for (index, column) in batch.columns.iter().enumerate() {
             let options = PreprocessOptions {
                 prompt: self.prompt(batch.dataset_name.as_deref(), &column.name)?,
                 task: self.routes.get(&column.name).cloned(),
             };
-            let tokens = self.preprocessor.preprocess(&column.texts, &options)?;
+            let tokens = match &mut self.cache {
+                Some(cache) => cache.preprocess(&self.preprocessor, &column.texts, &options)?,
+                None => self.preprocessor.preprocess(&column.texts, &options)?,
+            };
             match blocks.iter_mut().find(|(other, ..)| *other == options) {
                 Some((_, packed, columns)) => {
                     packed.push(tokens);

@@ -30,6 +30,7 @@ mod prefetch;
 mod run;
 mod schedule;
 mod state;
+mod token_cache;
 mod trainer;
 
 pub use arguments::{IntervalStrategy, Prompts, SaveStrategy, TrainingArguments};

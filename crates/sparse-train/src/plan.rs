@@ -3,7 +3,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use sparse_data::{BatchSampler, MixedBatch, MultiDatasetSampler, SamplerConfig};
+use serde_json::{Value, json};
+use sparse_data::{
+    Batch, BatchSampler, BatchSamplerKind, Dataset, MixedBatch, MultiDatasetSampler, SampleOrder,
+    SamplerConfig, StreamConfig, StreamingTable,
+};
 
 use crate::arguments::TrainingArguments;
 use crate::error::{Error, Result};
@@ -18,50 +22,156 @@ pub(crate) struct EpochPlan {
     pub(crate) batches: usize,
 }
 
-/// The order of batches: one data set by itself, or several that take turns.
-#[derive(Debug)]
-enum Sampler {
-    One(Box<dyn BatchSampler>),
-    Several(MultiDatasetSampler),
+/// The batches of an epoch in order, each with the position of its data set.
+type Batches = Box<dyn Iterator<Item = Result<(usize, Batch)>> + Send>;
+
+/// Where batches come from.
+#[derive(Debug, Clone)]
+enum Feed {
+    /// One data set in memory, in the order of its sampler.
+    One(Source, Arc<dyn BatchSampler>),
+    /// Several in memory that take turns.
+    Several(Vec<Source>, Arc<MultiDatasetSampler>),
+    /// One that is read anew every epoch.
+    Stream(StreamingTable, sparse_data::ColumnRoles, StreamConfig),
 }
 
-impl Sampler {
+/// A table and what its columns are.
+#[derive(Debug, Clone)]
+struct Source {
+    table: sparse_data::Table,
+    roles: sparse_data::ColumnRoles,
+}
+
+impl Feed {
     fn new(
         arguments: &TrainingArguments,
         config: &SamplerConfig,
         datasets: &[DatasetWithLoss],
     ) -> Result<Self> {
-        if let [dataset] = datasets {
-            return Ok(Self::One(config.init(&dataset.table, &dataset.roles)?));
+        let mut sources = Vec::new();
+        for dataset in datasets {
+            match &dataset.data {
+                Dataset::Table(table) => sources.push(Source {
+                    table: table.clone(),
+                    roles: dataset.roles.clone(),
+                }),
+                Dataset::Stream(stream) if datasets.len() == 1 => {
+                    refuse_map_style(config)?;
+                    let config = StreamConfig {
+                        batch_size: config.batch_size,
+                        buffer_rows: stream.buffer_rows(),
+                        drop_last: config.drop_last,
+                        seed: config.seed,
+                    };
+                    return Ok(Self::Stream(stream.clone(), dataset.roles.clone(), config));
+                }
+                Dataset::Stream(_) => {
+                    return Err(Error::argument(
+                        "train_dataset.streaming",
+                        format!(
+                            "= true of `{}` can't stand beside other data sets: their turns need random access. Stream one data \
+                             set alone, or leave `streaming` out",
+                            dataset.name
+                        ),
+                    ));
+                }
+            }
         }
-        let tables: Vec<_> = datasets
+        if let [source] = sources.as_slice() {
+            let sampler = config.init(&source.table, &source.roles)?;
+            return Ok(Self::One(source.clone(), Arc::from(sampler)));
+        }
+        let tables: Vec<_> = sources
             .iter()
-            .map(|dataset| (&dataset.table, &dataset.roles))
+            .map(|source| (&source.table, &source.roles))
             .collect();
-        Ok(Self::Several(MultiDatasetSampler::new(
-            arguments.multi_dataset_batch_sampler,
-            config,
-            &tables,
-        )?))
+        let sampler =
+            MultiDatasetSampler::new(arguments.multi_dataset_batch_sampler, config, &tables)?;
+        Ok(Self::Several(sources, Arc::new(sampler)))
     }
 
-    fn epoch(&self, epoch: u64) -> Result<Vec<MixedBatch>> {
-        match self {
-            Self::One(sampler) => {
-                let batches = sampler.epoch(epoch)?.into_iter();
-                Ok(batches
-                    .map(|rows| MixedBatch { dataset: 0, rows })
-                    .collect())
+    /// Batches and rows of an epoch.
+    fn length(&self, epoch: u64) -> Result<(usize, usize)> {
+        let count = |batches: &[Vec<usize>]| (batches.len(), batches.iter().map(Vec::len).sum());
+        Ok(match self {
+            Self::One(_, sampler) => count(&sampler.epoch(epoch)?),
+            Self::Several(_, sampler) => {
+                let batches = sampler.epoch(epoch)?;
+                let rows = batches.iter().map(|batch| batch.rows.len()).sum();
+                (batches.len(), rows)
             }
-            Self::Several(sampler) => Ok(sampler.epoch(epoch)?),
-        }
+            Self::Stream(stream, _, config) => {
+                let batches = stream.num_batches(config) as usize;
+                let rows = stream.num_rows() as usize;
+                let full = batches * config.batch_size;
+                (batches, rows.min(full))
+            }
+        })
     }
+
+    /// The batches of an epoch but for the first `skip`.
+    fn epoch(&self, epoch: u64, skip: usize) -> Result<Batches> {
+        Ok(match self {
+            Self::One(source, sampler) => {
+                let source = source.clone();
+                let batches = sampler.epoch(epoch)?.into_iter().skip(skip);
+                Box::new(batches.map(move |rows| Ok((0, source.batch(&rows)?))))
+            }
+            Self::Several(sources, sampler) => {
+                let sources = sources.clone();
+                let batches = sampler.epoch(epoch)?.into_iter().skip(skip);
+                Box::new(batches.map(move |MixedBatch { dataset, rows }| {
+                    Ok((dataset, sources[dataset].batch(&rows)?))
+                }))
+            }
+            Self::Stream(stream, roles, config) => {
+                let mut batches = stream.batches(roles, config, epoch)?;
+                batches.skip_batches(skip as u64)?;
+                Box::new(batches.map(|batch| Ok((0, batch?))))
+            }
+        })
+    }
+}
+
+impl Source {
+    fn batch(&self, rows: &[usize]) -> Result<Batch> {
+        Ok(self.table.batch(&self.roles, rows)?)
+    }
+}
+
+/// What needs all rows at once can't be had from a stream.
+fn refuse_map_style(config: &SamplerConfig) -> Result<()> {
+    let (value, needs) = match config.batch_sampler {
+        BatchSamplerKind::BatchSampler => ("", ""),
+        BatchSamplerKind::NoDuplicates => ("no_duplicates", "the texts"),
+        BatchSamplerKind::NoDuplicatesHashed => ("no_duplicates_hashed", "the texts"),
+        BatchSamplerKind::GroupByLabel => ("group_by_label", "the labels"),
+        BatchSamplerKind::TokenBudget => ("token_budget", "the lengths"),
+        _ => ("this sampler", "all"),
+    };
+    if !value.is_empty() {
+        return Err(Error::argument(
+            "arguments.batch_sampler",
+            format!(
+                "= \"{value}\" needs {needs} of all rows before the first batch, and `streaming` never has them: leave one of \
+                 the two out"
+            ),
+        ));
+    }
+    if config.order == SampleOrder::Reference {
+        return Err(Error::argument(
+            "arguments.order",
+            "= \"reference\" needs random access to the rows, and `streaming` reads them in turn: leave one of the two out",
+        ));
+    }
+    Ok(())
 }
 
 /// The whole run as a sequence of batches.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    sampler: Arc<Sampler>,
+    feed: Feed,
     lengths: Vec<EpochPlan>,
     accumulation: usize,
     rows_per_step: f64,
@@ -76,22 +186,23 @@ impl Plan {
             seed: arguments.data_seed.unwrap_or(arguments.seed),
             ..config
         };
-        let sampler = Sampler::new(arguments, &config, datasets)?;
+        let feed = Feed::new(arguments, &config, datasets)?;
         let accumulation = arguments.gradient_accumulation_steps;
-        let length = |epoch: usize| -> Result<EpochPlan> {
-            let batches = sampler.epoch(epoch as u64)?.len();
+        let length = |epoch: usize| -> Result<(EpochPlan, usize)> {
+            let (batches, rows) = feed.length(epoch as u64)?;
             if batches == 0 {
                 return Err(Error::Incomplete(format!(
                     "the training data gives no batch of {} rows; lower `per_device_train_batch_size` or unset `dataloader_drop_last`",
                     arguments.per_device_train_batch_size
                 )));
             }
-            Ok(EpochPlan {
+            let plan = EpochPlan {
                 updates: batches.div_ceil(accumulation),
                 batches,
-            })
+            };
+            Ok((plan, rows))
         };
-        let first = length(0)?;
+        let (first, rows) = length(0)?;
         let total_steps = if arguments.max_steps > 0 {
             arguments.max_steps as usize
         } else {
@@ -103,16 +214,15 @@ impl Plan {
             let next = if lengths.is_empty() {
                 first
             } else {
-                length(lengths.len())?
+                length(lengths.len())?.0
             };
             lengths.push(next);
             first_steps.push(planned);
             planned += next.updates;
         }
         first_steps.push(planned);
-        let rows: usize = sampler.epoch(0)?.iter().map(|batch| batch.rows.len()).sum();
         Ok(Self {
-            sampler: Arc::new(sampler),
+            feed,
             rows_per_step: rows as f64 / first.updates as f64,
             lengths,
             accumulation,
@@ -152,30 +262,21 @@ impl Plan {
         start..(start + self.accumulation).min(self.lengths[epoch].batches)
     }
 
-    /// The batches from update `step` on to the end of the run.
+    /// The batches from update `step` on to the end of the run, each with the position of its data set.
     pub(crate) fn batches_from(
         &self,
         step: usize,
-    ) -> impl Iterator<Item = Result<MixedBatch>> + use<> {
+    ) -> impl Iterator<Item = Result<(usize, Batch)>> + Send + use<> {
         let (epoch, update) = self.position(step);
-        let sampler = Arc::clone(&self.sampler);
+        let feed = self.feed.clone();
         let mut skip = update * self.accumulation;
-        let mut left = self.batches_up_to(self.total_steps) - self.batches_up_to(step);
-        let n_epochs = self.lengths.len();
-        (epoch..n_epochs)
-            .flat_map(move |epoch| match sampler.epoch(epoch as u64) {
-                Ok(batches) => batches
-                    .into_iter()
-                    .skip(std::mem::take(&mut skip))
-                    .map(Ok)
-                    .collect(),
-                Err(error) => vec![Err(error)],
+        let left = self.batches_up_to(self.total_steps) - self.batches_up_to(step);
+        (epoch..self.lengths.len())
+            .flat_map(move |epoch| {
+                feed.epoch(epoch as u64, std::mem::take(&mut skip))
+                    .unwrap_or_else(|error| Box::new(std::iter::once(Err(error))))
             })
-            .take_while(move |_| {
-                let more = left > 0;
-                left = left.saturating_sub(1);
-                more
-            })
+            .take(left)
     }
 
     fn batches_up_to(&self, step: usize) -> usize {
@@ -204,10 +305,34 @@ fn sampler_config(arguments: &TrainingArguments, batch_size: usize) -> SamplerCo
 }
 
 /// Batches of an evaluation data set: the same sampler, always epoch 0, so that every evaluation sees the same batches.
+/// What is streamed comes in its own order.
 pub(crate) fn evaluation_batches(
     arguments: &TrainingArguments,
     dataset: &DatasetWithLoss,
-) -> Result<Vec<Vec<usize>>> {
-    let config = sampler_config(arguments, arguments.per_device_eval_batch_size);
-    Ok(config.init(&dataset.table, &dataset.roles)?.epoch(0)?)
+) -> Result<impl Iterator<Item = Result<Batch>> + use<>> {
+    let mut config = sampler_config(arguments, arguments.per_device_eval_batch_size);
+    if let Dataset::Stream(_) = &dataset.data {
+        config.batch_sampler = BatchSamplerKind::BatchSampler;
+        config.order = SampleOrder::Default;
+    }
+    let feed = Feed::new(arguments, &config, std::slice::from_ref(dataset))?;
+    Ok(feed.epoch(0, 0)?.map(|batch| Ok(batch?.1)))
+}
+
+/// What decides the order of the data beside the arguments: a run that goes on must find the same.
+pub(crate) fn data_state(datasets: &[DatasetWithLoss]) -> Value {
+    let dataset = |dataset: &DatasetWithLoss| {
+        let buffer_rows = match &dataset.data {
+            Dataset::Stream(stream) => Some(stream.buffer_rows()),
+            Dataset::Table(_) => None,
+        };
+        json!({
+            "name": dataset.name,
+            "num_rows": dataset.data.num_rows(),
+            "columns": dataset.data.column_names(),
+            "streaming": buffer_rows.is_some(),
+            "buffer_rows": buffer_rows,
+        })
+    };
+    datasets.iter().map(dataset).collect()
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use sparse_data::Table;
+use sparse_data::Dataset;
 use sparse_model::{HubOptions, LoadOptions, SparseEncoder};
 
 use crate::config::TrainingFile;
@@ -46,10 +46,10 @@ impl TrainingFile {
         let mut builder = Trainer::builder(self.load_encoder(device)?, self.arguments.clone())
             .regularizer_schedule(self.regularizer_schedule.clone());
         for config in &self.train_dataset {
-            builder = builder.train_dataset(Table::load(config)?);
+            builder = builder.train_dataset(Dataset::load(config)?);
         }
         for config in &self.eval_dataset {
-            builder = builder.eval_dataset(Table::load(config)?);
+            builder = builder.eval_dataset(Dataset::load(config)?);
         }
         if let Some(loss) = &self.loss {
             builder = builder.loss(loss.clone());

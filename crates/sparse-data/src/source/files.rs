@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Format, io_error};
+use super::remote::{self, Remote, StorageOptions};
+use super::{DataFile, Format, io_error};
 use crate::error::{Error, Result, nearest};
 
 /// Files of a split, in reading order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct SplitFiles {
     pub(crate) name: String,
-    pub(crate) files: Vec<PathBuf>,
+    pub(crate) files: Vec<DataFile>,
 }
 
 /// Words in the name of a file or a folder, and the split that they stand for.
@@ -56,20 +57,73 @@ pub(crate) fn require(path: &Path) -> Result<()> {
 
 /// The files that paths stand for, by split. A file, a pattern or a list is one split, `train`; the files of one
 /// directory are told apart by the words in their names.
-pub(crate) fn resolve(paths: &[String]) -> Result<Vec<SplitFiles>> {
-    if let [path] = paths
-        && Path::new(path).is_dir()
-    {
-        return directory_splits(Path::new(path));
+pub(crate) fn resolve(paths: &[String], options: &StorageOptions) -> Result<Vec<SplitFiles>> {
+    if let [path] = paths {
+        if remote::scheme(path).is_some() {
+            return match remote::find(path, options)? {
+                Remote::Folder(files) => {
+                    let files = files.into_iter().map(|(file, name)| {
+                        let name = PathBuf::from(name);
+                        (DataFile::Remote(file), name)
+                    });
+                    directory_splits(path, data_files(files))
+                }
+                found => Ok(one_split(remote_files(path, found)?)),
+            };
+        }
+        if Path::new(path).is_dir() {
+            return local_splits(Path::new(path));
+        }
     }
     let mut files = Vec::new();
     for path in paths {
-        files.extend(expand(path)?);
+        if remote::scheme(path).is_some() {
+            files.extend(remote_files(path, remote::find(path, options)?)?);
+        } else {
+            files.extend(expand(path)?.into_iter().map(DataFile::Local));
+        }
     }
-    Ok(vec![SplitFiles {
+    Ok(one_split(files))
+}
+
+fn one_split(files: Vec<DataFile>) -> Vec<SplitFiles> {
+    vec![SplitFiles {
         name: "train".to_owned(),
         files,
-    }])
+    }]
+}
+
+/// All that an address stands for, in order.
+fn remote_files(address: &str, found: Remote) -> Result<Vec<DataFile>> {
+    let files: Vec<DataFile> = match found {
+        Remote::File(file) => vec![DataFile::Remote(file)],
+        Remote::Matches(files) => files.into_iter().map(DataFile::Remote).collect(),
+        Remote::Folder(files) => {
+            let files = files
+                .into_iter()
+                .map(|(file, name)| (DataFile::Remote(file), PathBuf::from(name)));
+            data_files(files)
+                .into_iter()
+                .map(|(file, _)| file)
+                .collect()
+        }
+    };
+    if files.is_empty() {
+        return Err(no_files(address));
+    }
+    Ok(files)
+}
+
+/// Those of a folder's files that hold data: not hidden, and of a known format.
+fn data_files(files: impl IntoIterator<Item = (DataFile, PathBuf)>) -> Vec<(DataFile, PathBuf)> {
+    let hidden = |path: &Path| {
+        path.iter()
+            .any(|part| part.as_encoded_bytes().starts_with(b"."))
+    };
+    files
+        .into_iter()
+        .filter(|(file, path)| file.format().is_some() && !hidden(path))
+        .collect()
 }
 
 fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
@@ -136,7 +190,7 @@ fn directory_files(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn directory_splits(directory: &Path) -> Result<Vec<SplitFiles>> {
+fn local_splits(directory: &Path) -> Result<Vec<SplitFiles>> {
     if directory.join("corpus.jsonl").is_file() && directory.join("qrels").is_dir() {
         return Err(Error::Setting {
             key: "path",
@@ -146,32 +200,37 @@ fn directory_splits(directory: &Path) -> Result<Vec<SplitFiles>> {
             ),
         });
     }
-    let files = directory_files(directory)?;
-    let split_of = |file: &PathBuf| split_name(file.strip_prefix(directory).unwrap_or(file));
-    let mut splits: Vec<SplitFiles> = ["train", "validation", "test"]
+    let files = directory_files(directory)?.into_iter().map(|file| {
+        let name = file.strip_prefix(directory).unwrap_or(&file).to_owned();
+        (DataFile::Local(file), name)
+    });
+    directory_splits(&directory.display().to_string(), files.collect())
+}
+
+/// The files of a directory, each with its path from there, by the words in these paths.
+fn directory_splits(directory: &str, files: Vec<(DataFile, PathBuf)>) -> Result<Vec<SplitFiles>> {
+    if files.is_empty() {
+        return Err(no_files(directory));
+    }
+    let splits: Vec<SplitFiles> = ["train", "validation", "test"]
         .into_iter()
         .map(|name| SplitFiles {
             name: name.to_owned(),
             files: files
                 .iter()
-                .filter(|file| split_of(file) == Some(name))
-                .cloned()
+                .filter(|(_, path)| split_name(path) == Some(name))
+                .map(|(file, _)| file.clone())
                 .collect(),
         })
         .filter(|split| !split.files.is_empty())
         .collect();
     if splits.is_empty() {
-        splits.push(SplitFiles {
-            name: "train".to_owned(),
-            files,
-        });
-        return Ok(splits);
+        return Ok(one_split(files.into_iter().map(|(file, _)| file).collect()));
     }
-    for file in files.iter().filter(|file| split_of(file).is_none()) {
+    for (file, _) in files.iter().filter(|(_, path)| split_name(path).is_none()) {
         tracing::warn!(
-            "`{}` is not read: its name belongs to no split, others in `{}` do",
-            file.display(),
-            directory.display()
+            "`{}` is not read: its name belongs to no split, others in `{directory}` do",
+            file.shown()
         );
     }
     Ok(splits)
@@ -232,12 +291,12 @@ mod tests {
             std::fs::write(directory.path().join(name), "x").unwrap();
         }
         let names = |path: &str| -> Vec<String> {
-            let splits = resolve(&[path.to_owned()]).unwrap();
+            let splits = resolve(&[path.to_owned()], &StorageOptions::new()).unwrap();
             assert_eq!((splits.len(), splits[0].name.as_str()), (1, "train"));
             splits[0]
                 .files
                 .iter()
-                .map(|file| file.file_name().unwrap().to_str().unwrap().to_owned())
+                .map(|file| file.shown().rsplit('/').next().unwrap().to_owned())
                 .collect()
         };
         let root = directory.path().display();
@@ -250,16 +309,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("pairs.csv"), "x").unwrap();
         let missing = directory.path().join("pair.csv").display().to_string();
-        let error = resolve(std::slice::from_ref(&missing))
-            .unwrap_err()
-            .to_string();
+        let resolve = |path: &str| resolve(&[path.to_owned()], &StorageOptions::new());
+        let error = resolve(&missing).unwrap_err().to_string();
         assert_eq!(
             error,
             format!("`{missing}` does not exist; did you mean `pairs.csv`?")
         );
         let pattern = format!("{}/*.tsv", directory.path().display());
         assert!(
-            resolve(&[pattern])
+            resolve(&pattern)
                 .unwrap_err()
                 .to_string()
                 .starts_with("no data file matches")

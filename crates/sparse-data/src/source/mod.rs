@@ -1,12 +1,14 @@
 //! Reading files: which files, in which format, into which table.
 
 mod arrow_ipc;
+mod data_file;
 mod delimited;
 mod engine;
 mod files;
 mod json;
 mod json_kind;
 mod parquet;
+mod remote;
 mod text;
 
 use std::fs::File;
@@ -19,9 +21,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::table::Table;
 
+pub(crate) use data_file::{DataFile, LocalFile};
 pub(crate) use engine::query;
 pub(crate) use files::{SplitFiles, canonical_split, require, resolve};
 pub(crate) use json::{LineRange, line_ranges, open_range};
+pub(crate) use remote::scheme;
 
 /// Format of a data file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,10 +117,16 @@ pub(crate) fn read_file(path: &Path, options: &ReadOptions) -> Result<Table> {
 }
 
 /// Reads files one after the other into one table.
-pub(crate) fn read_files(paths: &[impl AsRef<Path>], options: &ReadOptions) -> Result<Table> {
-    let tables = paths
-        .iter()
-        .map(|path| read_file(path.as_ref(), options))
+pub(crate) fn read_files<'a>(
+    files: impl IntoIterator<Item = &'a DataFile>,
+    options: &ReadOptions,
+) -> Result<Table> {
+    let tables = files
+        .into_iter()
+        .map(|file| {
+            let file = file.local()?;
+            file.named(read_file(&file.path, options))
+        })
         .collect::<Result<Vec<_>>>()?;
     Table::concatenate(&tables)
 }

@@ -12,7 +12,6 @@ use crate::columns::ColumnRoles;
 use crate::config::DatasetConfig;
 use crate::error::{Error, Result, list_names, nearest};
 use crate::random::RandomStream;
-use crate::source::resolve;
 use crate::table::{Table, number_chunks};
 
 /// How a [`StreamingTable`] is shuffled and cut.
@@ -65,6 +64,7 @@ pub struct StreamingTable {
     schema: SchemaRef,
     shards: Arc<[Shard]>,
     num_rows: u64,
+    buffer_rows: usize,
 }
 
 impl StreamingTable {
@@ -81,7 +81,6 @@ impl StreamingTable {
             ("retrieval", config.retrieval.is_some()),
             ("sql", config.sql.is_some()),
             ("lookups", !config.lookups.is_empty()),
-            ("split", config.split.is_some()),
         ];
         if let Some((key, _)) = needs_memory.into_iter().find(|(_, given)| *given) {
             return Err(Error::Setting {
@@ -90,22 +89,8 @@ impl StreamingTable {
             });
         }
         let place = config.place();
-        let paths = config
-            .path
-            .as_ref()
-            .map_or(&[][..], |paths| paths.as_slice());
-        let splits = resolve(paths)?;
-        let [split] = splits.as_slice() else {
-            let names = splits.iter().map(|split| split.name.as_str());
-            return Err(Error::Setting {
-                key: "path",
-                problem: format!(
-                    "`{place}` has the splits {}; name the files of one",
-                    list_names(names)
-                ),
-            });
-        };
-        let (schema, shards) = shards(&split.files, config.format, config.columns.as_deref())?;
+        let files = config.whole_splits()?;
+        let (schema, shards) = shards(&files, config.format, config.columns.as_deref())?;
         let num_rows = shards.iter().map(|shard| shard.num_rows).sum();
         if num_rows == 0 {
             return Err(Error::Empty {
@@ -119,6 +104,9 @@ impl StreamingTable {
             schema,
             shards: shards.into(),
             num_rows,
+            buffer_rows: config
+                .buffer_rows
+                .unwrap_or(StreamConfig::default().buffer_rows),
         })
     }
 
@@ -130,6 +118,38 @@ impl StreamingTable {
     /// Number of rows.
     pub fn num_rows(&self) -> u64 {
         self.num_rows
+    }
+
+    /// Rows that are shuffled together, as the configuration says.
+    pub fn buffer_rows(&self) -> usize {
+        self.buffer_rows
+    }
+
+    /// The first rows of the first file, or all if there are fewer.
+    ///
+    /// # Errors
+    ///
+    /// If a file can't be read.
+    pub fn head(&self, n: usize) -> Result<Table> {
+        let (mut parts, mut num_rows) = (Vec::new(), 0);
+        for shard in &*self.shards {
+            if num_rows >= n {
+                break;
+            }
+            let mut reader = shard.open(&self.schema)?;
+            while num_rows < n {
+                let Some(part) = reader.next_part(&self.schema)? else {
+                    break;
+                };
+                num_rows += part.num_rows();
+                parts.push(part);
+            }
+        }
+        let all = Table::concatenate(&parts)?.slice(0..n.min(num_rows))?;
+        Ok(match &self.name {
+            Some(name) => all.with_name(name),
+            None => all,
+        })
     }
 
     /// Names of the columns, in order.
@@ -212,6 +232,7 @@ impl StreamingTable {
             buffer: empty.clone(),
             ready: empty,
             next: 0,
+            num_empty: 0,
             failed: false,
         })
     }
@@ -232,6 +253,8 @@ pub struct StreamBatches {
     /// Rows in the order in which they are given out, and the next of them.
     ready: Table,
     next: usize,
+    /// Empty texts so far.
+    num_empty: usize,
     failed: bool,
 }
 
@@ -311,12 +334,20 @@ impl StreamBatches {
         loop {
             if let Some(reader) = &mut self.reader {
                 if let Some(part) = reader.next_part(&self.table.schema)? {
-                    part.check(&self.roles)?;
+                    let report = part.check(&self.roles)?;
+                    self.num_empty += report.empty_texts.iter().map(|(_, n)| n).sum::<usize>();
                     return Ok(Some(part));
                 }
                 self.reader = None;
             }
             let Some(shard) = self.pending.pop() else {
+                let num_empty = std::mem::take(&mut self.num_empty);
+                if num_empty > 0 {
+                    tracing::warn!(
+                        "`{}` holds {num_empty} empty texts; they are kept and give empty vectors",
+                        self.table.place
+                    );
+                }
                 return Ok(None);
             };
             self.reader = Some(self.table.shards[shard].open(&self.table.schema)?);

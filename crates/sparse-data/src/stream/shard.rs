@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
@@ -13,7 +13,9 @@ use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::{Error, Result, list_names, nearest};
-use crate::source::{Format, LineRange, io_error, line_ranges, malformed, open_range, require};
+use crate::source::{
+    DataFile, Format, LineRange, LocalFile, io_error, line_ranges, malformed, open_range, require,
+};
 use crate::table::{Chunk, Table, check_names, normal_type, normalize};
 
 /// Rows that are read at once.
@@ -25,7 +27,7 @@ const RANGE_BYTES: u64 = 16 << 20;
 /// A part of a file.
 #[derive(Debug, Clone)]
 pub(super) struct Shard {
-    path: Arc<Path>,
+    file: Arc<LocalFile>,
     kind: ShardKind,
     pub(super) num_rows: u64,
     /// Row of the file that comes first, from 1.
@@ -40,32 +42,44 @@ enum ShardKind {
 
 /// The parts of files, and the schema that they share: the columns asked for, in this order, or all of the first file.
 pub(super) fn shards(
-    files: &[PathBuf],
+    files: &[DataFile],
     format: Option<Format>,
     columns: Option<&[String]>,
 ) -> Result<(SchemaRef, Vec<Shard>)> {
     let mut shared: Option<Schema> = None;
     let mut all = Vec::new();
     for file in files {
-        require(file)?;
-        let (schema, shards) = match format.or_else(|| Format::from_path(file)) {
-            Some(Format::Parquet) => row_groups(file)?,
-            Some(Format::Json) => ranges_of_lines(file)?,
-            _ => {
-                return Err(malformed(
-                    file,
-                    "can't be streamed: only Parquet and JSON lines can".to_owned(),
-                ));
-            }
-        };
-        let schema = choose(file, &schema, columns, shared.as_ref())?;
+        let file = Arc::new(file.local()?);
+        let (schema, shards) =
+            parts(&file, format, columns, shared.as_ref()).map_err(|error| file.renamed(error))?;
         shared = Some(match shared {
             None => schema,
-            Some(first) => wide(file, first, &schema)?,
+            Some(first) => wide(&file.path, first, &schema).map_err(|error| file.renamed(error))?,
         });
         all.extend(shards);
     }
     Ok((Arc::new(shared.unwrap_or_else(Schema::empty)), all))
+}
+
+/// The parts of one file, and its columns that are read.
+fn parts(
+    file: &Arc<LocalFile>,
+    format: Option<Format>,
+    columns: Option<&[String]>,
+    first: Option<&Schema>,
+) -> Result<(Schema, Vec<Shard>)> {
+    require(&file.path)?;
+    let (schema, shards) = match format.or_else(|| Format::from_path(&file.path)) {
+        Some(Format::Parquet) => row_groups(file)?,
+        Some(Format::Json) => ranges_of_lines(file)?,
+        _ => {
+            return Err(malformed(
+                &file.path,
+                "can't be streamed: only Parquet and JSON lines can".to_owned(),
+            ));
+        }
+    };
+    Ok((choose(&file.path, &schema, columns, first)?, shards))
 }
 
 /// The columns of a file that are read, with the types that they have in a table.
@@ -114,8 +128,8 @@ fn wide(file: &Path, first: Schema, schema: &Schema) -> Result<Schema> {
     Ok(Table::concatenate(&both)?.schema().as_ref().clone())
 }
 
-fn row_groups(path: &Path) -> Result<(Schema, Vec<Shard>)> {
-    let builder = parquet_builder(path)?;
+fn row_groups(file: &Arc<LocalFile>) -> Result<(Schema, Vec<Shard>)> {
+    let builder = parquet_builder(&file.path)?;
     let mut first_row = 1;
     let shards = builder
         .metadata()
@@ -125,7 +139,7 @@ fn row_groups(path: &Path) -> Result<(Schema, Vec<Shard>)> {
         .map(|(i, group)| {
             let num_rows = u64::try_from(group.num_rows()).unwrap_or(0);
             let shard = Shard {
-                path: path.into(),
+                file: Arc::clone(file),
                 kind: ShardKind::RowGroup(i),
                 num_rows,
                 first_row,
@@ -143,8 +157,8 @@ fn parquet_builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>>
         .map_err(|error| malformed(path, error.to_string()))
 }
 
-fn ranges_of_lines(path: &Path) -> Result<(Schema, Vec<Shard>)> {
-    let (schema, num_rows, ranges) = line_ranges(path, RANGE_BYTES)?;
+fn ranges_of_lines(file: &Arc<LocalFile>) -> Result<(Schema, Vec<Shard>)> {
+    let (schema, num_rows, ranges) = line_ranges(&file.path, RANGE_BYTES)?;
     let ends = ranges
         .iter()
         .skip(1)
@@ -154,7 +168,7 @@ fn ranges_of_lines(path: &Path) -> Result<(Schema, Vec<Shard>)> {
         .iter()
         .zip(ends)
         .map(|(&range, end)| Shard {
-            path: path.into(),
+            file: Arc::clone(file),
             kind: ShardKind::Lines(range),
             num_rows: end - range.first_row,
             first_row: range.first_row,
@@ -166,10 +180,21 @@ fn ranges_of_lines(path: &Path) -> Result<(Schema, Vec<Shard>)> {
 impl Shard {
     /// Starts to read the columns of `schema`.
     pub(super) fn open(&self, schema: &SchemaRef) -> Result<ShardReader> {
-        let error = |error: ArrowError| malformed(&self.path, error.to_string());
-        let batches: Batches = match self.kind {
+        let batches = self
+            .batches(schema)
+            .map_err(|error| self.file.renamed(error))?;
+        Ok(ShardReader {
+            file: Arc::clone(&self.file),
+            batches,
+            next_row: self.first_row,
+        })
+    }
+
+    fn batches(&self, schema: &SchemaRef) -> Result<Batches> {
+        let path = &self.file.path;
+        Ok(match self.kind {
             ShardKind::RowGroup(group) => {
-                let builder = parquet_builder(&self.path)?;
+                let builder = parquet_builder(path)?;
                 let names = schema.fields().iter().map(|field| field.name().as_str());
                 let columns = ProjectionMask::columns(builder.parquet_schema(), names);
                 let reader = builder
@@ -177,21 +202,16 @@ impl Shard {
                     .with_projection(columns)
                     .with_batch_size(PART_ROWS)
                     .build()
-                    .map_err(|error| malformed(&self.path, error.to_string()))?;
+                    .map_err(|error| malformed(path, error.to_string()))?;
                 Box::new(reader)
             }
             ShardKind::Lines(range) => {
                 let reader = ReaderBuilder::new(Arc::clone(schema))
                     .with_batch_size(PART_ROWS)
-                    .build(open_range(&self.path, range)?)
-                    .map_err(error)?;
+                    .build(open_range(path, range)?)
+                    .map_err(|error| malformed(path, error.to_string()))?;
                 Box::new(reader)
             }
-        };
-        Ok(ShardReader {
-            path: Arc::clone(&self.path),
-            batches,
-            next_row: self.first_row,
         })
     }
 }
@@ -200,7 +220,7 @@ type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
 
 /// Reads a shard part by part.
 pub(super) struct ShardReader {
-    path: Arc<Path>,
+    file: Arc<LocalFile>,
     batches: Batches,
     next_row: u64,
 }
@@ -211,7 +231,22 @@ impl ShardReader {
         let Some(batch) = self.batches.next() else {
             return Ok(None);
         };
-        let batch = batch.map_err(|error| malformed(&self.path, error.to_string()))?;
+        let first_row = self.next_row;
+        let part = self.part(batch, schema, first_row);
+        let part = self.file.named(part)?;
+        self.next_row += part.num_rows() as u64;
+        Ok(Some(part))
+    }
+
+    fn part(
+        &self,
+        batch: Result<RecordBatch, ArrowError>,
+        schema: &SchemaRef,
+        first_row: u64,
+    ) -> Result<Table> {
+        let path = &self.file.path;
+        let failed = |error: ArrowError| malformed(path, error.to_string());
+        let batch = batch.map_err(failed)?;
         let indices = schema
             .fields()
             .iter()
@@ -219,27 +254,21 @@ impl ShardReader {
             .collect::<Result<Vec<_>, _>>();
         let batch = indices
             .and_then(|indices| batch.project(&indices))
-            .map_err(|error| malformed(&self.path, error.to_string()))?;
-        let first_row = self.next_row;
-        self.next_row += batch.num_rows() as u64;
+            .map_err(failed)?;
         let chunk = Chunk {
             batch,
-            file: self.path.display().to_string().into(),
+            file: path.display().to_string().into(),
             first_row,
         };
         let chunk = normalize(chunk, schema)?;
-        Ok(Some(Table::from_normal(
-            Arc::clone(schema),
-            vec![chunk],
-            None,
-        )))
+        Ok(Table::from_normal(Arc::clone(schema), vec![chunk], None))
     }
 }
 
 impl fmt::Debug for ShardReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ShardReader")
-            .field("path", &self.path)
+            .field("file", &self.file)
             .field("next_row", &self.next_row)
             .finish_non_exhaustive()
     }

@@ -45,6 +45,18 @@ fn contradictory_settings_are_refused() {
             "path = 'a'\ndelimiter = 'é'",
             "`delimiter` must be one ASCII character, neither a quote nor a line end",
         ),
+        (
+            "path = 'a'\nbuffer_rows = 5",
+            "`buffer_rows` belongs to `streaming = true`",
+        ),
+        (
+            "path = 'a'\nstreaming = true\nbuffer_rows = 0",
+            "`buffer_rows` must be at least 1; got 0",
+        ),
+        (
+            "path = 'a'\nstreaming = true",
+            "`streaming` is for training and evaluation data sets; here all rows must be in memory",
+        ),
     ];
     for (toml, message) in cases {
         assert_eq!(failure(root, toml), message);

@@ -8,8 +8,10 @@
 mod bad_input;
 mod formats;
 mod large;
+mod remote;
 mod retrieval;
 mod samplers;
+mod server;
 mod sources;
 mod streaming;
 

@@ -39,6 +39,11 @@ fn check(stream: &StreamingTable, num_rows: usize) {
         ..StreamConfig::default()
     };
     assert_eq!(stream.num_rows(), num_rows as u64);
+    let head = stream.head(2000).unwrap();
+    assert_eq!(
+        (head.num_rows(), head.text("query", 0).unwrap()),
+        (2000, Some("q0"))
+    );
     let first = epoch(stream, &config, 0);
     assert_eq!(first.len() as u64, stream.num_batches(&config));
     let order = queries(&first);
@@ -171,6 +176,23 @@ fn faults_are_found_before_or_named_during_the_stream() {
     };
     assert_eq!(
         StreamingTable::open(&sliced).unwrap_err().to_string(),
-        "`split` needs the whole table in memory and can't be streamed"
+        "`split` takes a slice, which needs the whole table in memory and can't be streamed; name whole splits"
     );
+    write(root, "folder/dev.jsonl", "{\"query\": \"a\"}\n");
+    write(
+        root,
+        "folder/train.jsonl",
+        "{\"query\": \"b\"}\n{\"query\": \"c\"}\n",
+    );
+    let mut folder = DatasetConfig {
+        path: Some(format!("{}/folder", root.display()).as_str().into()),
+        ..DatasetConfig::default()
+    };
+    let message = StreamingTable::open(&folder).unwrap_err().to_string();
+    assert!(
+        message.ends_with("has the splits `train`, `validation`"),
+        "{message}"
+    );
+    folder.split = Some("train + dev".to_owned());
+    assert_eq!(StreamingTable::open(&folder).unwrap().num_rows(), 3);
 }

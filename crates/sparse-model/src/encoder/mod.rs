@@ -23,7 +23,8 @@ use sparse_index::{SimilarityFunction, SparseMatrix, SparseRow, Sparsity};
 use crate::module::{Features, Flow, PipelineModule, TokenFeatures, Transformer, check_flow};
 use crate::tokenizer::TextTokenizer;
 use crate::{
-    Embeddings, Error, ForwardContext, ModuleKind, PackedTokens, PreprocessOptions, Result,
+    Embeddings, Error, ForwardContext, ModuleKind, PackedTokens, PreprocessOptions, Preprocessor,
+    Result,
 };
 
 /// Prompts by name.
@@ -66,6 +67,15 @@ impl SparseEncoder {
         options: &PreprocessOptions,
     ) -> Result<PackedTokens> {
         self.modules[0].preprocess(texts, options.prompt.as_deref(), options.task.as_deref())
+    }
+
+    /// What turns texts into tokens, apart from the weights: to tokenize on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// If the model takes no texts.
+    pub fn preprocessor(&self) -> Result<Preprocessor> {
+        self.modules[0].preprocessor()
     }
 
     /// Tokenizes pairs of texts, each pair as one input.

@@ -10,6 +10,7 @@ mod sparse_static_embedding;
 mod splade_pooling;
 mod transformer;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
@@ -19,14 +20,18 @@ use burn::tensor::{Device, Tensor};
 use crate::context::AutoencoderOutput;
 use crate::encoder::python_literal;
 use crate::parameter::ParameterEntry;
+use crate::preprocessor::TaskTokenizers;
 use crate::pretrained::{DirectoryWriter, ModelSource, TensorBytes};
 use crate::tokenizer::TextTokenizer;
-use crate::{Embeddings, Error, ForwardContext, NamedParameter, PackedTokens, Result, WeightType};
+use crate::{
+    Embeddings, Error, ForwardContext, NamedParameter, PackedTokens, Preprocessor, Result,
+    WeightType,
+};
 
 pub(crate) use dense::Dense;
 pub(crate) use normalize::Normalize;
 pub(crate) use pooling::Pooling;
-pub(crate) use router::Router;
+pub(crate) use router::{RouteTable, Router};
 pub(crate) use sparse_auto_encoder::{SparseAutoEncoder, SparseAutoEncoderConfig};
 pub(crate) use sparse_static_embedding::{SparseStaticEmbedding, weights_from_json};
 pub(crate) use splade_pooling::SpladePooling;
@@ -239,20 +244,35 @@ impl PipelineModule {
         task: Option<&str>,
     ) -> Result<PackedTokens> {
         let tokens = match self {
-            Self::Transformer(module) => module.tokenizer_for(task).pack(texts, prompt, true)?,
+            Self::Transformer(module) => module.tokenizers().get(task).pack(texts, prompt, true)?,
             Self::SparseStaticEmbedding(module) => module.preprocess(texts, prompt)?,
             Self::Router(module) => return module.preprocess(texts, prompt, task),
-            _ => {
-                return Err(Error::Unsupported(format!(
-                    "a model can not begin with {}",
-                    self.kind()
-                )));
-            }
+            _ => return Err(self.takes_no_texts()),
         };
         Ok(PackedTokens {
             task: task.map(str::to_string),
             ..tokens
         })
+    }
+
+    /// What of the module turns texts into tokens.
+    pub(crate) fn preprocessor(&self) -> Result<Preprocessor> {
+        match self {
+            Self::Transformer(module) => Ok(Preprocessor::new(module.tokenizers().clone(), true)),
+            Self::SparseStaticEmbedding(module) => {
+                let tokenizers = TaskTokenizers {
+                    tokenizer: module.tokenizer().clone(),
+                    by_task: BTreeMap::new(),
+                };
+                Ok(Preprocessor::new(tokenizers, false))
+            }
+            Self::Router(module) => module.preprocessor(),
+            _ => Err(self.takes_no_texts()),
+        }
+    }
+
+    fn takes_no_texts(&self) -> Error {
+        Error::Unsupported(format!("a model can not begin with {}", self.kind()))
     }
 
     /// Tokenizes pairs of texts.
@@ -263,9 +283,10 @@ impl PipelineModule {
         task: Option<&str>,
     ) -> Result<PackedTokens> {
         let tokens = match self {
-            Self::Transformer(module) => {
-                module.tokenizer_for(task).pack_pairs(pairs, prompt, true)?
-            }
+            Self::Transformer(module) => module
+                .tokenizers()
+                .get(task)
+                .pack_pairs(pairs, prompt, true)?,
             Self::SparseStaticEmbedding(module) => {
                 module.tokenizer().pack_pairs(pairs, prompt, false)?
             }

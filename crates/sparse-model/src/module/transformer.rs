@@ -10,6 +10,7 @@ use super::adapter::{self, Adapter};
 use super::{Features, Flow, Place, TokenFeatures, named, tensors_to_save};
 use crate::backbone::{Backbone, Family, MlmHead, PoolerWeights};
 use crate::parameter::ParameterEntry;
+use crate::preprocessor::TaskTokenizers;
 use crate::pretrained::{
     Aliases, DirectoryWriter, ParameterReader, Weights, read_object, to_pretty, write_safetensors,
 };
@@ -75,9 +76,7 @@ pub(crate) struct Transformer {
 #[derive(Clone)]
 struct Settings {
     task: Task,
-    tokenizer: TextTokenizer,
-    /// Tokenizers that cut elsewhere, by task, and for all tasks under no name.
-    task_tokenizers: BTreeMap<Option<String>, TextTokenizer>,
+    tokenizers: TaskTokenizers,
     /// `config.json`, as it will be saved.
     config: Map<String, Value>,
     family: Family,
@@ -95,7 +94,7 @@ impl std::fmt::Debug for Settings {
         formatter
             .debug_struct("Settings")
             .field("task", &self.task)
-            .field("tokenizer", &self.tokenizer)
+            .field("tokenizer", &self.tokenizers.tokenizer)
             .finish_non_exhaustive()
     }
 }
@@ -220,8 +219,10 @@ impl Transformer {
             config,
             family,
             entries,
-            task_tokenizers: task_tokenizers(&tokenizer, options)?,
-            tokenizer,
+            tokenizers: TaskTokenizers {
+                by_task: task_tokenizers(&tokenizer, options)?,
+                tokenizer,
+            },
             kept_options,
             mlm_class,
             adapter: None,
@@ -307,21 +308,12 @@ impl Transformer {
     }
 
     pub(crate) fn tokenizer(&self) -> &TextTokenizer {
-        &self.settings.tokenizer
+        &self.settings.tokenizers.tokenizer
     }
 
-    /// The tokenizer for texts of a task.
-    pub(crate) fn tokenizer_for(&self, task: Option<&str>) -> &TextTokenizer {
-        let Settings {
-            task_tokenizers,
-            tokenizer,
-            ..
-        } = &*self.settings;
-        if task_tokenizers.is_empty() {
-            return tokenizer;
-        }
-        let own = task_tokenizers.get(&task.map(str::to_string));
-        task_tokenizers.get(&None).or(own).unwrap_or(tokenizer)
+    /// The tokenizer, and those for the texts of a task.
+    pub(crate) fn tokenizers(&self) -> &TaskTokenizers {
+        &self.settings.tokenizers
     }
 
     pub(crate) fn set_max_seq_length(&mut self, max_seq_length: usize) -> Result<()> {
@@ -336,6 +328,7 @@ impl Transformer {
             });
         }
         Arc::make_mut(&mut self.settings)
+            .tokenizers
             .tokenizer
             .set_max_length(max_seq_length)
     }
@@ -433,7 +426,7 @@ impl Transformer {
             }
         };
         writer.write(&at(CONFIG_NAMES[0]), &to_pretty(&self.module_config(), 4))?;
-        self.settings.tokenizer.save(writer, directory)?;
+        self.settings.tokenizers.tokenizer.save(writer, directory)?;
         if let Some(adapter) = &self.settings.adapter {
             return adapter.save(self, writer, at);
         }

@@ -427,7 +427,14 @@ fn lengths_by_task_are_followed_and_kept() {
             task: task.map(str::to_string),
             prompt: None,
         };
-        encoder.preprocess(&text, &options).unwrap().n_tokens()
+        let tokens = encoder.preprocess(&text, &options).unwrap();
+        let apart = encoder
+            .preprocessor()
+            .unwrap()
+            .preprocess(&text, &options)
+            .unwrap();
+        assert_eq!(apart.input_ids, tokens.input_ids);
+        tokens.n_tokens()
     };
     assert_eq!(
         [Some("query"), Some("document")].map(|task| count(&encoder, task)),

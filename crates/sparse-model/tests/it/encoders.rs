@@ -377,4 +377,25 @@ fn static_queries_from_a_table_of_weights() {
         .forward(&tokens, &sparse_model::ForwardContext::evaluation())
         .sentence_embedding;
     assert_eq!(crate::models::values(dense), vector.to_dense());
+    // The preprocessor takes the same routes without the weights.
+    let preprocessor = combined.preprocessor().unwrap();
+    for task in [Some("query"), Some("document"), None, Some("unknown")] {
+        let options = sparse_model::PreprocessOptions {
+            task: task.map(str::to_string),
+            prompt: Some("find: ".to_string()),
+        };
+        match (
+            preprocessor.preprocess(&query, &options),
+            combined.preprocess(&query, &options),
+        ) {
+            (Ok(apart), Ok(tokens)) => {
+                assert_eq!(apart.input_ids, tokens.input_ids);
+                assert_eq!(apart.token_type_ids, tokens.token_type_ids);
+                assert_eq!(apart.prompt_length, tokens.prompt_length);
+                assert_eq!(apart.task, tokens.task);
+            }
+            (Err(apart), Err(error)) => assert_eq!(apart.to_string(), error.to_string()),
+            (apart, tokens) => panic!("{apart:?} and {tokens:?}"),
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use burn::module::Module;
-use sparse_data::{ColumnRoles, Table};
+use sparse_data::{ColumnRoles, Dataset};
 use sparse_eval::Evaluator;
 use sparse_losses::{DataSummary, LabelShape, LabelSummary, LossConfig, RegularizerScheduleConfig};
 use sparse_model::SparseEncoder;
@@ -20,8 +20,8 @@ use crate::state::TrainerState;
 pub struct TrainerBuilder {
     encoder: SparseEncoder,
     arguments: TrainingArguments,
-    train: Vec<Table>,
-    eval: Vec<Table>,
+    train: Vec<Dataset>,
+    eval: Vec<Dataset>,
     loss: Option<LossConfig>,
     losses: BTreeMap<String, LossConfig>,
     evaluators: Vec<Box<dyn Evaluator>>,
@@ -47,14 +47,14 @@ impl TrainerBuilder {
     }
 
     /// Adds a data set to train on. With several, each needs a name.
-    pub fn train_dataset(mut self, table: Table) -> Self {
-        self.train.push(table);
+    pub fn train_dataset(mut self, data: impl Into<Dataset>) -> Self {
+        self.train.push(data.into());
         self
     }
 
     /// Adds a data set on which the loss is evaluated.
-    pub fn eval_dataset(mut self, table: Table) -> Self {
-        self.eval.push(table);
+    pub fn eval_dataset(mut self, data: impl Into<Dataset>) -> Self {
+        self.eval.push(data.into());
         self
     }
 
@@ -180,15 +180,15 @@ impl TrainerBuilder {
     /// Gives each data set its roles and its loss, and checks one against the other.
     fn with_losses(
         &self,
-        tables: &[Table],
+        sets: &[Dataset],
         key: &str,
         warnings: &mut Vec<String>,
     ) -> Result<Vec<DatasetWithLoss>> {
         let mut datasets: Vec<DatasetWithLoss> = Vec::new();
-        for (index, table) in tables.iter().enumerate() {
-            let name = match table.name() {
+        for (index, data) in sets.iter().enumerate() {
+            let name = match data.name() {
                 Some(name) => name.to_owned(),
-                None if tables.len() == 1 => "default".to_owned(),
+                None if sets.len() == 1 => "default".to_owned(),
                 None => {
                     return Err(Error::argument(
                         format!("{key}.{index}.name"),
@@ -217,15 +217,15 @@ impl TrainerBuilder {
                 }
             };
             let loss = config.init()?;
-            let roles = table.roles()?;
-            let report = table.check(&roles)?;
+            let roles = data.roles()?;
+            let report = data.check(&roles)?;
             warnings.extend(
                 report
                     .warnings
                     .into_iter()
                     .map(|warning| format!("data set `{name}`: {warning}")),
             );
-            loss.check(&summary(table, &roles)?)?;
+            loss.check(&summary(data, &roles)?)?;
             warnings.extend(
                 loss.warnings()
                     .into_iter()
@@ -243,7 +243,7 @@ impl TrainerBuilder {
             }
             datasets.push(DatasetWithLoss {
                 name,
-                table: table.clone(),
+                data: data.clone(),
                 roles,
                 loss: Arc::from(loss),
             });
@@ -256,8 +256,9 @@ impl TrainerBuilder {
 const CHECKED_ROWS: usize = 1000;
 
 /// What a loss may know of the data before the first step.
-fn summary(table: &Table, roles: &ColumnRoles) -> Result<DataSummary> {
-    let rows: Vec<usize> = (0..CHECKED_ROWS.min(table.num_rows())).collect();
+fn summary(data: &Dataset, roles: &ColumnRoles) -> Result<DataSummary> {
+    let table = data.head(CHECKED_ROWS)?;
+    let rows: Vec<usize> = (0..table.num_rows()).collect();
     let labels = table.batch(roles, &rows)?.labels;
     Ok(DataSummary {
         columns: roles.inputs.clone(),

@@ -102,20 +102,21 @@ impl Trainer {
                 self.state.max_steps.max(1) as u64,
             ))
         });
-        let collator = self.collator();
+        let mut collator = self.collator()?;
         let mut sums: Vec<(String, f64)> = Vec::new();
-        let mut n_rows = 0;
-        for rows in &batches {
-            let batch = collator.collate(&dataset.table.batch(&dataset.roles, rows)?)?;
+        let (mut n_rows, mut n_batches) = (0, 0);
+        for batch in batches {
+            let batch = collator.collate(&batch?)?;
             let embedded = embed(encoder, &batch, &ForwardContext::evaluation(), weights);
             for (name, value) in dataset.loss.forward(&embedded).components() {
-                let weighted = f64::from(value.clone().into_scalar::<f32>()) * rows.len() as f64;
+                let weighted = f64::from(value.clone().into_scalar::<f32>()) * batch.n_rows as f64;
                 match sums.iter_mut().find(|(other, _)| other == name) {
                     Some((_, sum)) => *sum += weighted,
                     None => sums.push((name.clone(), weighted)),
                 }
             }
-            n_rows += rows.len();
+            n_rows += batch.n_rows;
+            n_batches += 1;
         }
         let total: f64 = sums.iter().map(|(_, sum)| sum).sum();
         metrics.push((format!("{prefix}_loss"), total / n_rows.max(1) as f64));
@@ -125,6 +126,6 @@ impl Trainer {
                     .map(|(name, sum)| (format!("{prefix}_{name}"), sum / n_rows as f64)),
             );
         }
-        Ok((n_rows, batches.len()))
+        Ok((n_rows, n_batches))
     }
 }

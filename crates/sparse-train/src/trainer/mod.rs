@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::module::Module;
-use sparse_data::Table;
+use sparse_data::Dataset;
 use sparse_eval::Evaluator;
 use sparse_losses::{Loss, RegularizerScheduleConfig};
 use sparse_model::SparseEncoder;
@@ -75,7 +75,7 @@ pub struct TrainOutput {
 #[derive(Debug)]
 pub(crate) struct DatasetWithLoss {
     pub(crate) name: String,
-    pub(crate) table: Table,
+    pub(crate) data: Dataset,
     pub(crate) roles: sparse_data::ColumnRoles,
     pub(crate) loss: Arc<dyn Loss>,
 }
@@ -153,7 +153,7 @@ impl Trainer {
                 .map(String::as_str);
             (
                 dataset.name.as_str(),
-                dataset.table.num_rows(),
+                dataset.data.num_rows(),
                 columns.collect(),
             )
         })
@@ -168,8 +168,9 @@ impl Trainer {
         let Some(dataset) = self.eval.first().or(self.train.first()) else {
             return Ok(Vec::new());
         };
-        let rows: Vec<usize> = (0..n.min(dataset.table.num_rows())).collect();
-        let batch = dataset.table.batch(&dataset.roles, &rows)?;
+        let table = dataset.data.head(n)?;
+        let rows: Vec<usize> = (0..table.num_rows()).collect();
+        let batch = table.batch(&dataset.roles, &rows)?;
         Ok(batch
             .columns
             .into_iter()
@@ -233,8 +234,12 @@ impl Trainer {
         }
         let mut interrupted = None;
         if first_step < total_steps {
-            let feed = Prefetch::start(self.collator(), &self.train, &plan, first_step)?;
-            interrupted = self.run_epochs(&plan, &schedule, &mut optimizer, &mut history, feed)?;
+            let cache_bytes = self.arguments.tokenization_cache_mb << 20;
+            let collator = self.collator()?.with_cache(cache_bytes);
+            let mut feed = Prefetch::start(collator, &plan, first_step)?;
+            interrupted =
+                self.run_epochs(&plan, &schedule, &mut optimizer, &mut history, &mut feed)?;
+            feed.report();
         }
         let rows_per_step = plan.rows_per_step();
         let metrics = self.finish(&history, rows_per_step, started, interrupted.is_some())?;
@@ -252,7 +257,7 @@ impl Trainer {
         schedule: &LearningRateSchedule,
         optimizer: &mut Optimizer,
         history: &mut History,
-        mut feed: Prefetch,
+        feed: &mut Prefetch,
     ) -> Result<Option<PathBuf>> {
         let total_steps = plan.total_steps();
         while self.state.global_step < total_steps && !self.control.should_training_stop {
@@ -268,13 +273,7 @@ impl Trainer {
                 self.control.should_evaluate = false;
                 self.control.should_save = false;
                 self.notify(|callback, context, control| callback.on_step_begin(context, control));
-                self.update(
-                    schedule,
-                    optimizer,
-                    total_steps,
-                    micro_batches.len(),
-                    &mut feed,
-                )?;
+                self.update(schedule, optimizer, total_steps, micro_batches.len(), feed)?;
                 history.record(&self.report);
                 self.state.global_step += 1;
                 self.state.epoch = epoch as f64 + micro_batches.end as f64 / batches as f64;

@@ -12,7 +12,7 @@ use crate::callback::StepReport;
 use crate::checkpoint;
 use crate::error::{Error, Result};
 use crate::optimizer::Optimizer;
-use crate::plan::Plan;
+use crate::plan::{Plan, data_state};
 use crate::schedule::LearningRateSchedule;
 use crate::state::TrainerState;
 
@@ -103,6 +103,7 @@ impl Trainer {
         optimizer: &mut Optimizer,
         total_steps: usize,
     ) -> Result<()> {
+        checkpoint::check_data(directory, &data_state(&self.train))?;
         let state = checkpoint::restore(directory, optimizer, &self.encoder().device())?;
         if state.global_step > total_steps {
             return Err(Error::Checkpoint {
@@ -152,6 +153,7 @@ impl Trainer {
             optimizer,
             &self.state,
             &self.arguments,
+            &data_state(&self.train),
             schedule.rate(self.state.global_step),
         )?;
         checkpoint::rotate(&self.arguments, &self.state)?;

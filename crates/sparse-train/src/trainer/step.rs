@@ -1,6 +1,5 @@
 //! One update: forward, loss, backward, clipping, optimizer.
 
-use burn::module::Module;
 use burn::tensor::Tensor;
 use sparse_kernels::RandomStream;
 use sparse_losses::{AutoencoderFeatures, EmbeddedBatch, Labels, RegularizerWeights};
@@ -15,12 +14,12 @@ use crate::prefetch::Prefetch;
 use crate::schedule::LearningRateSchedule;
 
 impl Trainer {
-    pub(super) fn collator(&self) -> Collator {
-        Collator::new(
-            self.model().clone().valid(),
+    pub(super) fn collator(&self) -> Result<Collator> {
+        Ok(Collator::new(
+            self.model().preprocessor()?,
             self.arguments.prompts.clone(),
             self.arguments.router_mapping.clone(),
-        )
+        ))
     }
 
     /// Runs update `global_step` (0-based) over the next `n_micro_batches`.

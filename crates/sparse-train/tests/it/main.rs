@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod resume;
+mod several;
+mod streaming;
 mod support;
 mod trajectories;

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use burn::module::Module;
 use serde_json::{Map, Value, json};
 
-use self::table::RouteTable;
+pub(crate) use self::table::RouteTable;
 use super::{Features, Flow, ModuleKind, PipelineModule, Place, check_flow, run};
 use crate::pretrained::{DirectoryWriter, join_inside, read_object, short_class, to_pretty};
 use crate::tokenizer::TextTokenizer;
-use crate::{Error, ForwardContext, NamedParameter, PackedTokens, Result};
+use crate::{Error, ForwardContext, NamedParameter, PackedTokens, Preprocessor, Result};
 
 /// Sends a batch along one of its routes, by its task.
 #[derive(Module, Debug)]
@@ -102,6 +102,17 @@ impl Router {
         task: Option<&str>,
     ) -> Result<PackedTokens> {
         self.route(task)?[0].preprocess(texts, prompt, task)
+    }
+
+    /// What of the routes' first modules turns texts into tokens.
+    pub(crate) fn preprocessor(&self) -> Result<Preprocessor> {
+        let routes = self
+            .named_routes()
+            .map(|(_, modules)| modules[0].preprocessor());
+        Ok(Preprocessor::routed(
+            Arc::clone(&self.table),
+            routes.collect::<Result<_>>()?,
+        ))
     }
 
     pub(crate) fn preprocess_pairs(

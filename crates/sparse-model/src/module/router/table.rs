@@ -8,7 +8,7 @@ use crate::{Error, Result};
 
 /// The routes by name, each with the positions of its modules, and the rules for choosing among them.
 #[derive(Debug, Clone)]
-pub(super) struct RouteTable {
+pub(crate) struct RouteTable {
     pub(super) routes: Vec<(String, Vec<usize>)>,
     default_route: Option<String>,
     allow_empty_key: bool,
@@ -169,7 +169,7 @@ impl RouteTable {
     ///
     /// Mappings come first, the more particular before the less; then the route of the task's name, then that of the
     /// modality's. The default route is for texts without a task: it does not rescue an unknown one.
-    pub(super) fn choose(&self, task: Option<&str>) -> Result<usize> {
+    pub(crate) fn choose(&self, task: Option<&str>) -> Result<usize> {
         let mapped = |task: Option<&str>, names_modality: bool| {
             let mut mappings = self.text_mappings.iter();
             let found = mappings.find(|mapping| {

@@ -1,0 +1,89 @@
+//! A file to read: on this machine, or to be fetched to it.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::remote::RemoteFile;
+use super::{Format, io_error};
+use crate::error::{Error, Result};
+use crate::table::Table;
+
+/// A file that holds rows.
+#[derive(Debug, Clone)]
+pub(crate) enum DataFile {
+    /// A file of this machine.
+    Local(PathBuf),
+    /// A file of a store.
+    Remote(RemoteFile),
+}
+
+impl DataFile {
+    /// The format that the name stands for.
+    pub(super) fn format(&self) -> Option<Format> {
+        match self {
+            Self::Local(path) => Format::from_path(path),
+            Self::Remote(file) => Format::from_path(Path::new(file.name())),
+        }
+    }
+
+    /// What the file is called in messages.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Local(path) => path.display().to_string(),
+            Self::Remote(file) => file.url().to_owned(),
+        }
+    }
+
+    /// The file on this machine: where it is, or a copy that lasts as long as the result.
+    pub(crate) fn local(&self) -> Result<LocalFile> {
+        match self {
+            Self::Local(path) => Ok(LocalFile {
+                path: path.clone(),
+                shown: None,
+                _folder: None,
+            }),
+            Self::Remote(file) => {
+                let folder = tempfile::Builder::new()
+                    .prefix("sparse-data-")
+                    .tempdir()
+                    .map_err(|source| io_error(&std::env::temp_dir(), source))?;
+                let path = folder.path().join(file.name());
+                file.fetch(&path)?;
+                Ok(LocalFile {
+                    path,
+                    shown: Some(file.url().to_owned()),
+                    _folder: Some(folder),
+                })
+            }
+        }
+    }
+}
+
+/// A file on this machine, perhaps under a name that says more than where it lies.
+#[derive(Debug)]
+pub(crate) struct LocalFile {
+    pub(crate) path: PathBuf,
+    shown: Option<String>,
+    /// Removed with the copy in it.
+    _folder: Option<TempDir>,
+}
+
+impl LocalFile {
+    /// Calls a table's rows, or an error, after the name and not after the place.
+    pub(crate) fn named(&self, read: Result<Table>) -> Result<Table> {
+        let Some(shown) = &self.shown else {
+            return read;
+        };
+        read.map(|table| table.with_file(shown))
+            .map_err(|error| self.renamed(error))
+    }
+
+    /// Calls an error after the name and not after the place.
+    pub(crate) fn renamed(&self, error: Error) -> Error {
+        match &self.shown {
+            Some(shown) => error.about(&self.path, shown),
+            None => error,
+        }
+    }
+}
