@@ -16,6 +16,9 @@ use crate::{Error, Repo, RepoKind, Result, UploadOptions};
 /// Longest wait for an answer, and for the next bytes of one.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Given no token, the client would look for one by itself; one that fits no header makes it send none.
+const NO_TOKEN: &str = "\n";
+
 /// New attempts when there is no connection: whoever has no network should not wait long for the cache or an error.
 const RETRIES_WHEN_UNREACHABLE: u32 = 2;
 
@@ -98,14 +101,12 @@ macro_rules! on {
 
 impl<'a> Client<'a> {
     pub(crate) fn new(settings: &'a Settings, repo: &'a Repo) -> Result<Self> {
-        let mut builder = HFClient::builder()
+        let builder = HFClient::builder()
             .endpoint(&settings.endpoint)
+            .token(settings.token.as_deref().unwrap_or(NO_TOKEN))
             .cache_dir(&settings.cache_dir)
             .retry_max_attempts(0)
             .user_agent(concat!("sparse-encoder/", env!("CARGO_PKG_VERSION")));
-        if let Some(token) = &settings.token {
-            builder = builder.token(token);
-        }
         let client = builder.build().map_err(|source| Error::Client {
             kind: repo.kind(),
             id: repo.id().to_string(),

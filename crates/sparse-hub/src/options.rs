@@ -12,7 +12,7 @@ pub struct HubOptions {
     pub revision: Option<String>,
     /// Folder of the repository that holds the model.
     pub subfolder: Option<String>,
-    /// Token for private and gated repositories, and for uploads.
+    /// Token for private and gated repositories, and for uploads. An empty one stands for none, whatever the environment says.
     pub token: Option<String>,
     /// Directory of the cache.
     pub cache_dir: Option<PathBuf>,
@@ -97,12 +97,18 @@ impl HubOptions {
                 problem: "is not given, and neither HF_HUB_CACHE, HF_HOME nor HOME says where the cache is"
                     .to_string(),
             })?;
-        let token = self.token.or_else(|| variable("HF_TOKEN")).or_else(|| {
+        let implicit = variable("HF_HUB_DISABLE_IMPLICIT_TOKEN").is_none();
+        let from_environment = || {
+            if let Some(token) = variable("HF_TOKEN") {
+                return Some(token);
+            }
             let path = variable("HF_TOKEN_PATH").map(PathBuf::from);
             let path = path.or_else(|| Some(home()?.join("token")))?;
             std::fs::read_to_string(path).ok()
-        });
-        let token = token
+        };
+        let token = self
+            .token
+            .or_else(|| implicit.then(from_environment).flatten())
             .map(|token| token.trim().to_string())
             .filter(|token| !token.is_empty());
         let offline = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"]
@@ -242,6 +248,14 @@ mod tests {
         assert_eq!(given.endpoint, "http://other");
         assert_eq!(given.cache_dir, PathBuf::from("/cache"));
         assert_eq!(given.token.as_deref(), Some("mine"));
+        let anonymous = resolve(HubOptions::default().with_token(""), &variables);
+        assert_eq!(anonymous.token, None);
+        let disabled = [
+            variables[0],
+            variables[1],
+            ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1"),
+        ];
+        assert_eq!(resolve(HubOptions::default(), &disabled).token, None);
     }
 
     #[test]

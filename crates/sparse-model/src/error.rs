@@ -25,13 +25,13 @@ pub enum Error {
         /// The nearest directory, as the end of the sentence, or nothing.
         hint: String,
         /// What the hub or the connection to it said.
-        source: sparse_hub::Error,
+        source: Box<sparse_hub::Error>,
     },
     /// The model could not be pushed to the hub.
     #[error("failed to push the model to the hub")]
     Push {
         /// What the hub or the connection to it said.
-        source: sparse_hub::Error,
+        source: Box<sparse_hub::Error>,
     },
     /// A file that the model needs is absent.
     #[error("`{}` is missing from the model directory: {needed_for}", path.display())]

@@ -31,6 +31,9 @@ const LARGE_BIAS: f32 = 5.0;
 /// A dimension that is active in this share of the texts says little about any of them.
 const OFTEN: f64 = 0.9;
 
+/// A dimension that had this many chances on average, and took none, is probably dead.
+const CHANCES: f64 = 10.0;
+
 /// The result of [`SparseEncoder::inspect`]; serializes to JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Inspection {
@@ -403,6 +406,26 @@ impl SparseEncoder {
                     ));
                 }
             }
+        }
+        for module in self.ways().into_iter().flat_map(|(_, modules)| modules) {
+            if let PipelineModule::SparseAutoEncoder(module) = module
+                && module.n_dead() > 0
+            {
+                warnings.push(format!(
+                    "{} of {} latents of the autoencoder are dead: training did not use them any more",
+                    module.n_dead(),
+                    self.embedding_dimension()
+                ));
+            }
+        }
+        let dimension = self.embedding_dimension() as f64;
+        let chances = sample.n_texts as f64 * sample.active_dims / dimension.max(1.0);
+        if chances >= CHANCES && sample.n_dead as f64 > 0.5 * dimension {
+            warnings.push(format!(
+                "{} of {} dimensions are never active in the sample texts, though each could have been {chances:.0} times",
+                sample.n_dead,
+                self.embedding_dimension()
+            ));
         }
         if let Some(share) = sample.largest_position_share.filter(|share| *share > 0.5) {
             warnings.push(format!("one token position has the maximum of {:.0} % of a text's active dimensions on average", share * 100.0));

@@ -1,5 +1,6 @@
 //! One command per file.
 
+mod convert;
 mod decode;
 mod encode;
 mod evaluate;
@@ -29,6 +30,7 @@ pub(crate) enum Command {
     Similarity(similarity::Similarity),
     Decode(decode::Decode),
     Inspect(inspect::Inspect),
+    Convert(convert::Convert),
     Idf(idf::Idf),
     Index(index::Index),
     Search(search::Search),
@@ -45,6 +47,7 @@ impl Command {
             Self::Similarity(command) => command.run(global)?,
             Self::Decode(command) => command.run(global)?,
             Self::Inspect(command) => command.run(global)?,
+            Self::Convert(command) => command.run(global)?,
             Self::Idf(command) => command.run(global)?,
             Self::Index(command) => command.run(global)?,
             Self::Search(command) => command.run(global)?,

@@ -134,6 +134,91 @@ fn evaluate_prints_and_writes_metrics() {
 }
 
 #[test]
+fn convert_writes_a_model_of_half_the_size() {
+    let workshop = Workshop::new();
+    let (model, output) = (model(), workshop.path("half"));
+    let arguments = [
+        "convert",
+        "--model",
+        model.to_str().unwrap(),
+        "--output",
+        output.to_str().unwrap(),
+    ];
+    stdout(&run(&[&arguments[..], &["--weights", "bf16"]].concat()));
+    let size = |directory: &std::path::Path| {
+        std::fs::metadata(directory.join("model.safetensors"))
+            .unwrap()
+            .len()
+    };
+    assert!(size(&output) < size(&model) * 6 / 10);
+    let decode = |directory: &std::path::Path| {
+        stdout(&run(&[
+            "decode",
+            "--model",
+            directory.to_str().unwrap(),
+            "the cat",
+            "--top-k",
+            "1",
+        ]))
+    };
+    let token = |text: String| {
+        text.lines()
+            .nth(2)
+            .unwrap()
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(token(decode(&output)), token(decode(&model)));
+
+    let refuse = |more: &[&str], part: &str| {
+        let result = run(&[&arguments[..], more].concat());
+        let message = String::from_utf8(result.stderr).unwrap();
+        assert_eq!(result.status.code(), Some(2), "{message}");
+        assert!(message.contains(part), "{message}");
+    };
+    refuse(&[], "is there already");
+    std::fs::remove_dir_all(&output).unwrap();
+    refuse(&["--merge-adapter"], "has no adapter to merge");
+    assert!(!output.exists());
+}
+
+#[test]
+fn devices_share_the_work_of_encode() {
+    let workshop = Workshop::new();
+    let texts: String = (0..50)
+        .map(|number| format!("the cat sat {number} times\n"))
+        .collect();
+    workshop.write("texts.txt", texts.as_bytes());
+    let (model, input) = (model(), workshop.path("texts.txt"));
+    let arguments = [
+        "encode",
+        "--model",
+        model.to_str().unwrap(),
+        "--input",
+        input.to_str().unwrap(),
+    ];
+    let rows = |text: String| -> Vec<Value> {
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let one = rows(stdout(&run(&arguments)));
+    let two = rows(stdout(&run(
+        &[&arguments[..], &["--devices", "cpu,cpu"]].concat()
+    )));
+    assert_eq!(one.len(), 50);
+    for (one, two) in one.iter().zip(&two) {
+        assert_eq!(one["id"], two["id"]);
+        assert_eq!(one["indices"], two["indices"]);
+    }
+    let wrong = run(&[&arguments[..], &["--devices", "cpu,abacus"]].concat());
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(String::from_utf8(wrong.stderr).unwrap().contains("abacus"));
+}
+
+#[test]
 fn every_command_has_an_example() {
     for command in [
         "train",
@@ -142,6 +227,7 @@ fn every_command_has_an_example() {
         "similarity",
         "decode",
         "inspect",
+        "convert",
         "idf",
         "push",
     ] {

@@ -192,6 +192,7 @@ fn without_a_network_the_cache_is_used() {
         let hub = LoopbackHub::start();
         hub.add_model("org/tiny", [("config.json", "{}")]);
         let options = HubOptions::default()
+            .with_token("")
             .with_endpoint(hub.endpoint())
             .with_cache_dir(cache.path());
         let directory = Hub::new(options)

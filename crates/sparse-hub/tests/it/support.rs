@@ -37,6 +37,7 @@ impl Workshop {
         HubOptions::default()
             .with_endpoint(self.hub.endpoint())
             .with_cache_dir(self.cache.path())
+            .with_token("")
             .with_retries(3, 1)
     }
 

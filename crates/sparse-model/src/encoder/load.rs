@@ -10,7 +10,7 @@ use sparse_kernels::RandomStream;
 use super::{Prompts, Settings, SparseEncoder};
 use crate::module::{
     Flow, PipelineModule, Place, Pooling, SparseAutoEncoder, SparseAutoEncoderConfig,
-    SpladePooling, Task, Transformer, check_flow,
+    SpladePooling, Task, Transformer, adapter_base, check_flow,
 };
 use crate::pretrained::{
     ModelSource, ModuleEntry, SentenceTransformersConfig, join_inside, load_modules, read_object,
@@ -206,7 +206,13 @@ fn load_plain(
     device: &Device,
 ) -> Result<Vec<PipelineModule>> {
     let directory = source.directory.as_path();
-    let config_path = directory.join("config.json");
+    let mut config_path = directory.join("config.json");
+    // A directory with nothing but an adapter, as PEFT writes it: the architecture is that of its base model.
+    if !config_path.exists()
+        && let Some(base) = adapter_base(directory, source)?
+    {
+        config_path = base.directory.join("config.json");
+    }
     let config = read_object(&config_path, "it describes the architecture")?;
     let is_masked_lm = match config.get("architectures") {
         Some(Value::Array(names)) => names.iter().any(|name| {

@@ -38,7 +38,9 @@ impl SparseEncoder {
     /// If the id is none, there is no token or it may not write, the repository is there and `exist_ok` is not set, the model
     /// can't be saved, or the network fails for good.
     pub fn push_to_hub(&self, repo_id: &str, options: &PushOptions) -> Result<Upload> {
-        let push = |source| Error::Push { source };
+        let push = |source| Error::Push {
+            source: Box::new(source),
+        };
         let repo = Repo::model(repo_id).map_err(push)?;
         let hub = Hub::new(HubOptions {
             revision: None,

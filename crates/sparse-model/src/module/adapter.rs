@@ -203,7 +203,7 @@ impl Adapter {
 }
 
 /// The model that an adapter directory is for; `None` if the directory holds no adapter.
-pub(super) fn base_of(directory: &Path, source: &ModelSource) -> Result<Option<ModelSource>> {
+pub(crate) fn base_of(directory: &Path, source: &ModelSource) -> Result<Option<ModelSource>> {
     let path = directory.join(CONFIG);
     if !path.exists() {
         return Ok(None);

@@ -28,6 +28,7 @@ use crate::{
     WeightType,
 };
 
+pub(crate) use adapter::base_of as adapter_base;
 pub(crate) use dense::Dense;
 pub(crate) use normalize::Normalize;
 pub(crate) use pooling::Pooling;

@@ -208,6 +208,16 @@ impl SparseAutoEncoder {
         self.config.k
     }
 
+    /// Latents that training had not used for longer than `dead_threshold` batches when it ended.
+    pub(crate) fn n_dead(&self) -> usize {
+        let counters = self
+            .last_nonzero
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_dead = |counter: &&i64| **counter > self.config.dead_threshold;
+        counters.iter().filter(is_dead).count()
+    }
+
     pub(crate) fn check(&self, flow: Flow) -> Result<Flow, String> {
         let SparseAutoEncoderConfig {
             input_dim,

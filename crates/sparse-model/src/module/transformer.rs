@@ -152,7 +152,13 @@ impl Transformer {
                 .and_then(Value::as_bool)
                 .unwrap_or(false),
         };
-        let tokenizer = TextTokenizer::load(place.directory, tokenizer_settings)?;
+        let own_tokenizer = place.directory.join("tokenizer.json").exists();
+        let tokenizer_directory = if own_tokenizer {
+            place.directory
+        } else {
+            source
+        };
+        let tokenizer = TextTokenizer::load(tokenizer_directory, tokenizer_settings)?;
         if tokenizer.n_ids() > family.vocab_size {
             let problem = format!(
                 "has token ids up to {}, but `vocab_size` of `{}` is {}",
@@ -161,7 +167,7 @@ impl Transformer {
                 family.vocab_size
             );
             return Err(Error::tokenizer(
-                &place.directory.join("tokenizer.json"),
+                &tokenizer_directory.join("tokenizer.json"),
                 problem,
             ));
         }

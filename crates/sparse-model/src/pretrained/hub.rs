@@ -76,7 +76,7 @@ impl ModelSource {
             .map_err(|source| Error::Hub {
                 name: name.to_string(),
                 hint,
-                source,
+                source: Box::new(source),
             })?;
         Ok(Self {
             directory,

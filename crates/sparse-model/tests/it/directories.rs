@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use sparse_model::{EncodeOptions, Error, LoadOptions, PreprocessOptions, SparseEncoder};
 
-use crate::support::{copy_of, golden, load};
+use crate::support::{copy_of, golden, load, warnings_of};
 
 fn open(directory: &Path) -> Result<SparseEncoder, Error> {
     SparseEncoder::from_pretrained(directory.to_str().unwrap(), &Default::default())
@@ -731,7 +731,7 @@ fn options_out_of_range_are_refused() {
 #[test]
 fn missing_files_are_named() {
     refused(
-        Path::new("no-such-directory"),
+        Path::new("./no-such-directory"),
         &["no-such-directory", "there is no such directory"],
     );
     for (file, part) in [
@@ -900,5 +900,82 @@ fn values_that_are_not_finite_only_warn() {
     let end = bytes.len();
     bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     std::fs::write(&path, bytes).unwrap();
-    open(directory.path()).unwrap();
+    let (_, warnings) = warnings_of(|| open(directory.path()).unwrap());
+    let named = |part: &str| warnings.iter().any(|warning| warning.contains(part));
+    assert!(
+        named("model.safetensors") && named("key `") && named("not finite"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn files_outside_of_the_directory_are_not_read() {
+    // An index of shards.
+    let shards = copy_of("encoders/splade-max");
+    let weights = shards.path().join("model.safetensors");
+    std::fs::remove_file(weights).unwrap();
+    let index = json!({"weight_map": {"bert.x": "../model.safetensors"}}).to_string();
+    std::fs::write(shards.path().join("model.safetensors.index.json"), index).unwrap();
+    refused(
+        shards.path(),
+        &[
+            "index.json",
+            "`weight_map` names `../model.safetensors`",
+            "outside",
+        ],
+    );
+    // A table of token weights, and a route.
+    let table = copy_of("encoders/inference-free");
+    let config = "query_0_SparseStaticEmbedding/config.json";
+    edit_json(&table.path().join(config), |config| {
+        config["path"] = json!("../../idf.json")
+    });
+    refused(
+        table.path(),
+        &[config, "`path` is `../../idf.json`", "outside"],
+    );
+    let route = copy_of("encoders/inference-free");
+    let text = std::fs::read_to_string(route.path().join("router_config.json")).unwrap();
+    let text = text.replace("document_0_Transformer", "../document_0_Transformer");
+    std::fs::write(route.path().join("router_config.json"), text).unwrap();
+    refused(
+        route.path(),
+        &[
+            "router_config.json",
+            "names `../document_0_Transformer`",
+            "outside",
+        ],
+    );
+}
+
+#[test]
+fn a_prompt_may_be_left_out_of_the_mean() {
+    let mut encoder = load("encoders/csr");
+    let texts = ["the cat sat", "a dog"];
+    let with_prompt = EncodeOptions::default().with_prompt("the blue shirt: ");
+    let counted = encoder.encode(&texts, &with_prompt).unwrap().to_dense();
+    let plain = encoder
+        .encode(&texts, &EncodeOptions::default())
+        .unwrap()
+        .to_dense();
+    encoder.set_pooling_include_prompt(false);
+    let left_out = encoder.encode(&texts, &with_prompt).unwrap().to_dense();
+    assert_ne!(left_out, counted, "the prompt's tokens are not in the mean");
+    assert_ne!(left_out, plain, "but the text's tokens have seen it");
+    let without = encoder.encode(&texts, &EncodeOptions::default()).unwrap();
+    assert_eq!(
+        without.to_dense(),
+        plain,
+        "nothing changes without a prompt"
+    );
+
+    // It is saved.
+    let saved = tempfile::tempdir().unwrap();
+    let target = saved.path().join("model");
+    encoder.save_pretrained(&target).unwrap();
+    let again = open(&target).unwrap();
+    assert_eq!(
+        again.encode(&texts, &with_prompt).unwrap().to_dense(),
+        left_out
+    );
 }

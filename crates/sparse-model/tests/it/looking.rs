@@ -1,8 +1,10 @@
 //! Inspection, document frequencies, decoding.
 
-use sparse_model::{DocumentFrequencies, EncodeOptions, SparseEncoder};
+use std::path::Path;
 
-use crate::support::{copy_of, load};
+use sparse_model::{DocumentFrequencies, EncodeOptions, Inspection, SparseEncoder};
+
+use crate::support::{copy_of, load, set_floats};
 
 #[test]
 fn inspection_describes_a_splade_model() {
@@ -73,18 +75,7 @@ fn inspection_names_the_routes_of_a_router() {
 fn a_large_bias_and_what_it_does_are_named() {
     let directory = copy_of("models/bert");
     let path = directory.path().join("model.safetensors");
-    let mut bytes = std::fs::read(&path).unwrap();
-    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
-    let start = 8
-        + length
-        + header["cls.predictions.bias"]["data_offsets"][0]
-            .as_u64()
-            .unwrap() as usize;
-    for dimension in 0..1200 {
-        bytes[start + 4 * dimension..][..4].copy_from_slice(&20_f32.to_le_bytes());
-    }
-    std::fs::write(&path, bytes).unwrap();
+    set_floats(&path, "cls.predictions.bias", [20.0; 1200]);
     let encoder =
         SparseEncoder::from_pretrained(directory.path().to_str().unwrap(), &Default::default())
             .unwrap();
@@ -100,6 +91,106 @@ fn a_large_bias_and_what_it_does_are_named() {
             "{part}: {warnings:?}"
         );
     }
+}
+
+#[test]
+fn empty_vectors_are_named() {
+    let directory = copy_of("models/bert");
+    let path = directory.path().join("model.safetensors");
+    set_floats(&path, "cls.predictions.bias", [-100.0; 1200]);
+    let inspection = inspect(directory.path(), &["one text", "another"]);
+    assert_eq!(
+        (inspection.sample.n_empty, inspection.sample.n_dead),
+        (2, 1200)
+    );
+    let expected = "2 of 2 sample texts have no active dimension";
+    assert!(
+        inspection.warnings.contains(&expected.to_string()),
+        "{:?}",
+        inspection.warnings
+    );
+}
+
+#[test]
+fn a_position_that_wins_everywhere_is_named() {
+    let directory = copy_of("models/bert-untied");
+    let path = directory.path().join("model.safetensors");
+    let decoder = "cls.predictions.decoder.weight";
+    let bias = ["cls.predictions.bias", "cls.predictions.decoder.bias"];
+    let header = std::fs::read(&path).unwrap();
+    let header = String::from_utf8_lossy(&header[8..8 + header.len().min(20_000)]).into_owned();
+    bias.iter()
+        .filter(|key| header.contains(&format!("\"{key}\"")))
+        .for_each(|key| set_floats(&path, key, [0.0; 1200]));
+    // With unit vectors as the decoder's rows, the first logits are what the decoder gets to see.
+    let width = 32;
+    let unit = (0..1200 * width).map(|at| f32::from(u8::from(at % width == at / width)));
+    set_floats(&path, decoder, unit);
+    let text = "the man and the blue shirt";
+    let encoder = open(directory.path());
+    let tokens = encoder.preprocess(&[text], &Default::default()).unwrap();
+    let logits = encoder
+        .logits(&tokens)
+        .unwrap()
+        .into_data()
+        .try_to_vec::<f32>()
+        .unwrap();
+    // Rows that all equal what the first position gives are largest there: normalized vectors have one length.
+    let sink: Vec<f32> = (0..1200).flat_map(|_| logits[..width].to_vec()).collect();
+    set_floats(&path, decoder, sink);
+    let inspection = inspect(directory.path(), &[text, "the man", "a shirt is blue"]);
+    let share = inspection.sample.largest_position_share.unwrap();
+    assert!(share > 0.9, "{share}");
+    assert!(
+        inspection
+            .warnings
+            .iter()
+            .any(|warning| warning.starts_with("one token position has the maximum")),
+        "{:?}",
+        inspection.warnings
+    );
+}
+
+#[test]
+fn dead_dimensions_are_named() {
+    // 400 dimensions that are always active and 800 that never are.
+    let directory = copy_of("models/bert");
+    let path = directory.path().join("model.safetensors");
+    let bias = (0..1200).map(|dimension| if dimension < 400 { 100.0 } else { -100.0 });
+    set_floats(&path, "cls.predictions.bias", bias);
+    // 30 texts with 400 active dimensions each: every dimension could have been active ten times.
+    let dead = "800 of 1200 dimensions are never active";
+    let warned = |n_texts: usize| {
+        let warnings = inspect(directory.path(), &vec!["x"; n_texts]).warnings;
+        warnings.iter().any(|warning| warning.starts_with(dead))
+    };
+    assert!(warned(30));
+    assert!(!warned(10), "too few texts to tell");
+    // Latents that training left behind.
+    let directory = copy_of("encoders/csr");
+    let weights = directory
+        .path()
+        .join("2_SparseAutoEncoder/model.safetensors");
+    let none: [&str; 0] = [];
+    let dead = |warning: &String| warning.contains("latents of the autoencoder are dead");
+    assert!(!inspect(directory.path(), &none).warnings.iter().any(dead));
+    let counters = (0..2 * 128).map(|half| f32::from_bits(if half == 0 { 9 } else { 0 }));
+    set_floats(&weights, "stats_last_nonzero", counters);
+    let warnings = inspect(directory.path(), &none).warnings;
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| warning.starts_with("1 of 128 latents")),
+        "{warnings:?}"
+    );
+}
+
+fn open(directory: &Path) -> SparseEncoder {
+    SparseEncoder::from_pretrained(directory.to_str().unwrap(), &Default::default()).unwrap()
+}
+
+fn inspect(directory: &Path, texts: &[&str]) -> Inspection {
+    open(directory).inspect(texts).unwrap()
 }
 
 #[test]

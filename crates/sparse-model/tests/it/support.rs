@@ -1,6 +1,7 @@
 //! Reading the reference values.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use burn::tensor::Device;
 use safetensors::SafeTensors;
@@ -122,6 +123,64 @@ pub(crate) fn strings(value: &Value) -> Vec<String> {
         .iter()
         .map(|text| text.as_str().unwrap().to_string())
         .collect()
+}
+
+/// Overwrites a tensor of a safetensors file, values of 32 bits.
+pub(crate) fn set_floats(path: &Path, key: &str, values: impl IntoIterator<Item = f32>) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let offsets = &header[key]["data_offsets"];
+    let (start, end) = (offsets[0].as_u64().unwrap(), offsets[1].as_u64().unwrap());
+    let place = 8 + length + start as usize..8 + length + end as usize;
+    let values: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+    bytes[place].copy_from_slice(&values);
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// What `work` logs as warnings, each as its message.
+pub(crate) fn warnings_of<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
+    let recorder = Recorder::default();
+    let result = tracing::subscriber::with_default(recorder.clone(), work);
+    let messages = recorder.messages.lock().unwrap().clone();
+    (result, messages)
+}
+
+#[derive(Clone, Default)]
+struct Recorder {
+    messages: Arc<Mutex<Vec<String>>>,
+}
+
+impl tracing::Subscriber for Recorder {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Message(String);
+        impl tracing::field::Visit for Message {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                if field.name() == "message" {
+                    self.0 = format!("{value:?}");
+                }
+            }
+        }
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        self.messages.lock().unwrap().push(message.0);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
 }
 
 /// Asserts `|a − e| ≤ absolute + relative·|e|` everywhere.

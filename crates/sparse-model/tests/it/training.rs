@@ -279,6 +279,35 @@ fn an_adapter_trains_alone_and_is_saved_apart() {
         SparseEncoder::from_pretrained(whole.to_str().unwrap(), &Default::default()).unwrap();
     assert_eq!(encode(&copy), encode(&merged));
 
+    // A directory with the two files of the adapter and nothing else, as PEFT writes it.
+    let bare = directory.path().join("bare");
+    std::fs::create_dir(&bare).unwrap();
+    for file in ["adapter_config.json", "adapter_model.safetensors"] {
+        std::fs::copy(target.join(file), bare.join(file)).unwrap();
+    }
+    let loaded =
+        SparseEncoder::from_pretrained(bare.to_str().unwrap(), &Default::default()).unwrap();
+    assert!(loaded.has_adapter());
+    assert_close(
+        "bare",
+        &encode(&loaded).to_dense(),
+        &encode(&stepped).to_dense(),
+        0.0,
+        1e-6,
+    );
+    let config = std::fs::read_to_string(bare.join("adapter_config.json")).unwrap();
+    let elsewhere = config.replace(directory.path().to_str().unwrap(), "/no/such/directory");
+    std::fs::write(bare.join("adapter_config.json"), elsewhere).unwrap();
+    let problem = SparseEncoder::from_pretrained(bare.to_str().unwrap(), &Default::default())
+        .unwrap_err()
+        .to_string();
+    for part in [
+        "adapter_config.json",
+        "`base_model_name_or_path` is `/no/such/directory",
+    ] {
+        assert!(problem.contains(part), "{problem}");
+    }
+
     let wrong = sparse_model::LoraOptions {
         target_modules: vec!["querry".to_string()],
         ..options
