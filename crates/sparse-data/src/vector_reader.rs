@@ -354,7 +354,7 @@ mod tests {
         file.append(&batch.ids, rows).unwrap();
         file.finish().unwrap();
         let again = VectorReader::open(&path, 10).unwrap();
-        assert_eq!(again.collect::<Result<Vec<_>>>().unwrap(), [batch.clone()]);
+        assert_eq!(again.collect::<Result<Vec<_>>>().unwrap(), std::slice::from_ref(batch));
         let narrow = VectorReader::open(&path, 9).unwrap();
         let error = narrow.collect::<Result<Vec<_>>>().unwrap_err().to_string();
         assert!(

@@ -62,10 +62,16 @@ pub enum Error {
     Table(#[from] sparse_data::Error),
     /// The hub failed.
     #[error(transparent)]
-    Hub(#[from] sparse_hub::Error),
+    Hub(Box<sparse_hub::Error>),
     /// Vectors could not be compared.
     #[error(transparent)]
     Index(#[from] sparse_index::Error),
+}
+
+impl From<sparse_hub::Error> for Error {
+    fn from(error: sparse_hub::Error) -> Self {
+        Self::Hub(Box::new(error))
+    }
 }
 
 impl Error {

@@ -5,6 +5,7 @@
 mod commands;
 mod hub;
 mod idf;
+mod searching;
 mod support;
 mod training;
 mod wrong_input;

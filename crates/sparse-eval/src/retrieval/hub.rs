@@ -68,7 +68,10 @@ impl<'a> Files<'a> {
             Err(_) => Vec::new(),
         };
         let complete = |entries: &[(String, String, String)]| {
-            let has = |config, split| entries.iter().any(|entry| entry.0 == config && entry.1 == split);
+            let has = |config: &str, split: &str| {
+                let mut entries = entries.iter();
+                entries.any(|entry| entry.0 == config && entry.1 == split)
+            };
             splits
                 .iter()
                 .flat_map(|split| Self::CONFIGS.map(|config| (config, *split)))
