@@ -188,7 +188,8 @@ impl Iterator for VectorReader {
 }
 
 fn open_parquet(path: &Path, file: File) -> Result<ParquetRecordBatchReader> {
-    let fail = |error: datafusion::parquet::errors::ParquetError| malformed(path, error.to_string());
+    let fail =
+        |error: datafusion::parquet::errors::ParquetError| malformed(path, error.to_string());
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(fail)?;
     let schema = builder.schema().clone();
     let known: Vec<&str> = schema
@@ -206,10 +207,8 @@ fn open_parquet(path: &Path, file: File) -> Result<ParquetRecordBatchReader> {
             });
         }
     }
-    let columns = ProjectionMask::columns(
-        builder.parquet_schema(),
-        ["id", "_id", "indices", "values"],
-    );
+    let columns =
+        ProjectionMask::columns(builder.parquet_schema(), ["id", "_id", "indices", "values"]);
     builder
         .with_projection(columns)
         .with_batch_size(VectorReader::BATCH_SIZE)
@@ -253,7 +252,9 @@ fn append(
         );
         // Casting turns what doesn't fit, such as a negative index, into null.
         if row_indices.null_count() + row_values.null_count() > 0 {
-            return Err(fail("an index or a value is null or out of range".to_owned()));
+            return Err(fail(
+                "an index or a value is null or out of range".to_owned(),
+            ));
         }
         let row_indices = row_indices.as_primitive::<UInt32Type>().values();
         let row_values = row_values.as_primitive::<Float32Type>().values();
@@ -354,7 +355,10 @@ mod tests {
         file.append(&batch.ids, rows).unwrap();
         file.finish().unwrap();
         let again = VectorReader::open(&path, 10).unwrap();
-        assert_eq!(again.collect::<Result<Vec<_>>>().unwrap(), std::slice::from_ref(batch));
+        assert_eq!(
+            again.collect::<Result<Vec<_>>>().unwrap(),
+            std::slice::from_ref(batch)
+        );
         let narrow = VectorReader::open(&path, 9).unwrap();
         let error = narrow.collect::<Result<Vec<_>>>().unwrap_err().to_string();
         assert!(

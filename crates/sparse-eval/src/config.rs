@@ -112,7 +112,10 @@ mod tests {
         }))
         .unwrap();
         let error = config.validate().unwrap_err().to_string();
-        assert!(error.contains("is missing") || error.contains("batch_size"), "{error}");
+        assert!(
+            error.contains("is missing") || error.contains("batch_size"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -41,12 +41,13 @@ impl Contender {
         let run = report.runs[position].clone();
         let mut metrics = Metrics::new().with_primary(evaluator.cutoffs().primary());
         metrics.extend(evaluator.cutoffs().figures(evaluator.collection(), &run));
-        for cost in [
-            "query_active_dims",
-            "corpus_active_dims",
-            "avg_flops",
-        ] {
-            metrics.extend(report.metrics.get(cost).map(|value| (cost.to_owned(), value)));
+        for cost in ["query_active_dims", "corpus_active_dims", "avg_flops"] {
+            metrics.extend(
+                report
+                    .metrics
+                    .get(cost)
+                    .map(|value| (cost.to_owned(), value)),
+            );
         }
         Some(Self {
             evaluator: label(evaluator),
@@ -164,7 +165,11 @@ impl PerQuery {
             (evaluator.cutoffs(), evaluator.collection());
         for figure in cutoffs.names() {
             let values = cutoffs.per_query(collection, &contender.run, &figure);
-            for (query, value) in collection.query_ids().iter().zip(values.unwrap_or_default()) {
+            for (query, value) in collection
+                .query_ids()
+                .iter()
+                .zip(values.unwrap_or_default())
+            {
                 self.evaluators.push(contender.evaluator.clone());
                 self.names.push(contender.name.clone());
                 self.queries.push(query.clone());
@@ -234,6 +239,9 @@ mod tests {
         let mut reciprocal = (0..table.num_rows()).map(cells);
         let first = reciprocal.find(|row| row[3] == "mrr@10").unwrap();
         assert_eq!(first, ["tiny", "ours", "q", "mrr@10", "0.5"]);
-        assert_eq!(reciprocal.next().unwrap(), ["tiny", "ours", "r", "mrr@10", "1.0"]);
+        assert_eq!(
+            reciprocal.next().unwrap(),
+            ["tiny", "ours", "r", "mrr@10", "1.0"]
+        );
     }
 }

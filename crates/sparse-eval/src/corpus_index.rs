@@ -115,12 +115,11 @@ impl CorpusIndex {
     /// If the file is missing, damaged or no index of this kind.
     pub fn open(path: &Path) -> Result<Self> {
         let file = IndexFile::open(path)?;
-        let description = serde_json::from_value(file.metadata.clone()).map_err(|error| {
-            Error::File {
+        let description =
+            serde_json::from_value(file.metadata.clone()).map_err(|error| Error::File {
                 path: path.to_owned(),
                 problem: format!("does not say how it was made: {error}"),
-            }
-        })?;
+            })?;
         Ok(Self { file, description })
     }
 
@@ -211,7 +210,8 @@ mod tests {
     fn unusable_corpora_are_refused() {
         let message = |ids_given: &[&str]| {
             let mut builder = builder(SimilarityFunction::Dot).unwrap();
-            let rows = SparseMatrix::from_dense(&vec![1.0; 2 * ids_given.len()], ids_given.len(), 2);
+            let rows =
+                SparseMatrix::from_dense(&vec![1.0; 2 * ids_given.len()], ids_given.len(), 2);
             builder.push(ids(ids_given), &rows.unwrap()).unwrap();
             builder.finish().unwrap_err().to_string()
         };

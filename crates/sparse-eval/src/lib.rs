@@ -49,12 +49,12 @@ pub use error::{Error, Result};
 pub use evaluator::{
     BinaryClassificationConfig, BinaryClassificationEvaluator, EmbeddingSimilarityConfig,
     EmbeddingSimilarityEvaluator, EvaluationProgress, EvaluationRun, Evaluator, HybridConfig,
-    HybridEvaluator, InformationRetrievalConfig, InformationRetrievalEvaluator, Margin, MarginPerFunction,
-    MseConfig, MseEvaluator, NANO_BEIR_DATASETS, NanoBeirConfig, NanoBeirEvaluator,
-    NanoBeirPrompts, OnReport, RankedSample, ReciprocalRankFusionConfig, ReciprocalRankFusionEvaluator,
-    RerankingConfig, RerankingEvaluator, RerankingSample, RetrievalReport, SearchCost,
-    SequentialConfig, SequentialEvaluator, SequentialScore, TranslationConfig, TranslationEvaluator, TripletConfig,
-    TripletEvaluator, fuse,
+    HybridEvaluator, InformationRetrievalConfig, InformationRetrievalEvaluator, Margin,
+    MarginPerFunction, MseConfig, MseEvaluator, NANO_BEIR_DATASETS, NanoBeirConfig,
+    NanoBeirEvaluator, NanoBeirPrompts, OnReport, RankedSample, ReciprocalRankFusionConfig,
+    ReciprocalRankFusionEvaluator, RerankingConfig, RerankingEvaluator, RerankingSample,
+    RetrievalReport, SearchCost, SequentialConfig, SequentialEvaluator, SequentialScore,
+    TranslationConfig, TranslationEvaluator, TripletConfig, TripletEvaluator, fuse,
 };
 pub use metrics::Metrics;
 pub use pruning::{PruningEntry, PruningTable};

@@ -49,10 +49,12 @@ impl RankingFormat {
     ) -> io::Result<()> {
         match self {
             Self::JsonLines => {
-                let results = hits.into_iter().map(|(corpus_id, score)| PredictedDocument {
-                    corpus_id,
-                    score: f64::from(score),
-                });
+                let results = hits
+                    .into_iter()
+                    .map(|(corpus_id, score)| PredictedDocument {
+                        corpus_id,
+                        score: f64::from(score),
+                    });
                 let prediction = Prediction {
                     query_id,
                     query,
@@ -107,7 +109,11 @@ pub fn read_trec(path: &Path) -> Result<BTreeMap<String, Vec<(String, f32)>>> {
         };
         let score = score.parse().ok().filter(|score: &f32| !score.is_nan());
         let score = score.ok_or_else(|| {
-            Error::line(path, number, format!("score must be a number; got `{}`", fields[4]))
+            Error::line(
+                path,
+                number,
+                format!("score must be a number; got `{}`", fields[4]),
+            )
         })?;
         let ranking = rankings.entry(query.to_owned()).or_default();
         if ranking.insert(document.to_owned(), score).is_some() {
@@ -144,7 +150,10 @@ mod tests {
             .write(&mut file, ("q", ""), hits, "ours")
             .unwrap();
         let read = read_trec(&path).unwrap();
-        let ids = read["q"].iter().map(|hit| hit.0.as_str()).collect::<Vec<_>>();
+        let ids = read["q"]
+            .iter()
+            .map(|hit| hit.0.as_str())
+            .collect::<Vec<_>>();
         assert_eq!(ids, ["c", "a", "b"]);
         let blank = RankingFormat::Trec.write(&mut Vec::new(), ("q r", ""), [], "ours");
         assert!(blank.unwrap_err().to_string().contains("`q r`"));

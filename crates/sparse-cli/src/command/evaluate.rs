@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use sparse_encoder::SparseEncoder;
 use sparse_encoder::burn::tensor::Device;
 use sparse_encoder::eval::{
-    Bootstrap, Contender, EvaluationRun, Evaluator, EvaluatorConfig,
-    InformationRetrievalEvaluator, PerQuery, PruningTable, RetrievalRun, baselines,
+    Bootstrap, Contender, EvaluationRun, Evaluator, EvaluatorConfig, InformationRetrievalEvaluator,
+    PerQuery, PruningTable, RetrievalRun, baselines,
 };
 use sparse_encoder::train::TrainingFile;
 
@@ -197,7 +197,9 @@ impl Evaluate {
                 create_dir(folder)?;
                 let path = folder.join(format!("{}.{}.trec", contender.evaluator, contender.name));
                 let collection = evaluator.collection();
-                contender.run.write_trec(collection, &contender.name, &path)?;
+                contender
+                    .run
+                    .write_trec(collection, &contender.name, &path)?;
             }
         }
         Ok(())
@@ -271,7 +273,8 @@ impl Evaluate {
                 format!("{:.4}", comparison.p_value),
                 format!("{better} / {equal} / {worse}"),
             ]);
-            comparisons.push(json!({ "evaluator": name, "figure": figure, "comparison": comparison }));
+            comparisons
+                .push(json!({ "evaluator": name, "figure": figure, "comparison": comparison }));
         }
         if !global.quiet {
             let header = [
@@ -324,10 +327,7 @@ impl Evaluate {
                     "" => "retrieval",
                     name => name,
                 };
-                write(
-                    &folder.join(format!("{name}.pruning.svg")),
-                    &table.to_svg(),
-                )?;
+                write(&folder.join(format!("{name}.pruning.svg")), &table.to_svg())?;
             }
             tables.push(json!({ "evaluator": evaluator.name(), "table": table }));
         }
@@ -405,9 +405,8 @@ fn overview(contenders: &[Contender]) -> String {
 }
 
 fn create_dir(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).map_err(|error| {
-        Failure::run(format!("failed to create `{}`: {error}", folder.display()))
-    })
+    fs::create_dir_all(folder)
+        .map_err(|error| Failure::run(format!("failed to create `{}`: {error}", folder.display())))
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

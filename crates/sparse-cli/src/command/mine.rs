@@ -257,9 +257,8 @@ impl Mine {
 fn column(table: &Table, name: &str) -> Result<Vec<String>> {
     let cell = |row: usize| -> Result<String> {
         let text = table.text(name, row)?;
-        let text = text.ok_or_else(|| {
-            Failure::input(format!("row {}: column `{name}` is null", row + 1))
-        })?;
+        let text = text
+            .ok_or_else(|| Failure::input(format!("row {}: column `{name}` is null", row + 1)))?;
         Ok(text.to_owned())
     };
     (0..table.num_rows()).map(cell).collect()

@@ -34,7 +34,7 @@ pub(crate) enum Command {
     Idf(idf::Idf),
     Index(index::Index),
     Search(search::Search),
-    Mine(mine::Mine),
+    Mine(Box<mine::Mine>),
     Push(push::Push),
 }
 

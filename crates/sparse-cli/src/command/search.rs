@@ -239,7 +239,10 @@ fn rendered(
             let title = if text.is_empty() { id } else { text };
             return Ok(match rows.len() {
                 0 => format!("{title}\nno document shares a dimension with it\n"),
-                _ => format!("{title}\n{}\n", table(&["document", "rank", "score"], &rows)),
+                _ => format!(
+                    "{title}\n{}\n",
+                    table(&["document", "rank", "score"], &rows)
+                ),
             });
         }
         Format::Jsonl => RankingFormat::JsonLines,

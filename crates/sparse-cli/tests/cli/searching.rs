@@ -46,7 +46,14 @@ fn rankings(jsonl: &str) -> Vec<Value> {
 fn texts_are_indexed_and_searched() {
     let workshop = Workshop::new();
     let index = indexed(&workshop);
-    let table = stdout(&run(&["search", "--index", &index, "what is a fox", "--top-k", "3"]));
+    let table = stdout(&run(&[
+        "search",
+        "--index",
+        &index,
+        "what is a fox",
+        "--top-k",
+        "3",
+    ]));
     assert_eq!(table.lines().count(), 1 + 2 + 3 + 1, "{table}");
     assert!(table.starts_with("what is a fox\ndocument"), "{table}");
 
@@ -58,7 +65,12 @@ fn texts_are_indexed_and_searched() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(b"what is a fox\nwhat is a bee\n").unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"what is a fox\nwhat is a bee\n")
+        .unwrap();
     let from_stdin = rankings(&stdout(&child.wait_with_output().unwrap()));
     assert_eq!(from_stdin.len(), 2);
     assert_eq!(from_stdin[0]["query"], "what is a fox");
@@ -66,21 +78,40 @@ fn texts_are_indexed_and_searched() {
 
     let queries = workshop.path("data/queries.jsonl");
     let from_file = rankings(&stdout(&run(&[
-        "search", "--index", &index, "--queries", text(&queries), "--verify",
+        "search",
+        "--index",
+        &index,
+        "--queries",
+        text(&queries),
+        "--verify",
     ])));
     assert_eq!(from_file.len(), 16);
-    let fox = from_file.iter().find(|ranking| ranking["query"] == "what is a fox").unwrap();
+    let fox = from_file
+        .iter()
+        .find(|ranking| ranking["query"] == "what is a fox")
+        .unwrap();
     assert_eq!(fox["query_id"], "4");
     assert_eq!(fox["results"], from_stdin[0]["results"]);
 
     let vectors = workshop.path("queries.parquet");
     let model = model();
     stdout(&run(&[
-        "encode", "--model", text(&model), "--task", "query", "--input", text(&queries),
-        "--output", text(&vectors),
+        "encode",
+        "--model",
+        text(&model),
+        "--task",
+        "query",
+        "--input",
+        text(&queries),
+        "--output",
+        text(&vectors),
     ]));
     let from_vectors = rankings(&stdout(&run(&[
-        "search", "--index", &index, "--vectors", text(&vectors),
+        "search",
+        "--index",
+        &index,
+        "--vectors",
+        text(&vectors),
     ])));
     for (a, b) in from_vectors.iter().zip(&from_file) {
         assert_eq!(a["query_id"], b["query_id"]);
@@ -90,8 +121,17 @@ fn texts_are_indexed_and_searched() {
     // More than there are, and a TREC file by its ending.
     let trec = workshop.path("run.trec");
     stdout(&run(&[
-        "search", "--index", &index, "--queries", text(&queries), "--top-k", "1000", "--output",
-        text(&trec), "--tag", "ours",
+        "search",
+        "--index",
+        &index,
+        "--queries",
+        text(&queries),
+        "--top-k",
+        "1000",
+        "--output",
+        text(&trec),
+        "--tag",
+        "ours",
     ]));
     let lines = fs::read_to_string(&trec).unwrap();
     assert_eq!(lines.lines().count(), 16 * 16);
@@ -109,22 +149,49 @@ fn vectors_are_indexed_as_their_texts_are() {
     for name in ["vectors.jsonl", "vectors.parquet"] {
         let vectors = workshop.path(name);
         stdout(&run(&[
-            "encode", "--model", text(&model), "--input", text(&corpus), "--output", text(&vectors),
+            "encode",
+            "--model",
+            text(&model),
+            "--input",
+            text(&corpus),
+            "--output",
+            text(&vectors),
         ]));
         let index = workshop.path(&format!("{name}.index"));
         stdout(&run(&[
-            "index", "--vectors", text(&vectors), "--model", text(&model), "--output", text(&index),
+            "index",
+            "--vectors",
+            text(&vectors),
+            "--model",
+            text(&model),
+            "--output",
+            text(&index),
         ]));
-        assert_eq!(fs::read(&index).unwrap(), fs::read(&expected).unwrap(), "{name}");
+        assert_eq!(
+            fs::read(&index).unwrap(),
+            fs::read(&expected).unwrap(),
+            "{name}"
+        );
         // Without a model, the dimensions must be given, and search must be told the model.
-        let arguments = ["index", "--vectors", text(&vectors), "--output", text(&index)];
+        let arguments = [
+            "index",
+            "--vectors",
+            text(&vectors),
+            "--output",
+            text(&index),
+        ];
         let message = refused(&run(&arguments));
         assert!(message.contains("give --dimensions"), "{message}");
         stdout(&run(&[&arguments[..], &["--dimensions", "1200"]].concat()));
         let message = refused(&run(&["search", "--index", text(&index), "a fox"]));
         assert!(message.contains("give --model"), "{message}");
         stdout(&run(&[
-            "search", "--index", text(&index), "a fox", "--model", text(&model),
+            "search",
+            "--index",
+            text(&index),
+            "a fox",
+            "--model",
+            text(&model),
         ]));
         let message = refused(&run(&[&arguments[..], &["--dimensions", "12"]].concat()));
         assert!(message.contains("dimensions"), "{message}");
@@ -139,15 +206,29 @@ fn cosine_ranks_by_length_free_vectors() {
         b"{\"id\": \"long\", \"indices\": [0, 1], \"values\": [3, 4]}\n{\"id\": \"pure\", \"indices\": [0], \"values\": [2]}\n",
     );
     workshop.write("q.jsonl", b"{\"id\": \"q\", \"indices\": [0], \"values\": [5]}\n{\"id\": \"none\", \"indices\": [], \"values\": []}\n");
-    let (vectors, queries, index) =
-        (workshop.path("v.jsonl"), workshop.path("q.jsonl"), workshop.path("i"));
+    let (vectors, queries, index) = (
+        workshop.path("v.jsonl"),
+        workshop.path("q.jsonl"),
+        workshop.path("i"),
+    );
     for (similarity, first, score) in [("dot", "long", 15.0), ("cosine", "pure", 1.0)] {
         stdout(&run(&[
-            "index", "--vectors", text(&vectors), "--dimensions", "2", "--similarity", similarity,
-            "--output", text(&index),
+            "index",
+            "--vectors",
+            text(&vectors),
+            "--dimensions",
+            "2",
+            "--similarity",
+            similarity,
+            "--output",
+            text(&index),
         ]));
         let found = rankings(&stdout(&run(&[
-            "search", "--index", text(&index), "--vectors", text(&queries),
+            "search",
+            "--index",
+            text(&index),
+            "--vectors",
+            text(&queries),
         ])));
         assert_eq!(found[0]["results"][0]["corpus_id"], first);
         assert_eq!(found[0]["results"][0]["score"], score);
@@ -155,8 +236,15 @@ fn cosine_ranks_by_length_free_vectors() {
         assert_eq!(found[1]["results"], serde_json::json!([]));
     }
     let message = refused(&run(&[
-        "index", "--vectors", text(&vectors), "--dimensions", "2", "--similarity", "euclidean",
-        "--output", text(&index),
+        "index",
+        "--vectors",
+        text(&vectors),
+        "--dimensions",
+        "2",
+        "--similarity",
+        "euclidean",
+        "--output",
+        text(&index),
     ]));
     assert!(message.contains("must be dot or cosine"), "{message}");
 }
@@ -169,7 +257,13 @@ fn unusable_corpora_and_indexes_are_refused() {
         workshop.write("v.jsonl", lines.as_bytes());
         let vectors = workshop.path("v.jsonl");
         refused(&run(&[
-            "index", "--vectors", text(&vectors), "--dimensions", "9", "--output", text(&index),
+            "index",
+            "--vectors",
+            text(&vectors),
+            "--dimensions",
+            "9",
+            "--output",
+            text(&index),
         ]))
     };
     let line = "{\"id\": \"a\", \"indices\": [1], \"values\": [1]}\n";
@@ -198,8 +292,17 @@ fn negatives_are_mined_from_a_folder_and_from_pairs() {
     let model = model();
     let (data, report) = (workshop.path("data"), workshop.path("report.json"));
     let triplets = stdout(&run(&[
-        "mine", "--model", text(&model), "--retrieval", text(&data), "--num-negatives", "2",
-        "--max-score", "1e9", "--report", text(&report),
+        "mine",
+        "--model",
+        text(&model),
+        "--retrieval",
+        text(&data),
+        "--num-negatives",
+        "2",
+        "--max-score",
+        "1e9",
+        "--report",
+        text(&report),
     ]));
     let rows = rankings(&triplets);
     assert_eq!(rows.len(), 32);
@@ -223,10 +326,20 @@ fn negatives_are_mined_from_a_folder_and_from_pairs() {
     .concat());
     assert_eq!(stdout(&written), "");
     assert_eq!(fs::read_to_string(&output).unwrap(), triplets);
-    assert!(String::from_utf8(written.stderr).unwrap().contains("Difference"));
+    assert!(
+        String::from_utf8(written.stderr)
+            .unwrap()
+            .contains("Difference")
+    );
     let labeled = rankings(&stdout(&run(&[
         &arguments[..],
-        &["--output-format", "labeled-list", "--output-scores", "--num-negatives", "2"],
+        &[
+            "--output-format",
+            "labeled-list",
+            "--output-scores",
+            "--num-negatives",
+            "2",
+        ],
     ]
     .concat())));
     assert_eq!(labeled[0]["scores"].as_array().unwrap().len(), 3);
@@ -236,18 +349,37 @@ fn negatives_are_mined_from_a_folder_and_from_pairs() {
         "scores.tsv",
         "query\tdocument\tscore\nwhat is a cat\tthe cat is an animal\t9\nwhat is a cat\tthe yak is an animal\t8\n".as_bytes(),
     );
-    workshop.write("one.tsv", b"query\tdocument\nwhat is a cat\tthe cat is an animal\n");
+    workshop.write(
+        "one.tsv",
+        b"query\tdocument\nwhat is a cat\tthe cat is an animal\n",
+    );
     let (one, scores) = (workshop.path("one.tsv"), workshop.path("scores.tsv"));
     let corpus = workshop.path("data/corpus.jsonl");
     let mined = run(&[
-        "mine", "--model", text(&model), "--pairs", text(&one), "--corpus", text(&corpus),
-        "--scores", text(&scores), "--range-max", "16", "--num-negatives", "2", "--output-scores",
+        "mine",
+        "--model",
+        text(&model),
+        "--pairs",
+        text(&one),
+        "--corpus",
+        text(&corpus),
+        "--scores",
+        text(&scores),
+        "--range-max",
+        "16",
+        "--num-negatives",
+        "2",
+        "--output-scores",
     ]);
     let rows = rankings(&stdout(&mined));
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0]["negative"], "the yak is an animal");
     assert_eq!(rows[0]["scores"], serde_json::json!([9.0, 8.0]));
-    assert!(String::from_utf8(mined.stderr).unwrap().contains("unscored dropped 14 of 16"));
+    assert!(
+        String::from_utf8(mined.stderr)
+            .unwrap()
+            .contains("unscored dropped 14 of 16")
+    );
     let second = stdout(&run(&[
         &arguments[..],
         &["--rescore-model", text(&model), "--num-negatives", "2"],
@@ -286,12 +418,21 @@ fn baselines_costs_and_figures_by_query() {
     let output = evaluate(
         &workshop,
         &[
-            "--model", text(&copy), "--baselines", "--per-query", "q.parquet", "--runs", "runs",
+            "--model",
+            text(&copy),
+            "--baselines",
+            "--per-query",
+            "q.parquet",
+            "--runs",
+            "runs",
         ],
     );
     let result: Value = serde_json::from_str(&stdout(&output)).unwrap();
     let contenders = result["contenders"].as_array().unwrap();
-    let names: Vec<&str> = contenders.iter().map(|one| one["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> = contenders
+        .iter()
+        .map(|one| one["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["model", "bm25", "idf_queries", "before"]);
     for contender in contenders {
         assert_eq!(contender["evaluator"], "animals");
@@ -301,13 +442,26 @@ fn baselines_costs_and_figures_by_query() {
     }
     // The copy has the same weights; BM25 finds the one rare word.
     assert_eq!(contenders[0]["metrics"], contenders[3]["metrics"]);
-    assert_eq!(contenders[0]["metrics"]["ndcg@10"], result["animals_dot_ndcg@10"]);
+    assert_eq!(
+        contenders[0]["metrics"]["ndcg@10"],
+        result["animals_dot_ndcg@10"]
+    );
     assert_eq!(contenders[1]["metrics"]["ndcg@10"], 1.0);
     let table = String::from_utf8(output.stderr).unwrap();
-    assert!(table.contains("animals idf_queries") && table.contains("µs/query"), "{table}");
-    assert!(fs::read(workshop.path("q.parquet")).unwrap().starts_with(b"PAR1"));
+    assert!(
+        table.contains("animals idf_queries") && table.contains("µs/query"),
+        "{table}"
+    );
+    assert!(
+        fs::read(workshop.path("q.parquet"))
+            .unwrap()
+            .starts_with(b"PAR1")
+    );
     for name in names {
-        assert!(workshop.path(&format!("runs/animals.{name}.trec")).exists(), "{name}");
+        assert!(
+            workshop.path(&format!("runs/animals.{name}.trec")).exists(),
+            "{name}"
+        );
     }
 
     // Two runs, a run and a model.
@@ -324,7 +478,13 @@ fn baselines_costs_and_figures_by_query() {
     assert_eq!(same["comparisons"][0]["comparison"]["difference"], 0.0);
     let message = refused(&evaluate(
         &workshop,
-        &["--compare", "runs/animals.model.trec", "runs/animals.bm25.trec", "--figure", "f1"],
+        &[
+            "--compare",
+            "runs/animals.model.trec",
+            "runs/animals.bm25.trec",
+            "--figure",
+            "f1",
+        ],
     ));
     assert!(message.contains("`f1` is no figure"), "{message}");
 }
@@ -335,7 +495,12 @@ fn pruning_tables_and_plots() {
     let output = evaluate(
         &workshop,
         &[
-            "--pruning", "2,8,all", "--pruning-queries", "4,all", "--pruning-plots", "plots",
+            "--pruning",
+            "2,8,all",
+            "--pruning-queries",
+            "4,all",
+            "--pruning-plots",
+            "plots",
         ],
     );
     let result: Value = serde_json::from_str(&stdout(&output)).unwrap();

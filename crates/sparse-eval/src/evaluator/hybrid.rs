@@ -162,7 +162,10 @@ impl Evaluator for HybridEvaluator {
 
     fn evaluate(&self, encoder: &SparseEncoder, run: &EvaluationRun) -> Result<Metrics> {
         let report = self.search.report(encoder, encoder, run)?;
-        let sparse = report.runs.first().map(|run| self.samples(run, |score| score != 0.0));
+        let sparse = report
+            .runs
+            .first()
+            .map(|run| self.samples(run, |score| score != 0.0));
         let config = ReciprocalRankFusionConfig {
             name: self.config.name.clone(),
             at_k: self.config.at_k,

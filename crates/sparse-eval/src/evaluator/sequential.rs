@@ -29,7 +29,9 @@ impl SequentialConfig {
                 "is missing: a list of evaluators, each with its `type`",
             ));
         }
-        self.evaluators.iter().try_for_each(EvaluatorConfig::validate)
+        self.evaluators
+            .iter()
+            .try_for_each(EvaluatorConfig::validate)
     }
 
     /// Reads the files and builds the evaluators.

@@ -294,6 +294,9 @@ mod tests {
 
         let data = MiningData::new(&["q"], &["b"], &["c"]).unwrap();
         let error = rescore(&data, &rescorer, &mut [vec![]], &mut [vec![0.0]]).unwrap_err();
-        assert_eq!(error.to_string(), "a relevant document of query `q` has no new score");
+        assert_eq!(
+            error.to_string(),
+            "a relevant document of query `q` has no new score"
+        );
     }
 }

@@ -65,7 +65,9 @@ impl RetrievalRun {
         let rankings = collection.query_ids().iter().map(ranking);
         Ok(Self {
             rankings: rankings.collect::<Result<_>>()?,
-            name: path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
+            name: path
+                .file_stem()
+                .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
         })
     }
 
