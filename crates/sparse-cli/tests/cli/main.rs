@@ -5,6 +5,7 @@
 mod commands;
 mod hub;
 mod idf;
+mod nano_beir;
 mod searching;
 mod support;
 mod training;

@@ -82,12 +82,14 @@ impl<'a> Files<'a> {
                 .find(|(config, split)| !has(config, split))
         };
         let mut is_converted = true;
+        // An own file counts where the conversion is missing or incomplete.
         if complete(&entries).is_some() {
             let own = match (hub.listing(&Repo::dataset(id)?), converted) {
                 (Ok(listing), _) => listing.files,
+                // What the conversion lacks is told below.
+                (Err(_), Ok(_)) => Vec::new(),
                 // The data set as a whole is out of reach: the first answer says why.
                 (Err(_), Err(error)) => return Err(error.into()),
-                (Err(error), Ok(_)) => return Err(error.into()),
             };
             let own: Vec<_> = own
                 .iter()
