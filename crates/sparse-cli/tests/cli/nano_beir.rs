@@ -185,7 +185,7 @@ fn what_the_hub_lacks_is_named() {
 
     let small = &collections()[0];
     let bytes = parquet(workshop.folder.path(), ["_id", "text"], &small.corpus);
-    hub.add_converted(ID, [("corpus", "NanoNQ", bytes)]);
+    hub.add_dataset(ID, [("corpus/NanoNQ-00000-of-00001.parquet", bytes)]);
     let partial = evaluate(&workshop, &hub, &home, &[]);
     let message = String::from_utf8(partial.stderr).unwrap();
     assert_eq!(partial.status.code(), Some(2), "{message}");

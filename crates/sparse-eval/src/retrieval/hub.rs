@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// The files are those onto which the hub converts a data set, or else the data set's own Parquet files, named
 /// `<configuration>/<split>-….parquet`.
 pub(crate) fn load(hub: &Hub, id: &str, splits: &[&str]) -> Result<Vec<Collection>> {
-    let files = Files::find(hub, id, splits)?;
+    let files = Files::download(hub, id, splits)?;
     let collection = |split: &&str| {
         let texts = |config: &str| {
             files
@@ -23,7 +23,7 @@ pub(crate) fn load(hub: &Hub, id: &str, splits: &[&str]) -> Result<Vec<Collectio
                 .and_then(|part| texts(&part))
         };
         let mut relevant = BTreeMap::<String, BTreeSet<String>>::new();
-        for table in files.tables(hub, "qrels", split)? {
+        for table in files.tables("qrels", split)? {
             for row in 0..table.num_rows() {
                 let query = table.value_as_text("query-id", row)?;
                 let documents = table.texts("corpus-id", row)?;
@@ -49,99 +49,92 @@ fn texts(tables: &[Table]) -> Result<Vec<(String, String)>> {
     Ok(pairs)
 }
 
-/// Where the files of a data set lie.
-struct Files<'a> {
-    id: &'a str,
-    /// Configuration, split and path.
-    entries: Vec<(String, String, String)>,
-    converted: bool,
-}
+/// The files of a data set, downloaded, by configuration and split.
+struct Files(BTreeMap<(String, String), Vec<PathBuf>>);
 
-impl<'a> Files<'a> {
+impl Files {
     const CONFIGS: [&'static str; 3] = ["corpus", "queries", "qrels"];
 
-    fn find(hub: &Hub, id: &'a str, splits: &[&str]) -> Result<Self> {
-        let converted = hub.converted_parquet(id).map(|files| {
-            let files = files.into_iter().filter(|file| !file.is_partial);
-            files
-                .map(|file| (file.config, file.split, file.path))
-                .collect()
-        });
-        let mut entries: Vec<_> = match &converted {
-            Ok(entries) => Vec::clone(entries),
-            Err(_) => Vec::new(),
-        };
-        let complete = |entries: &[(String, String, String)]| {
-            let has = |config: &str, split: &str| {
-                let mut entries = entries.iter();
-                entries.any(|entry| entry.0 == config && entry.1 == split)
-            };
-            splits
-                .iter()
-                .flat_map(|split| Self::CONFIGS.map(|config| (config, *split)))
-                .find(|(config, split)| !has(config, split))
-        };
-        let mut is_converted = true;
-        // An own file counts where the conversion is missing or incomplete.
-        if complete(&entries).is_some() {
-            let own = match (hub.listing(&Repo::dataset(id)?), converted) {
-                (Ok(listing), _) => listing.files,
-                // What the conversion lacks is told below.
-                (Err(_), Ok(_)) => Vec::new(),
-                // The data set as a whole is out of reach: the first answer says why.
-                (Err(_), Err(error)) => return Err(error.into()),
-            };
-            let own: Vec<_> = own
-                .iter()
-                .filter_map(|file| {
-                    let (config, name) = file.path.split_once('/')?;
-                    let (split, _) = name.strip_suffix(".parquet")?.split_once('-')?;
-                    Some((config.to_owned(), split.to_owned(), file.path.clone()))
-                })
-                .collect();
-            if entries.is_empty() || complete(&own).is_none() {
-                (entries, is_converted) = (own, false);
+    fn download(hub: &Hub, id: &str, splits: &[&str]) -> Result<Self> {
+        let wanted =
+            |config: &str, split: &str| Self::CONFIGS.contains(&config) && splits.contains(&split);
+        let converted = hub.converted_parquet(id);
+        if let Ok(files) = &converted {
+            let known = files.iter().filter(|file| !file.is_partial);
+            let names = known.clone().map(|file| (&*file.config, &*file.split));
+            if first_missing(splits, names).is_none() {
+                let files: Vec<_> = known
+                    .filter(|file| wanted(&file.config, &file.split))
+                    .cloned()
+                    .collect();
+                let paths = hub.download_converted(id, &files)?;
+                let names = files.into_iter().map(|file| (file.config, file.split));
+                return Ok(Self::new(names.zip(paths)));
             }
         }
-        if let Some((config, split)) = complete(&entries) {
-            let known: BTreeSet<&str> = entries
+        // The data set's own files count where the conversion is missing or incomplete.
+        let repo = Repo::dataset(id)?;
+        let listing = match (hub.listing(&repo), converted) {
+            (Ok(listing), _) => listing,
+            (Err(_), Err(error)) | (Err(error), Ok(_)) => return Err(error.into()),
+        };
+        let own = listing.files.iter().filter_map(|file| {
+            let (config, name) = file.path.split_once('/')?;
+            let (split, _) = name.strip_suffix(".parquet")?.split_once('-')?;
+            Some((config, split, &*file.path))
+        });
+        let own: Vec<_> = own.collect();
+        if let Some((config, split)) =
+            first_missing(splits, own.iter().map(|file| (file.0, file.1)))
+        {
+            let known: BTreeSet<&str> = own
                 .iter()
-                .filter(|entry| entry.0 == config)
-                .map(|entry| entry.1.as_str())
+                .filter(|file| file.0 == config)
+                .map(|file| file.1)
                 .collect();
             let known = known.into_iter().collect::<Vec<_>>().join(", ");
             return Err(Error::Data(format!(
                 "data set `{id}` has no Parquet file of the configuration `{config}`, split `{split}`; splits of `{config}`: {known}"
             )));
         }
-        Ok(Self {
-            id,
-            entries,
-            converted: is_converted,
-        })
+        let own: Vec<_> = own
+            .into_iter()
+            .filter(|file| wanted(file.0, file.1))
+            .collect();
+        let paths: Vec<_> = own.iter().map(|file| file.2).collect();
+        let paths = hub.download(&repo, &listing, &paths)?.files;
+        let names = own
+            .iter()
+            .map(|file| (file.0.to_owned(), file.1.to_owned()));
+        Ok(Self::new(names.zip(paths)))
     }
 
-    fn tables(&self, hub: &Hub, config: &str, split: &str) -> Result<Vec<Table>> {
-        let wanted = self
-            .entries
-            .iter()
-            .filter(|entry| entry.0 == config && entry.1 == split)
-            .map(|entry| entry.2.as_str());
-        let paths = self.download(hub, &wanted.collect::<Vec<_>>())?;
+    fn new(files: impl Iterator<Item = ((String, String), PathBuf)>) -> Self {
+        let mut by_name = BTreeMap::<_, Vec<_>>::new();
+        for (name, path) in files {
+            by_name.entry(name).or_default().push(path);
+        }
+        Self(by_name)
+    }
+
+    fn tables(&self, config: &str, split: &str) -> Result<Vec<Table>> {
+        let paths = self.0.get(&(config.to_owned(), split.to_owned()));
         let tables = paths
-            .iter()
+            .into_iter()
+            .flatten()
             .map(|path| Table::load(&DatasetConfig::from_path(path)));
         Ok(tables.collect::<Result<_, _>>()?)
     }
+}
 
-    fn download(&self, hub: &Hub, paths: &[&str]) -> Result<Vec<PathBuf>> {
-        if self.converted {
-            let mut files = hub.converted_parquet(self.id)?;
-            files.retain(|file| paths.contains(&file.path.as_str()));
-            return Ok(hub.download_converted(self.id, &files)?);
-        }
-        let repo = Repo::dataset(self.id)?;
-        let listing = hub.listing(&repo)?;
-        Ok(hub.download(&repo, &listing, paths)?.files)
-    }
+/// The first configuration and split without a file.
+fn first_missing<'a>(
+    splits: &[&'a str],
+    names: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Option<(&'static str, &'a str)> {
+    let names: BTreeSet<_> = names.collect();
+    splits
+        .iter()
+        .flat_map(|&split| Files::CONFIGS.map(|config| (config, split)))
+        .find(|name| !names.contains(name))
 }
