@@ -416,6 +416,7 @@ fn a_second_encoder_rescores() {
         ("drum and bass", "a diet"),
     ];
     let scores = rescore_with(&encoder, &pairs, &Default::default()).unwrap();
+    let scores = scores.into_iter().map(Option::unwrap).collect::<Vec<_>>();
     for ((query, document), score) in pairs.into_iter().zip(scores) {
         let query = encoder.encode_query(&[query], &Default::default()).unwrap();
         let document = encoder
@@ -435,7 +436,7 @@ fn a_second_encoder_rescores() {
     };
     // The longest text is the best.
     let longest =
-        |pairs: &[(&str, &str)]| Ok(pairs.iter().map(|pair| pair.1.len() as f32).collect());
+        |pairs: &[(&str, &str)]| Ok(pairs.iter().map(|pair| Some(pair.1.len() as f32)).collect());
     let mined = mine_hard_negatives(&encoder, &data, Some(&longest), &config).unwrap();
     let text = |text: &str| Cell::Text(text.to_owned());
     let row = |query, positive, scores| {

@@ -310,10 +310,10 @@ fn reciprocal_rank_fusion() {
             ReciprocalRankFusionEvaluator::new(dense.clone(), sparse.clone(), config).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let run = EvaluationRun::default().with_output_path(folder.path());
-        let metrics = evaluator.evaluate(&run).unwrap();
+        let metrics = evaluator.judge(&run).unwrap();
         golden::compare_metrics(case, &metrics, TOLERANCE);
         assert_eq!(
-            evaluator.evaluate(&run.with_position(2.0, 30)).unwrap(),
+            evaluator.judge(&run.with_position(2.0, 30)).unwrap(),
             metrics
         );
         assert_eq!(metrics.primary(), case["primary_metric"].as_str());

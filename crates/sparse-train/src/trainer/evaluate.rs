@@ -47,7 +47,7 @@ impl Trainer {
             output_path: Some(self.arguments.output_dir.join("eval")),
             epoch: Some(self.state.epoch),
             steps: Some(self.state.global_step as u64),
-            progress: None,
+            ..EvaluationRun::default()
         };
         for evaluator in &self.evaluators {
             for (name, value) in evaluator.evaluate(&encoder, &run)?.iter() {
