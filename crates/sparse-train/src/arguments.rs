@@ -47,6 +47,28 @@ pub enum Prompts {
     Named(BTreeMap<String, Self>),
 }
 
+/// The route of a column, or of the columns of a data set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Routes {
+    /// The route of one column.
+    Column(String),
+    /// The routes of a data set's columns.
+    Dataset(BTreeMap<String, String>),
+}
+
+impl From<&str> for Routes {
+    fn from(route: &str) -> Self {
+        Self::Column(route.to_owned())
+    }
+}
+
+impl From<String> for Routes {
+    fn from(route: String) -> Self {
+        Self::Column(route)
+    }
+}
+
 /// Arguments of a training run, under the names and defaults of the reference.
 ///
 /// Unknown names are errors. Values are checked by [`TrainingArguments::validate`] before anything is loaded.
@@ -111,8 +133,8 @@ pub struct TrainingArguments {
     pub dataloader_drop_last: bool,
     /// Text in front of the inputs.
     pub prompts: Option<Prompts>,
-    /// Route of each column in a model with routes.
-    pub router_mapping: BTreeMap<String, String>,
+    /// Route of each column in a model with routes: by column, or by data set and column.
+    pub router_mapping: BTreeMap<String, Routes>,
     /// Megabytes in which the tokens of texts are remembered from one epoch to the next; 0 tokenizes anew.
     pub tokenization_cache_mb: usize,
     /// When to log.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sparse_data::Batch;
 use sparse_model::{PackedTokens, PreprocessOptions, Preprocessor};
 
-use crate::arguments::Prompts;
+use crate::arguments::{Prompts, Routes};
 use crate::error::{Error, Result};
 use crate::token_cache::TokenCache;
 
@@ -14,7 +14,7 @@ use crate::token_cache::TokenCache;
 pub(crate) struct Collator {
     preprocessor: Preprocessor,
     prompts: Option<Prompts>,
-    routes: BTreeMap<String, String>,
+    routes: BTreeMap<String, Routes>,
     cache: Option<TokenCache>,
 }
 
@@ -37,7 +37,7 @@ impl Collator {
     pub(crate) fn new(
         preprocessor: Preprocessor,
         prompts: Option<Prompts>,
-        routes: BTreeMap<String, String>,
+        routes: BTreeMap<String, Routes>,
     ) -> Self {
         Self {
             preprocessor,
@@ -60,7 +60,7 @@ impl Collator {
         for (index, column) in batch.columns.iter().enumerate() {
             let options = PreprocessOptions {
                 prompt: self.prompt(batch.dataset_name.as_deref(), &column.name)?,
-                task: self.routes.get(&column.name).cloned(),
+                task: self.route(batch.dataset_name.as_deref(), &column.name),
             };
             let tokens = match &mut self.cache {
                 Some(cache) => cache.preprocess(&self.preprocessor, &column.texts, &options)?,
@@ -85,6 +85,19 @@ impl Collator {
             blocks,
             labels: batch.labels.clone(),
         })
+    }
+
+    /// The route of a column: by data set and column, or by column.
+    fn route(&self, dataset: Option<&str>, column: &str) -> Option<String> {
+        let by_dataset = dataset.and_then(|name| match self.routes.get(name)? {
+            Routes::Dataset(columns) => columns.get(column),
+            Routes::Column(_) => None,
+        });
+        let by_column = || match self.routes.get(column)? {
+            Routes::Column(route) => Some(route),
+            Routes::Dataset(_) => None,
+        };
+        by_dataset.or_else(by_column).cloned()
     }
 
     /// The prompt of a column, by the rules of the reference: one text for all; by data set; by data set and column; by column.
@@ -124,5 +137,122 @@ fn text_of(prompt: Option<&Prompts>) -> Option<String> {
     match prompt {
         Some(Prompts::All(text)) => Some(text.clone()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use sparse_data::TextColumn;
+    use sparse_model::SparseEncoder;
+
+    use super::*;
+
+    fn collator(prompts: serde_json::Value, routes: serde_json::Value) -> Collator {
+        let directory = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../sparse-model/tests/golden/encoders/splade-max"
+        );
+        let encoder = SparseEncoder::from_pretrained(directory, &Device::flex()).unwrap();
+        Collator::new(
+            encoder.preprocessor().unwrap(),
+            serde_json::from_value(prompts).unwrap(),
+            serde_json::from_value(routes).unwrap(),
+        )
+    }
+
+    /// The prompts of the columns `query` and `answer`.
+    fn prompts(value: serde_json::Value, dataset: Option<&str>) -> [Option<String>; 2] {
+        let collator = collator(value, serde_json::json!({}));
+        ["query", "answer"].map(|column| collator.prompt(dataset, column).unwrap())
+    }
+
+    #[test]
+    fn prompts_are_for_all_by_column_by_data_set_or_by_both() {
+        use serde_json::json;
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(prompts(json!(null), None), [None, None]);
+        assert_eq!(
+            prompts(json!("p: "), Some("nq")),
+            [some("p: "), some("p: ")]
+        );
+        assert_eq!(
+            prompts(json!({"query": "q: "}), Some("nq")),
+            [some("q: "), None]
+        );
+        let both = json!({"nq": {"query": "q: ", "answer": "a: "}, "nli": "n: "});
+        assert_eq!(
+            prompts(both.clone(), Some("nq")),
+            [some("q: "), some("a: ")]
+        );
+        assert_eq!(
+            prompts(both.clone(), Some("nli")),
+            [some("n: "), some("n: ")]
+        );
+        assert_eq!(prompts(both.clone(), Some("sts")), [None, None]);
+        let error = collator(both, json!({})).prompt(None, "query").unwrap_err();
+        assert!(error.is_user_error());
+        assert!(
+            error
+                .to_string()
+                .contains("names data sets (nli, nq), but the data set has no name"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn routes_are_by_column_or_by_data_set_and_column() {
+        use serde_json::json;
+        let some = |text: &str| Some(text.to_owned());
+        let routes = |value: serde_json::Value, dataset| {
+            let collator = collator(json!(null), value);
+            ["query", "answer"].map(|column| collator.route(dataset, column))
+        };
+        let flat = json!({"query": "query", "answer": "document"});
+        assert_eq!(routes(flat, Some("nq")), [some("query"), some("document")]);
+        let nested =
+            json!({"nq": {"query": "query", "answer": "document"}, "sts": {"query": "document"}});
+        assert_eq!(
+            routes(nested.clone(), Some("nq")),
+            [some("query"), some("document")]
+        );
+        assert_eq!(
+            routes(nested.clone(), Some("sts")),
+            [some("document"), None]
+        );
+        assert_eq!(routes(nested, None), [None, None]);
+    }
+
+    #[test]
+    fn columns_of_one_prompt_and_route_share_a_block() {
+        use serde_json::json;
+        let batch = Batch {
+            dataset_name: None,
+            columns: ["query", "positive", "negative"]
+                .map(|name| TextColumn {
+                    name: name.to_owned(),
+                    texts: vec![format!("a {name}"), "another text".to_owned()],
+                })
+                .into(),
+            labels: None,
+        };
+        let columns = |mut collator: Collator| -> Vec<Vec<usize>> {
+            let collated = collator.collate(&batch).unwrap();
+            assert_eq!((collated.n_rows, collated.n_columns), (2, 3));
+            for (tokens, columns) in &collated.blocks {
+                assert_eq!(tokens.n_texts(), 2 * columns.len());
+            }
+            collated.blocks.into_iter().map(|block| block.1).collect()
+        };
+        assert_eq!(columns(collator(json!(null), json!({}))), [[0, 1, 2]]);
+        assert_eq!(
+            columns(collator(json!({"query": "q: "}), json!({}))),
+            [vec![0], vec![1, 2]]
+        );
+        let routes = json!({"query": "query", "positive": "document", "negative": "query"});
+        assert_eq!(
+            columns(collator(json!(null), routes)),
+            [vec![0, 2], vec![1]]
+        );
     }
 }

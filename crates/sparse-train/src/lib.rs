@@ -35,7 +35,7 @@ mod state;
 mod token_cache;
 mod trainer;
 
-pub use arguments::{IntervalStrategy, Prompts, SaveStrategy, TrainingArguments};
+pub use arguments::{IntervalStrategy, Prompts, Routes, SaveStrategy, TrainingArguments};
 pub use callback::{Callback, CallbackContext, StepReport, TrainerControl};
 pub use config::{ModelConfig, TrainingFile};
 pub use error::{Error, Result};

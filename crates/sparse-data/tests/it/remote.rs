@@ -55,7 +55,7 @@ fn config(path: &str, options: &[(&str, &str)]) -> DatasetConfig {
 }
 
 /// Settings that lead to the server instead of the real store.
-fn s3<'a>(server: &'a Server) -> Vec<(&'a str, &'a str)> {
+fn s3(server: &Server) -> Vec<(&str, &str)> {
     vec![
         ("aws_endpoint", server.url.as_str()),
         ("aws_allow_http", "true"),

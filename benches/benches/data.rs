@@ -1,0 +1,106 @@
+//! A million rows of pairs with a label: loading them from Parquet, and the batches of an epoch by every sampler.
+
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
+
+use std::fs::File;
+use std::hint::black_box;
+use std::path::Path;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use datafusion::parquet::arrow::ArrowWriter;
+use sparse_encoder::data::{BatchSamplerKind, Column, SamplerConfig, Table};
+
+const ROWS: usize = 1_000_000;
+/// Rows that are written at once.
+const PART: usize = 10_000;
+const WORDS: [&str; 10] = [
+    "sparse",
+    "vector",
+    "retrieval",
+    "query",
+    "document",
+    "index",
+    "token",
+    "weight",
+    "model",
+    "loss",
+];
+
+fn text(row: usize, length: usize) -> String {
+    let word =
+        |i: usize| WORDS[(row.wrapping_mul(2_654_435_761).wrapping_add(i * 40_503) >> 7) % 10];
+    let mut text = format!("{row} ");
+    text.extend((0..length).flat_map(|i| [word(i), " "]));
+    text
+}
+
+/// Queries of 6 words, every twentieth of them asked twice, documents of 40 words, a thousand labels; about 330 MB of text.
+fn write(path: &Path) {
+    let mut writer = None;
+    for start in (0..ROWS).step_by(PART) {
+        let rows = start..start + PART;
+        let queries: Vec<String> = rows
+            .clone()
+            .map(|row| text(row - usize::from(row % 20 == 1), 6))
+            .collect();
+        let documents: Vec<String> = rows.clone().map(|row| text(row + ROWS, 40)).collect();
+        let labels: Vec<i64> = rows.map(|row| (row % 1000) as i64).collect();
+        let table = Table::from_columns([
+            ("query", Column::from(queries)),
+            ("document", Column::from(documents)),
+            ("label", Column::from(labels)),
+        ])
+        .expect("the columns are equally long");
+        let writer = writer.get_or_insert_with(|| {
+            let file = File::create(path).expect("the temporary directory can be written");
+            ArrowWriter::try_new(file, table.schema().clone(), None).expect("the schema is plain")
+        });
+        for batch in table.to_batches().expect("the batches are small") {
+            writer.write(&batch).expect("the disk has room");
+        }
+    }
+    if let Some(writer) = writer {
+        writer.close().expect("the disk has room");
+    }
+}
+
+fn million_rows(criterion: &mut Criterion) {
+    let directory = tempfile::tempdir().expect("there is a temporary directory");
+    let path = directory.path().join("million.parquet");
+    write(&path);
+    let path = path.display().to_string();
+    let mut group = criterion.benchmark_group("data");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(ROWS as u64));
+    group.bench_function("load_parquet/1000000", |bencher| {
+        bencher.iter(|| black_box(Table::read(&path)));
+    });
+    let table = Table::read(&path).expect("the file was just written");
+    let roles = table.roles().expect("there are inputs");
+    use BatchSamplerKind::{BatchSampler, GroupByLabel, NoDuplicates, TokenBudget};
+    for batch_sampler in [BatchSampler, NoDuplicates, GroupByLabel, TokenBudget] {
+        let config = SamplerConfig {
+            batch_sampler,
+            batch_size: 32,
+            token_budget: Some(4096),
+            ..SamplerConfig::default()
+        };
+        let sampler = config
+            .init(&table, &roles)
+            .expect("the table suits every sampler");
+        let mut epoch = 0;
+        group.bench_function(
+            BenchmarkId::new("epoch", format!("{batch_sampler:?}")),
+            |bencher| {
+                bencher.iter(|| {
+                    epoch += 1;
+                    black_box(sampler.epoch(epoch))
+                });
+            },
+        );
+    }
+    group.finish();
+}
+
+criterion_group!(benches, million_rows);
+criterion_main!(benches);
