@@ -5,7 +5,6 @@ mod golden;
 
 use burn::tensor::Device;
 use serde_json::{Value, json};
-use sparse_eval::EvaluatorConfig;
 use sparse_eval::mining::{Cell, MiningConfig, MiningData, mine_hard_negatives, rescore_with};
 use sparse_eval::{
     BinaryClassificationEvaluator, EmbeddingSimilarityEvaluator, EvaluationRun, Evaluator,
