@@ -19,7 +19,7 @@ pub(crate) fn load(hub: &Hub, id: &str, splits: &[&str]) -> Result<Vec<Collectio
     let collection = |split: &&str| {
         let texts = |config: &str| {
             files
-                .tables(hub, config, split)
+                .tables(config, split)
                 .and_then(|part| texts(&part))
         };
         let mut relevant = BTreeMap::<String, BTreeSet<String>>::new();
