@@ -58,7 +58,7 @@ fn main() -> anyhow::Result<()> {
 /// `splade` over `multiple_negatives_ranking` with these weights for documents and queries.
 fn splade(document: f64, query: f64) -> LossConfig {
     LossConfig::Splade(sparse_encoder::losses::SpladeLossConfig {
-        document_regularizer_weight: document,
+        document_regularizer_weight: Some(document),
         query_regularizer_weight: Some(query),
         ..Default::default()
     })

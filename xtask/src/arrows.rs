@@ -16,7 +16,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["sparse-kernels", "sparse-index", "sparse-hub"],
     ),
     ("sparse-losses", &[]),
-    ("sparse-eval", &["sparse-model", "sparse-index"]),
+    (
+        "sparse-eval",
+        &["sparse-model", "sparse-index", "sparse-data", "sparse-hub"],
+    ),
     (
         "sparse-train",
         &[

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use sparse_encoder::data::{DatasetConfig, Table};
+use serde_json::Value;
+use sparse_encoder::data::{DatasetConfig, Table, VectorBatch};
+use sparse_encoder::index::SparseMatrix;
 
 use crate::failure::{Failure, Result};
 
@@ -10,42 +12,50 @@ use crate::failure::{Failure, Result};
 #[derive(Debug)]
 pub(crate) struct Texts {
     table: Table,
-    text: String,
+    columns: Vec<String>,
     id: Option<String>,
 }
 
 impl Texts {
-    /// Opens `path`; `column` is the one with the texts, by default `text`, or the only one beside an id.
-    pub(crate) fn open(path: &Path, column: Option<&str>) -> Result<Self> {
+    /// Opens `path`; `columns` are those with the text, joined with a blank: by default `title` (if there) and `text`, or the
+    /// only one beside an id.
+    pub(crate) fn open(path: &Path, columns: &[String]) -> Result<Self> {
         let table = Table::load(&DatasetConfig::from_path(path))?;
         let names: Vec<String> = table
             .column_names()
             .iter()
             .map(|&name| name.to_owned())
             .collect();
+        let has = |wanted: &str| names.iter().any(|name| name == wanted);
         let id = ["_id", "id"]
             .into_iter()
-            .find(|id| names.iter().any(|name| name == id))
+            .find(|id| has(id))
             .map(str::to_owned);
         let others: Vec<&String> = names
             .iter()
             .filter(|name| Some(*name) != id.as_ref())
             .collect();
-        let text = match column {
-            Some(column) => column.to_owned(),
-            None if names.iter().any(|name| name == "text") => "text".to_owned(),
-            None if others.len() == 1 => others[0].clone(),
-            None => {
+        let columns = match columns {
+            [] if has("text") => ["title", "text"]
+                .into_iter()
+                .filter(|name| has(name))
+                .map(str::to_owned)
+                .collect(),
+            [] if others.len() == 1 => vec![others[0].clone()],
+            [] => {
                 return Err(Failure::input(format!(
                     "`{}` has the columns {}; choose one with --column",
                     path.display(),
                     names.join(", ")
                 )));
             }
+            columns => columns.to_vec(),
         };
         // Fails for a column that doesn't exist, before anything is written.
-        table.text(&text, 0)?;
-        Ok(Self { table, text, id })
+        for column in &columns {
+            table.text(column, 0)?;
+        }
+        Ok(Self { table, columns, id })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -53,11 +63,7 @@ impl Texts {
     }
 
     /// Ids and texts of the rows `start..end`; a row without an id has its number.
-    pub(crate) fn rows(
-        &self,
-        start: usize,
-        end: usize,
-    ) -> Result<(Vec<serde_json::Value>, Vec<String>)> {
+    pub(crate) fn rows(&self, start: usize, end: usize) -> Result<(Vec<Value>, Vec<String>)> {
         let mut ids = Vec::with_capacity(end - start);
         let mut texts = Vec::with_capacity(end - start);
         for row in start..end {
@@ -65,12 +71,39 @@ impl Texts {
                 Some(id) => self.table.value_as_text(id, row)?.into(),
                 None => row.into(),
             });
-            let text = self.table.text(&self.text, row)?;
-            let text = text.ok_or_else(|| {
-                Failure::input(format!("row {}: column `{}` is null", row + 1, self.text))
-            })?;
-            texts.push(text.to_owned());
+            texts.push(self.text(row)?);
         }
         Ok((ids, texts))
     }
+
+    fn text(&self, row: usize) -> Result<String> {
+        let cell = |column: &String| {
+            self.table.text(column, row)?.ok_or_else(|| {
+                Failure::input(format!("row {}: column `{column}` is null", row + 1))
+            })
+        };
+        match &self.columns[..] {
+            [column] => Ok(cell(column)?.to_owned()),
+            columns => {
+                let cells = columns.iter().map(cell).collect::<Result<Vec<_>>>()?;
+                Ok(cells.join(" ").trim().to_owned())
+            }
+        }
+    }
+}
+
+/// Ids as text.
+pub(crate) fn id_texts(ids: Vec<Value>) -> Vec<String> {
+    ids.into_iter()
+        .map(|id| match id {
+            Value::String(id) => id,
+            other => other.to_string(),
+        })
+        .collect()
+}
+
+/// Ids and vectors that were read from a file.
+pub(crate) fn vectors(batch: VectorBatch, n_dims: usize) -> Result<(Vec<String>, SparseMatrix)> {
+    let rows = SparseMatrix::from_csr(n_dims, batch.offsets, batch.indices, batch.values)?;
+    Ok((batch.ids, rows))
 }

@@ -11,8 +11,11 @@ use crate::table::{Table, type_name};
 pub struct Labels {
     /// Row-major, `width` numbers for each row.
     pub values: Vec<f32>,
-    /// Numbers for each row: 1 for a plain number, the length of the list otherwise.
+    /// Numbers for each row: 1 for a plain number, the length of the list otherwise, of all its lists together for a list
+    /// of lists.
     pub width: usize,
+    /// Lists for each row, each of `width / lists` numbers; 0 unless rows hold lists of lists.
+    pub lists: usize,
     /// Whether the numbers are whole by their type (class numbers), as opposed to scores.
     pub integer: bool,
     /// Whether each row holds a list, even if its length is 1.
@@ -37,13 +40,17 @@ impl Table {
     pub(crate) fn labels(&self, column: &str, rows: &[usize]) -> Result<Labels> {
         let index = self.column_index(column)?;
         let (item, per_row_list) = match self.column_type(index) {
-            DataType::List(item) => (item.data_type().clone(), true),
+            DataType::List(item) => match item.data_type() {
+                DataType::List(inner) => (inner.data_type().clone(), true),
+                item => (item.clone(), true),
+            },
             other => (other.clone(), false),
         };
         let integer = matches!(item, DataType::Int64 | DataType::Boolean);
         let mut labels = Labels {
             values: Vec::with_capacity(rows.len()),
             width: 1,
+            lists: 0,
             integer,
             per_row_list,
         };
@@ -59,9 +66,27 @@ impl Table {
                     ),
                 ));
             }
+            let lists = self.num_lists(index, row);
+            if i > 0 && lists != labels.lists {
+                return Err(self.label_error(
+                    index,
+                    row,
+                    format!("holds {lists} lists, others {}", labels.lists),
+                ));
+            }
             labels.width = width;
+            labels.lists = lists;
         }
         Ok(labels)
+    }
+
+    /// Lists in a label that is a list of lists, 0 in others.
+    fn num_lists(&self, column: usize, row: usize) -> usize {
+        let (array, offset) = self.cell(column, row);
+        let items = array.as_list_opt::<i32>().map(|list| list.value(offset));
+        items
+            .filter(|items| items.as_list_opt::<i32>().is_some())
+            .map_or(0, |items| items.len())
     }
 
     /// Appends the label of a row and returns how many numbers it has.
@@ -81,6 +106,9 @@ impl Table {
         }
         if let Some(items) = array.as_list_opt::<i32>() {
             let items = items.value(offset);
+            if items.as_list_opt::<i32>().is_some() {
+                return self.read_lists(column, row, &items, values);
+            }
             for i in 0..items.len() {
                 values.push(self.checked_number(column, row, &items, i)?);
             }
@@ -88,6 +116,44 @@ impl Table {
         }
         values.push(self.checked_number(column, row, array, offset)?);
         Ok(1)
+    }
+
+    /// Appends a label that is a list of equally long lists, and returns how many numbers it has.
+    fn read_lists(
+        &self,
+        column: usize,
+        row: usize,
+        lists: &ArrayRef,
+        values: &mut Vec<f32>,
+    ) -> Result<usize> {
+        let lists = lists.as_list::<i32>();
+        let mut total = 0;
+        for list in 0..lists.len() {
+            if lists.is_null(list) {
+                return Err(self.label_error(
+                    column,
+                    row,
+                    "holds a null, and a label must be a number".to_owned(),
+                ));
+            }
+            let numbers = lists.value(list);
+            if list > 0 && numbers.len() != total / list {
+                return Err(self.label_error(
+                    column,
+                    row,
+                    format!(
+                        "holds a list of {} numbers and others of {}; all must be equally long",
+                        numbers.len(),
+                        total / list
+                    ),
+                ));
+            }
+            for i in 0..numbers.len() {
+                values.push(self.checked_number(column, row, &numbers, i)?);
+            }
+            total += numbers.len();
+        }
+        Ok(total)
     }
 
     fn checked_number(

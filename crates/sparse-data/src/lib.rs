@@ -46,7 +46,9 @@ mod source;
 mod split;
 mod stream;
 mod table;
+mod text_list;
 mod vector_file;
+mod vector_reader;
 
 pub use batch::{Batch, TableReport, TextColumn};
 pub use columns::{ColumnRoles, LABEL_COLUMNS};
@@ -68,3 +70,4 @@ pub use split::SplitExpression;
 pub use stream::{StreamBatches, StreamConfig, StreamingTable};
 pub use table::Table;
 pub use vector_file::VectorFile;
+pub use vector_reader::{VectorBatch, VectorReader};

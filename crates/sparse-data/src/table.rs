@@ -321,7 +321,7 @@ impl Table {
             })
     }
 
-    fn check_row(&self, row: usize) -> Result<()> {
+    pub(crate) fn check_row(&self, row: usize) -> Result<()> {
         if row < self.num_rows() {
             return Ok(());
         }

@@ -10,6 +10,7 @@ use datafusion::arrow::array::{
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::errors::ParquetError;
+use datafusion::parquet::file::properties::WriterProperties;
 
 use crate::error::{Error, Result};
 
@@ -44,7 +45,11 @@ impl VectorFile {
             path: staging.clone(),
             source,
         })?;
-        let writer = ArrowWriter::try_new(file, Arc::clone(&schema), None)
+        // A group of rows stays in memory until it is whole.
+        let properties = WriterProperties::builder()
+            .set_max_row_group_row_count(Some(1 << 14))
+            .build();
+        let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))
             .map_err(|error| failed(&path, error))?;
         Ok(Self {
             path,

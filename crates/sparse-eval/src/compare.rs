@@ -1,5 +1,7 @@
 //! Doubt: is one run really better than another?
 
+use serde::Serialize;
+
 use crate::mining::mix;
 use crate::{Error, Result};
 
@@ -25,7 +27,7 @@ impl Default for Bootstrap {
 }
 
 /// How one run differs from another on the same queries.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Comparison {
     /// Mean of the first run.
     pub first: f64,

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BinaryClassificationConfig, EmbeddingSimilarityConfig, Evaluator, InformationRetrievalConfig,
-    MseConfig, NanoBeirConfig, RerankingConfig, Result, TranslationConfig, TripletConfig,
+    BinaryClassificationConfig, EmbeddingSimilarityConfig, Evaluator, HybridConfig,
+    InformationRetrievalConfig, MseConfig, NanoBeirConfig, ReciprocalRankFusionConfig,
+    RerankingConfig, Result, SequentialConfig, TranslationConfig, TripletConfig,
 };
 
 /// Declares the kinds of evaluators that a configuration file can name: the enum, its names and what each can do.
@@ -51,14 +52,20 @@ evaluators! {
     "binary_classification" => BinaryClassification(BinaryClassificationConfig),
     /// Similarity of pairs against given scores.
     "embedding_similarity" => EmbeddingSimilarity(EmbeddingSimilarityConfig),
+    /// The model's rankings fused with dense ones.
+    "hybrid" => Hybrid(HybridConfig),
     /// Queries search a corpus.
     "information_retrieval" => InformationRetrieval(InformationRetrievalConfig),
     /// Distance from a teacher's vectors.
     "mse" => Mse(MseConfig),
     /// Queries search several small corpora.
     "nano_beir" => NanoBeir(NanoBeirConfig),
+    /// Two rankings made before, and their fusion.
+    "reciprocal_rank_fusion" => ReciprocalRankFusion(ReciprocalRankFusionConfig),
     /// Candidates of a query, put in order.
     "reranking" => Reranking(RerankingConfig),
+    /// Several evaluators in a row.
+    "sequential" => Sequential(SequentialConfig),
     /// Aligned texts that should find each other.
     "translation" => Translation(TranslationConfig),
     /// Anchors that should be closer to a positive than to a negative.
@@ -80,7 +87,11 @@ mod tests {
                 serde_json::from_value::<EvaluatorConfig>(written).unwrap(),
                 config
             );
-            // None of them has its data yet.
+            if *name == "nano_beir" {
+                // Its data come from the hub.
+                continue;
+            }
+            // None of the others has its data yet.
             assert!(
                 config
                     .init()
@@ -90,6 +101,21 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn evaluators_stand_in_a_row() {
+        let config: EvaluatorConfig = serde_json::from_value(serde_json::json!({
+            "type": "sequential",
+            "main_score_function": "mean",
+            "evaluators": [{ "type": "reranking", "path": "a.jsonl" }, { "type": "mse", "batch_size": 0 }],
+        }))
+        .unwrap();
+        let error = config.validate().unwrap_err().to_string();
+        assert!(
+            error.contains("is missing") || error.contains("batch_size"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -57,9 +57,21 @@ pub enum Error {
     /// The model failed.
     #[error(transparent)]
     Model(#[from] sparse_model::Error),
+    /// A table could not be read or written.
+    #[error(transparent)]
+    Table(#[from] sparse_data::Error),
+    /// The hub failed.
+    #[error(transparent)]
+    Hub(Box<sparse_hub::Error>),
     /// Vectors could not be compared.
     #[error(transparent)]
     Index(#[from] sparse_index::Error),
+}
+
+impl From<sparse_hub::Error> for Error {
+    fn from(error: sparse_hub::Error) -> Self {
+        Self::Hub(Box::new(error))
+    }
 }
 
 impl Error {
@@ -69,6 +81,8 @@ impl Error {
             Self::Write { .. } => false,
             Self::Model(error) => error.is_user_error(),
             Self::Index(error) => error.is_user_error(),
+            Self::Table(error) => error.is_user_error(),
+            Self::Hub(error) => error.is_user_error(),
             _ => true,
         }
     }

@@ -24,10 +24,12 @@
 //! says how sure a difference between two runs is, [`PruningTable`] what fewer active dimensions cost, and [`mining`] finds
 //! hard negatives.
 //!
-//! This crate never updates a weight, and reads only its own small formats of evaluation data.
+//! This crate never updates a weight. Collections are read from BEIR's files or from the hub.
 
 mod compare;
 mod config;
+mod contender;
+mod corpus_index;
 mod csv;
 mod error;
 mod evaluator;
@@ -35,22 +37,26 @@ pub mod metric;
 mod metrics;
 pub mod mining;
 mod pruning;
+mod ranked_lists;
 mod retrieval;
 mod table;
 
 pub use compare::{Bootstrap, Comparison};
 pub use config::EvaluatorConfig;
+pub use contender::{Contender, PerQuery, baselines};
+pub use corpus_index::{CorpusIndex, CorpusIndexBuilder, IndexDescription};
 pub use error::{Error, Result};
 pub use evaluator::{
     BinaryClassificationConfig, BinaryClassificationEvaluator, EmbeddingSimilarityConfig,
-    EmbeddingSimilarityEvaluator, EvaluationProgress, EvaluationRun, Evaluator,
-    InformationRetrievalConfig, InformationRetrievalEvaluator, Margin, MarginPerFunction,
-    MseConfig, MseEvaluator, NANO_BEIR_DATASETS, NanoBeirConfig, NanoBeirEvaluator,
-    NanoBeirPrompts, RankedSample, ReciprocalRankFusionConfig, ReciprocalRankFusionEvaluator,
-    RerankingConfig, RerankingEvaluator, RerankingSample, RetrievalReport, SearchCost,
-    SequentialEvaluator, SequentialScore, TranslationConfig, TranslationEvaluator, TripletConfig,
-    TripletEvaluator, fuse,
+    EmbeddingSimilarityEvaluator, EvaluationProgress, EvaluationRun, Evaluator, HybridConfig,
+    HybridEvaluator, InformationRetrievalConfig, InformationRetrievalEvaluator, Margin,
+    MarginPerFunction, MseConfig, MseEvaluator, NANO_BEIR_DATASETS, NanoBeirConfig,
+    NanoBeirEvaluator, NanoBeirPrompts, OnReport, RankedSample, ReciprocalRankFusionConfig,
+    ReciprocalRankFusionEvaluator, RerankingConfig, RerankingEvaluator, RerankingSample,
+    RetrievalReport, SearchCost, SequentialConfig, SequentialEvaluator, SequentialScore,
+    TranslationConfig, TranslationEvaluator, TripletConfig, TripletEvaluator, fuse,
 };
 pub use metrics::Metrics;
 pub use pruning::{PruningEntry, PruningTable};
+pub use ranked_lists::{RankingFormat, read_trec};
 pub use retrieval::{Bm25, Collection, Cutoffs, Ranker, RetrievalFiles, RetrievalRun};

@@ -416,6 +416,7 @@ fn a_second_encoder_rescores() {
         ("drum and bass", "a diet"),
     ];
     let scores = rescore_with(&encoder, &pairs, &Default::default()).unwrap();
+    let scores = scores.into_iter().map(Option::unwrap).collect::<Vec<_>>();
     for ((query, document), score) in pairs.into_iter().zip(scores) {
         let query = encoder.encode_query(&[query], &Default::default()).unwrap();
         let document = encoder
@@ -435,7 +436,7 @@ fn a_second_encoder_rescores() {
     };
     // The longest text is the best.
     let longest =
-        |pairs: &[(&str, &str)]| Ok(pairs.iter().map(|pair| pair.1.len() as f32).collect());
+        |pairs: &[(&str, &str)]| Ok(pairs.iter().map(|pair| Some(pair.1.len() as f32)).collect());
     let mined = mine_hard_negatives(&encoder, &data, Some(&longest), &config).unwrap();
     let text = |text: &str| Cell::Text(text.to_owned());
     let row = |query, positive, scores| {
@@ -452,5 +453,93 @@ fn a_second_encoder_rescores() {
             row("q", "one", vec![3.0, 5.0]),
             row("r", "two", vec![3.0, 5.0])
         ]
+    );
+}
+
+#[test]
+fn hybrid_search_fuses_with_a_dense_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::create_dir(path("qrels")).unwrap();
+    let texts = [
+        ("a", "the cat sat"),
+        ("b", "drum and bass"),
+        ("c", "a diet"),
+    ];
+    let lines: String = texts
+        .iter()
+        .map(|(id, text)| json!({ "_id": id, "text": text }).to_string() + "\n")
+        .collect();
+    std::fs::write(path("corpus.jsonl"), lines).unwrap();
+    std::fs::write(
+        path("queries.jsonl"),
+        "{\"_id\": \"q\", \"text\": \"drum and bass\"}\n",
+    )
+    .unwrap();
+    std::fs::write(path("qrels/test.tsv"), "q\tb\t1\n").unwrap();
+    // The dense side has the relevant document second, the sparse side first.
+    std::fs::write(
+        path("dense.trec"),
+        "q Q0 a 1 0.9 d\nq Q0 b 2 0.8 d\nq Q0 c 3 0.0 d\n",
+    )
+    .unwrap();
+    let config = |dense: &str| -> EvaluatorConfig {
+        serde_json::from_value(json!({
+            "type": "hybrid", "name": "h", "retrieval": folder.path(), "dense_run": path(dense),
+        }))
+        .unwrap()
+    };
+    let evaluator = config("dense.trec").init().unwrap();
+    let run = EvaluationRun::default().with_output_path(path("out"));
+    let metrics = evaluator
+        .evaluate(&encoder(&json!("encoders/splade-max")), &run)
+        .unwrap();
+    assert_eq!(metrics.get("h_dense_mrr@10"), Some(0.5));
+    assert_eq!(metrics.get("h_sparse_mrr@10"), Some(1.0));
+    assert_eq!(metrics.primary(), Some("h_ndcg@10"));
+    assert_eq!(evaluator.primary_metric().as_deref(), Some("h_ndcg@10"));
+    assert!(metrics.get("h_ndcg@10") >= Some(0.63));
+    assert!(metrics.get("h_corpus_active_dims") > Some(0.0));
+    assert!(path("out/ReciprocalRankFusion_evaluation_h_results.csv").exists());
+
+    let message = |text: &str| {
+        std::fs::write(path("other.trec"), text).unwrap();
+        config("other.trec").init().unwrap_err().to_string()
+    };
+    assert!(message("r Q0 a 1 1 d\n").ends_with("has no ranking for query `q`"));
+    assert!(message("q Q0 z 1 1 d\n").ends_with("ranks `z`, which is not in the corpus"));
+}
+
+#[test]
+fn evaluators_of_a_configuration_stand_in_a_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let rankings = folder.path().join("rankings.jsonl");
+    let sample = json!({ "query_id": "q", "query": "", "positive": "p", "documents": ["a", "p"] });
+    std::fs::write(&rankings, sample.to_string()).unwrap();
+    let fusion = |name: &str, at_k: usize| {
+        json!({
+            "type": "reciprocal_rank_fusion", "name": name, "at_k": at_k,
+            "dense_samples": &rankings, "sparse_samples": &rankings,
+        })
+    };
+    let config: EvaluatorConfig = serde_json::from_value(json!({
+        "type": "sequential", "evaluators": [fusion("one", 1), fusion("ten", 10)], "main_score_function": "mean",
+    }))
+    .unwrap();
+    let evaluator = config.init().unwrap();
+    let metrics = evaluator
+        .evaluate(
+            &encoder(&json!("encoders/splade-max")),
+            &EvaluationRun::default(),
+        )
+        .unwrap();
+    assert_eq!(metrics.get("one_ndcg@1"), Some(0.0));
+    let second = metrics.get("ten_ndcg@10").unwrap();
+    assert_eq!(metrics.get("sequential_score"), Some(second / 2.0));
+    std::fs::write(&rankings, "{\"query_id\": \"q\"}\n").unwrap();
+    let message = config.init().unwrap_err().to_string();
+    assert!(
+        message.contains("line 1: expected {\"query_id\""),
+        "{message}"
     );
 }

@@ -5,12 +5,12 @@ mod golden;
 
 use serde_json::{Value, json};
 use sparse_eval::{
-    BinaryClassificationEvaluator, EmbeddingSimilarityEvaluator, EvaluationRun, Evaluator,
-    InformationRetrievalEvaluator, RankedSample, ReciprocalRankFusionConfig,
+    BinaryClassificationEvaluator, Collection, EmbeddingSimilarityEvaluator, EvaluationRun,
+    Evaluator, InformationRetrievalEvaluator, RankedSample, ReciprocalRankFusionConfig,
     ReciprocalRankFusionEvaluator, RerankingConfig, RerankingEvaluator, RetrievalRun,
     TranslationEvaluator, TripletConfig, TripletEvaluator,
 };
-use sparse_index::{Hit, SimilarityFunction, TopK};
+use sparse_index::{Hit, SimilarityFunction, SparseMatrix, TopK};
 
 const TOLERANCE: f64 = 1e-6;
 
@@ -310,10 +310,10 @@ fn reciprocal_rank_fusion() {
             ReciprocalRankFusionEvaluator::new(dense.clone(), sparse.clone(), config).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let run = EvaluationRun::default().with_output_path(folder.path());
-        let metrics = evaluator.evaluate(&run).unwrap();
+        let metrics = evaluator.judge(&run).unwrap();
         golden::compare_metrics(case, &metrics, TOLERANCE);
         assert_eq!(
-            evaluator.evaluate(&run.with_position(2.0, 30)).unwrap(),
+            evaluator.judge(&run.with_position(2.0, 30)).unwrap(),
             metrics
         );
         assert_eq!(metrics.primary(), case["primary_metric"].as_str());
@@ -337,4 +337,60 @@ fn the_baseline_has_the_same_figures() {
     assert_eq!(baseline.len(), evaluator.cutoffs().names().len());
     // Questions share words with the paragraphs that answer them.
     assert!(baseline.get("wiki_bm25_mrr@10") > Some(0.8), "{baseline}");
+}
+
+/// Two queries for document `b` among `a`, `b` and `c`.
+fn three_documents() -> Collection {
+    let pair = |id: &str| (id.to_owned(), format!("text of {id}"));
+    let relevant = ["p", "q"].map(|query| (query.to_owned(), ["b".to_owned()].into()));
+    Collection::new(
+        ["p", "q"].map(pair),
+        ["c", "b", "a"].map(pair),
+        &relevant.into(),
+    )
+    .unwrap()
+}
+
+#[test]
+fn empty_queries_equal_scores_and_more_ranks_than_documents() {
+    let evaluator =
+        InformationRetrievalEvaluator::new(three_documents(), Default::default()).unwrap();
+    // The first query is empty, the second gives every document the same score: by id, `b` is second for both.
+    let queries = SparseMatrix::from_dense(&[0.0, 0.0, /**/ 2.0, 0.0], 2, 2).unwrap();
+    let corpus = SparseMatrix::from_dense(&[0.5, 1.0, /**/ 0.5, 2.0, /**/ 0.5, 3.0], 3, 2).unwrap();
+    for function in SimilarityFunction::ALL {
+        let report = evaluator
+            .report_on_vectors(
+                &queries.select(&[0, 0]),
+                &corpus.select(&[0, 0, 0]),
+                function,
+            )
+            .unwrap();
+        for ranking in &report.runs[0].rankings {
+            let documents = ranking.iter().map(|hit| hit.document).collect::<Vec<_>>();
+            assert_eq!(documents, [0, 1, 2], "{function}");
+        }
+    }
+    let report = evaluator
+        .report_on_vectors(&queries, &corpus, SimilarityFunction::Dot)
+        .unwrap();
+    for ranking in &report.runs[0].rankings {
+        let documents = ranking.iter().map(|hit| hit.document).collect::<Vec<_>>();
+        assert_eq!(documents, [0, 1, 2]);
+    }
+    assert_eq!(report.metrics.get("dot_mrr@10"), Some(0.5));
+    // Precision counts ranks that no document takes.
+    assert_eq!(report.metrics.get("dot_precision@10"), Some(0.1));
+    assert_eq!(report.metrics.get("dot_recall@10"), Some(1.0));
+    assert_eq!(report.metrics.get("query_active_dims"), Some(0.5));
+}
+
+#[test]
+fn numbers_that_are_not_finite_reach_no_evaluation() {
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let error = SparseMatrix::from_dense(&[1.0, value], 1, 2).unwrap_err();
+        assert!(error.to_string().contains("must be finite"), "{error}");
+        let error = SparseMatrix::from_csr(2, vec![0, 1], vec![1], vec![value]).unwrap_err();
+        assert!(error.to_string().contains("must be finite"), "{error}");
+    }
 }

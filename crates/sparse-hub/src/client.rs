@@ -1,4 +1,4 @@
-//! Requests: a runtime to run them on, new attempts, and what a failure means.
+//! Requests: a runtime to run them on, and new attempts.
 
 use std::future::Future;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use hf_hub::{
     HFClient, HFError, HFRepository, HFResult, RepoTypeAny, RepoTypeDataset, RepoTypeModel,
 };
 
+use crate::failure::{About, Failure, WRITING, chain, timed_out};
 use crate::options::Settings;
 use crate::{Error, Repo, RepoKind, Result, UploadOptions};
 
@@ -43,42 +44,14 @@ pub(crate) fn block_on<T: Send, F: Future<Output = Result<T>>>(
     })
 }
 
-/// What a request is about, for its errors.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct About<'a> {
-    pub(crate) revision: Option<&'a str>,
-    pub(crate) file: Option<&'a str>,
-    pub(crate) writing: bool,
-}
-
-/// Why a request failed, and whether it makes sense to try again.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) error: Error,
-    /// `None`: never. Otherwise after this pause, or the usual one.
-    pub(crate) again: Option<Option<Duration>>,
-    /// There was no connection at all, which rarely changes soon.
-    unreachable: bool,
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self {
-            error,
-            again: None,
-            unreachable: false,
-        }
-    }
-}
-
 /// A stream of a file's bytes, and how many will come if the server said so.
 pub(crate) type ByteStream = (Option<u64>, BoxStream<'static, HFResult<Vec<u8>>>);
 
 /// A repository behind its client. The client's own new attempts are off: ours know `Retry-After`.
 #[derive(Debug)]
 pub(crate) struct Client<'a> {
-    settings: &'a Settings,
-    repo: &'a Repo,
+    pub(crate) settings: &'a Settings,
+    pub(crate) repo: &'a Repo,
     client: HFClient,
     handle: Handle,
 }
@@ -317,185 +290,4 @@ impl<'a> Client<'a> {
         tokio::time::sleep(pause).await;
         Ok(())
     }
-
-    /// A connection that broke or never was.
-    pub(crate) fn broken(
-        &self,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Failure {
-        Failure {
-            error: Error::Network {
-                kind: self.repo.kind(),
-                id: self.repo.id().to_string(),
-                endpoint: self.settings.endpoint.clone(),
-                source: source.into(),
-            },
-            again: Some(None),
-            unreachable: false,
-        }
-    }
-
-    /// What an error of the client means.
-    pub(crate) fn classify(&self, error: HFError, about: About<'_>) -> Failure {
-        let (kind, id) = (self.repo.kind(), self.repo.id().to_string());
-        match &error {
-            HFError::RateLimited { retry_after, .. } => Failure {
-                error: Error::RateLimited {
-                    kind,
-                    id,
-                    seconds: retry_after.map(|pause| pause.as_secs()),
-                },
-                again: Some(*retry_after),
-                unreachable: false,
-            },
-            HFError::Http { context }
-            | HFError::AuthRequired { context }
-            | HFError::Forbidden { context }
-            | HFError::Conflict { context }
-            | HFError::RepoNotFound {
-                context: Some(context),
-                ..
-            }
-            | HFError::RevisionNotFound {
-                context: Some(context),
-                ..
-            }
-            | HFError::EntryNotFound {
-                context: Some(context),
-                ..
-            } => {
-                let code = context.error_code.as_deref().unwrap_or_default();
-                let message = context.server_message.clone().unwrap_or_default();
-                self.classify_status(context.status.as_u16(), code, message, about)
-            }
-            HFError::Request { source, .. } if !source.is_builder() => Failure {
-                unreachable: source.is_connect(),
-                ..self.broken(error)
-            },
-            HFError::Io(_) => match error {
-                HFError::Io(source) => Error::io("the folder to upload".as_ref(), source).into(),
-                _ => self.broken(error),
-            },
-            HFError::Xet { .. } => self.broken(error),
-            _ => Error::Client {
-                kind,
-                id,
-                source: Box::new(error),
-            }
-            .into(),
-        }
-    }
-
-    fn classify_status(
-        &self,
-        status: u16,
-        code: &str,
-        message: String,
-        about: About<'_>,
-    ) -> Failure {
-        let (kind, id) = (self.repo.kind(), self.repo.id().to_string());
-        let with_token = self.settings.token.is_some();
-        let endpoint = self.settings.endpoint.clone();
-        let revision = about.revision.unwrap_or("main").to_string();
-        let error = match (status, code) {
-            (_, "RevisionNotFound") => self.revision_not_found(&revision),
-            (_, "GatedRepo") => Error::Forbidden {
-                message: format!(
-                    "its owner grants access; ask for it at {endpoint}/{id} and use a token"
-                ),
-                kind,
-                id,
-            },
-            (401, _) if about.writing || message.starts_with("Invalid credentials") => {
-                Error::Unauthorized {
-                    kind,
-                    id,
-                    with_token,
-                }
-            }
-            // To a stranger, the hub says this of what is private and of what is not there.
-            (401, _) | (_, "RepoNotFound") => Error::RepoNotFound {
-                kind,
-                id,
-                endpoint,
-                with_token,
-            },
-            (403, _) => Error::Forbidden {
-                message: if about.writing {
-                    format!("{message}; the token needs the permission to write there")
-                } else {
-                    message
-                },
-                kind,
-                id,
-            },
-            (404, _) => match (about.file, about.revision) {
-                (Some(file), _) => Error::FileNotFound {
-                    kind,
-                    id,
-                    revision,
-                    file: file.to_string(),
-                    hint: String::new(),
-                },
-                (None, Some(_)) if !about.writing => self.revision_not_found(&revision),
-                _ => Error::RepoNotFound {
-                    kind,
-                    id,
-                    endpoint,
-                    with_token,
-                },
-            },
-            (409, _) => Error::Exists { kind, id },
-            (429, _) => Error::RateLimited {
-                kind,
-                id,
-                seconds: None,
-            },
-            _ => Error::Server {
-                kind,
-                id,
-                status,
-                message,
-            },
-        };
-        let again = matches!(status, 408 | 429 | 500..).then_some(None);
-        Failure {
-            error,
-            again,
-            unreachable: false,
-        }
-    }
-
-    fn revision_not_found(&self, revision: &str) -> Error {
-        Error::RevisionNotFound {
-            kind: self.repo.kind(),
-            id: self.repo.id().to_string(),
-            revision: revision.to_string(),
-        }
-    }
-}
-
-const WRITING: About<'static> = About {
-    revision: None,
-    file: None,
-    writing: true,
-};
-
-pub(crate) fn timed_out() -> std::io::Error {
-    let message = format!("no answer within {} s", PATIENCE.as_secs());
-    std::io::Error::new(std::io::ErrorKind::TimedOut, message)
-}
-
-/// An error with its causes, without what they repeat.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

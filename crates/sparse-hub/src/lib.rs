@@ -43,6 +43,7 @@ mod cache;
 mod client;
 mod download;
 mod error;
+mod failure;
 mod git_object;
 mod listing;
 mod model;

@@ -21,6 +21,14 @@ impl RepoKind {
             Self::Dataset => "datasets",
         }
     }
+
+    /// What stands before the id in the address of a page.
+    pub(crate) fn url_prefix(self) -> &'static str {
+        match self {
+            Self::Model => "",
+            Self::Dataset => "datasets/",
+        }
+    }
 }
 
 impl fmt::Display for RepoKind {

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use crate::cache::{RepoCache, is_commit};
-use crate::client::{Client, block_on, chain};
+use crate::client::{Client, block_on};
 use crate::download::download;
+use crate::failure::chain;
 use crate::listing::files_of;
 use crate::options::Settings;
 use crate::{Error, HubOptions, Listing, Repo, RepoFile, Result};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::client::{Client, block_on};
 use crate::listing::files_of;
-use crate::{Error, Hub, Repo, RepoKind, Result};
+use crate::{Error, Hub, Repo, Result};
 
 /// How a folder is uploaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,10 +107,7 @@ impl Hub {
             } else {
                 None
             };
-            let prefix = match repo.kind() {
-                RepoKind::Model => "",
-                RepoKind::Dataset => "datasets/",
-            };
+            let prefix = repo.kind().url_prefix();
             let page = format!("{}/{prefix}{}", self.settings.endpoint, repo.id());
             let url = match &pull_request {
                 Some(number) => commit

@@ -49,6 +49,16 @@ pub enum Error {
         /// What it was.
         actual: usize,
     },
+    /// Two documents have the same id.
+    #[error("document id `{id}` occurs twice: documents {first} and {second}, counted from 1")]
+    DuplicateId {
+        /// The id.
+        id: String,
+        /// Number of the document that has it first.
+        first: usize,
+        /// Number of the document that has it again.
+        second: usize,
+    },
     /// A name is none of the accepted ones.
     #[error(
         "unknown similarity function `{name}`, expected one of cosine, dot, euclidean, manhattan"

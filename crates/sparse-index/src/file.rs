@@ -92,6 +92,25 @@ impl DocumentIds {
         };
         std::str::from_utf8(self.bytes.get(start..end)?).ok()
     }
+
+    /// Refuses ids that occur twice.
+    ///
+    /// # Errors
+    ///
+    /// Naming the id and both documents.
+    pub fn check_distinct(&self) -> Result<()> {
+        let mut order: Vec<u32> = (0..self.len() as u32).collect();
+        order.sort_by_key(|&position| (self.get(position as usize), position));
+        let same = |pair: &&[u32]| self.get(pair[0] as usize) == self.get(pair[1] as usize);
+        match order.windows(2).find(same) {
+            Some(pair) => Err(Error::DuplicateId {
+                id: self.get(pair[0] as usize).unwrap_or_default().to_owned(),
+                first: pair[0] as usize + 1,
+                second: pair[1] as usize + 1,
+            }),
+            None => Ok(()),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

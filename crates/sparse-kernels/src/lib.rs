@@ -48,6 +48,6 @@ pub use dropout::{Dropout, dropout};
 pub use embedding::embedding;
 pub use layer_norm::layer_norm;
 pub use lexical_head::{Activation, PoolingStrategy, lexical_head};
-pub use linear::{linear, linear_activation};
+pub use linear::{activation_linear, linear, linear_activation};
 pub use random::RandomStream;
 pub use rows::RowOffsets;

@@ -190,6 +190,24 @@ impl RegularizerWeights {
     }
 }
 
+/// Numbers of active dimensions to aim at, instead of fixed weights of the regularisers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TargetActiveDims {
+    /// Mean over the documents; `None`: the document weight follows its schedule.
+    pub document: Option<usize>,
+    /// Mean over the queries; `None`: the query weight follows its schedule.
+    pub query: Option<usize>,
+}
+
+/// How a batch is cut into mini-batches when its gradient is cached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MiniBatches {
+    /// At most so many texts each.
+    Rows(usize),
+    /// As many texts as fit into so many tokens; a longer text makes a mini-batch of its own.
+    Tokens(usize),
+}
+
 /// What a sparse autoencoder's training pass leaves behind for one column.
 #[derive(Debug, Clone)]
 pub struct AutoencoderFeatures {

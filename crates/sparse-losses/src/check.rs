@@ -9,6 +9,8 @@ pub struct DataSummary {
     pub columns: Vec<String>,
     /// The label column, if there is one.
     pub labels: Option<LabelSummary>,
+    /// Width of the model's embeddings, where it is known.
+    pub embedding_dimension: Option<usize>,
 }
 
 /// Kind, shape and a sample of the labels.
@@ -61,7 +63,14 @@ impl DataSummary {
         Self {
             columns: columns.into_iter().map(Into::into).collect(),
             labels: None,
+            embedding_dimension: None,
         }
+    }
+
+    /// Adds the width of the model's embeddings.
+    pub fn with_embedding_dimension(mut self, width: usize) -> Self {
+        self.embedding_dimension = Some(width);
+        self
     }
 
     /// Adds the label column.

@@ -11,6 +11,16 @@ pub(crate) const SPLADE: &str = "\
       url={https://arxiv.org/abs/2205.04733},
 }";
 
+pub(crate) const GRAD_CACHE: &str = "\
+@misc{gao2021scaling,
+    title={Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup},
+    author={Luyu Gao and Yunyi Zhang and Jiawei Han and Jamie Callan},
+    year={2021},
+    eprint={2101.06983},
+    archivePrefix={arXiv},
+    primaryClass={cs.LG}
+}";
+
 pub(crate) const FLOPS: &str = "\
 @article{paria2020minimizing,
     title={Minimizing flops to learn efficient sparse representations},

@@ -31,6 +31,7 @@
 
 mod angle;
 mod batch;
+mod cached_splade;
 mod check;
 mod citation;
 mod co_sent;
@@ -59,7 +60,10 @@ mod triplet;
 mod weighted_sum;
 
 pub use angle::{AngleLoss, AngleLossConfig};
-pub use batch::{AutoencoderFeatures, EmbeddedBatch, Labels, RegularizerWeights};
+pub use batch::{
+    AutoencoderFeatures, EmbeddedBatch, Labels, MiniBatches, RegularizerWeights, TargetActiveDims,
+};
+pub use cached_splade::{CachedSpladeLoss, CachedSpladeLossConfig};
 pub use check::{DataSummary, LabelShape, LabelSummary};
 pub use co_sent::{CoSentLoss, CoSentLossConfig};
 pub use cosine_similarity::{

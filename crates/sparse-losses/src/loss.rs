@@ -4,7 +4,10 @@ use std::fmt::Debug;
 
 use burn::tensor::Tensor;
 
-use crate::{DataSummary, Description, EmbeddedBatch, RegularizerWeights, Result};
+use crate::{
+    DataSummary, Description, EmbeddedBatch, MiniBatches, RegularizerWeights, Result,
+    TargetActiveDims,
+};
 
 /// Name of the component that a loss with a single term reports.
 pub const BASE_LOSS: &str = "base_loss";
@@ -22,6 +25,19 @@ pub trait Loss: Debug + Send + Sync {
     ///
     /// If columns or labels differ from what [`check`](Self::check) accepts.
     fn forward(&self, batch: &EmbeddedBatch) -> LossOutput;
+
+    /// The loss of several batches that make one update: terms that belong to a batch are averaged over the batches,
+    /// regularisers see all rows together, as if the batches were one.
+    ///
+    /// What is averaged by default is every term. [`SpladeLoss`](crate::SpladeLoss) keeps its regularisers apart, whose
+    /// value over many rows is not the mean of their values over a few.
+    ///
+    /// # Panics
+    ///
+    /// If there is no batch, or as [`forward`](Self::forward).
+    fn forward_jointly(&self, batches: &[EmbeddedBatch]) -> LossOutput {
+        LossOutput::mean(batches.iter().map(|batch| self.forward(batch)))
+    }
 
     /// Checks the data against the loss: number of columns, kind, shape and values of the labels. Called before the
     /// first step with a sample of the data, it costs nothing worth counting.
@@ -41,6 +57,17 @@ pub trait Loss: Debug + Send + Sync {
 
     /// The largest weights of the regularisers, which a schedule scales; `None` for losses without regularisers.
     fn regularizer_weights(&self) -> Option<RegularizerWeights> {
+        None
+    }
+
+    /// Numbers of active dimensions that a controller shall reach by setting the weights of the regularisers.
+    fn target_active_dims(&self) -> TargetActiveDims {
+        TargetActiveDims::default()
+    }
+
+    /// How to cut a batch for gradient caching, if the loss asks for it. It changes the memory that a step takes, and no
+    /// value.
+    fn mini_batches(&self) -> Option<MiniBatches> {
         None
     }
 
@@ -105,6 +132,28 @@ impl LossOutput {
     /// The terms, taken out.
     pub fn into_components(self) -> Vec<(String, Tensor<1>)> {
         self.components
+    }
+
+    /// Term by term the mean of outputs of one loss.
+    ///
+    /// # Panics
+    ///
+    /// If there is no output, or their terms differ.
+    pub(crate) fn mean(outputs: impl IntoIterator<Item = Self>) -> Self {
+        let mut outputs = outputs.into_iter();
+        let mut sum = outputs.next().expect("a mean of at least one output");
+        let mut n = 1;
+        for output in outputs {
+            for ((name, value), (other, term)) in sum.components.iter_mut().zip(output.components) {
+                assert_eq!(*name, other, "outputs of one loss have the same terms");
+                *value = value.clone() + term;
+            }
+            n += 1;
+        }
+        if n == 1 {
+            return sum;
+        }
+        sum.scaled(1.0 / f64::from(n))
     }
 
     /// Adds a term behind the others.

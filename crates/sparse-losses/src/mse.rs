@@ -99,14 +99,19 @@ impl Loss for MseLoss {
         let needed =
             "teacher embeddings: one list of numbers per row, or one list per row and input column";
         let labels = data.require_labels(NAME, needed)?;
+        let wide = |width: usize| data.embedding_dimension.is_none_or(|model| model == width);
         let fits = match labels.shape {
             LabelShape::Scalar => false,
-            LabelShape::List(_) => true,
-            LabelShape::Matrix(lists, _) => lists == n_columns,
+            LabelShape::List(width) => wide(width),
+            LabelShape::Matrix(lists, width) => lists == n_columns && wide(width),
         };
         if !fits {
-            let fix =
-                format!("Give an embedding as wide as the model's, or {n_columns} of them per row");
+            let model = data
+                .embedding_dimension
+                .map_or_else(String::new, |width| format!(" ({width})"));
+            let fix = format!(
+                "Give an embedding as wide as the model's{model}, or {n_columns} of them per row"
+            );
             return Err(labels.wrong_shape(NAME, needed, fix));
         }
         labels.require_finite(NAME)
@@ -163,6 +168,16 @@ mod tests {
         };
         assert!(message(LabelShape::Scalar).contains("found one number per row"));
         assert!(message(LabelShape::Matrix(3, 4)).contains("found 3 lists of 4 numbers"));
+        let narrow = data.clone().with_embedding_dimension(30_522).with_labels(
+            "label",
+            LabelShape::List(384),
+            vec![0.0; 384],
+        );
+        let narrow = loss.check(&narrow).unwrap_err().to_string();
+        assert!(
+            narrow.contains("as wide as the model's (30522)"),
+            "{narrow}"
+        );
         assert!(
             loss.check(&DataSummary::new(["a"]))
                 .unwrap_err()

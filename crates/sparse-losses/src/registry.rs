@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::overview::{Entry, Role};
 use crate::{
-    AngleLossConfig, CoSentLossConfig, CosineSimilarityLossConfig, CsrLossConfig,
-    CsrReconstructionLossConfig, DistillKlDivLossConfig, Error, Loss, MarginMseLossConfig,
-    MseLossConfig, MultipleNegativesRankingLossConfig, Result, SigmoidLossConfig, SpladeLossConfig,
-    TripletLossConfig, WeightedSumLossConfig,
+    AngleLossConfig, CachedSpladeLossConfig, CoSentLossConfig, CosineSimilarityLossConfig,
+    CsrLossConfig, CsrReconstructionLossConfig, DistillKlDivLossConfig, Error, Loss,
+    MarginMseLossConfig, MseLossConfig, MultipleNegativesRankingLossConfig, Result,
+    SigmoidLossConfig, SpladeLossConfig, TripletLossConfig, WeightedSumLossConfig,
 };
 
 macro_rules! registry {
@@ -75,6 +75,7 @@ macro_rules! registry {
 
 registry! {
     "splade" => Splade(SpladeLossConfig),
+    "cached_splade" => CachedSplade(CachedSpladeLossConfig),
     "csr" => Csr(CsrLossConfig),
     "csr_reconstruction" => CsrReconstruction(CsrReconstructionLossConfig),
     "multiple_negatives_ranking" => MultipleNegativesRanking(MultipleNegativesRankingLossConfig),

@@ -123,6 +123,14 @@ impl RegularizerScheduleConfig {
         })
     }
 
+    /// The first step of a run that has the full weights.
+    pub fn full_from(&self, total_steps: u64) -> u64 {
+        match self.scheduler_type {
+            SchedulerType::Constant => 0,
+            SchedulerType::Linear | SchedulerType::Quadratic => self.ramp_length(total_steps),
+        }
+    }
+
     /// Share of the maxima in force during `step` of a run of `total_steps`; see [`weight_factor`].
     pub fn factor(&self, step: u64, total_steps: u64) -> f64 {
         weight_factor(self.scheduler_type, step, self.ramp_length(total_steps))

@@ -8,7 +8,7 @@ use crate::overview::Role;
 use crate::{
     DataFormat, DataSummary, Description, EmbeddedBatch, Error, FlopsConfig, Loss, LossConfig,
     LossOutput, MultipleNegativesRankingLossConfig, Regularizer, RegularizerConfig,
-    RegularizerInput, RegularizerWeights, Result, citation,
+    RegularizerInput, RegularizerWeights, Result, TargetActiveDims, citation,
 };
 
 /// Name of the weighted document term.
@@ -18,6 +18,12 @@ pub const QUERY_REGULARIZER_LOSS: &str = "query_regularizer_loss";
 
 const NAME: &str = "splade";
 
+/// Weights of the reference's default loss, from which a controller starts when nothing else is said.
+const DEFAULT_WEIGHTS: RegularizerWeights = RegularizerWeights {
+    document: 3e-5,
+    query: Some(5e-5),
+};
+
 /// Configuration of [`SpladeLoss`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,11 +31,20 @@ pub struct SpladeLossConfig {
     /// The base loss.
     pub loss: Box<LossConfig>,
     /// Factor on the document regulariser (at least 0). Typical: 3e-5 with `multiple_negatives_ranking`, 0.08 with
-    /// `margin_mse`.
-    pub document_regularizer_weight: f64,
-    /// Factor on the query regulariser (at least 0); `None`: queries are not regularised.
+    /// `margin_mse`. It may be left out beside `document_target_active_dims`, whose controller starts from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document_regularizer_weight: Option<f64>,
+    /// Factor on the query regulariser (at least 0); `None`: queries are not regularised, unless
+    /// `query_target_active_dims` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query_regularizer_weight: Option<f64>,
+    /// Mean number of active dimensions of a document that training shall reach (at least 1): the trainer then sets the
+    /// weight, step by step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document_target_active_dims: Option<usize>,
+    /// Likewise for queries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query_target_active_dims: Option<usize>,
     /// What is applied to documents; `None`: FLOPS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document_regularizer: Option<RegularizerConfig>,
@@ -51,8 +66,11 @@ impl Default for SpladeLossConfig {
     /// What the reference trains with when no loss is given.
     fn default() -> Self {
         Self {
-            query_regularizer_weight: Some(5e-5),
-            ..Self::new(MultipleNegativesRankingLossConfig::default(), 3e-5)
+            query_regularizer_weight: DEFAULT_WEIGHTS.query,
+            ..Self::new(
+                MultipleNegativesRankingLossConfig::default(),
+                DEFAULT_WEIGHTS.document,
+            )
         }
     }
 }
@@ -66,8 +84,10 @@ impl SpladeLossConfig {
     pub fn new(loss: impl Into<LossConfig>, document_regularizer_weight: f64) -> Self {
         Self {
             loss: Box::new(loss.into()),
-            document_regularizer_weight,
+            document_regularizer_weight: Some(document_regularizer_weight),
             query_regularizer_weight: None,
+            document_target_active_dims: None,
+            query_target_active_dims: None,
             document_regularizer: None,
             query_regularizer: None,
             document_regularizer_threshold: None,
@@ -80,13 +100,14 @@ impl SpladeLossConfig {
     ///
     /// # Errors
     ///
-    /// If the inner loss is a wrapper, a weight is negative or not finite, a threshold stands beside a regulariser of
-    /// its own, or `df_flops` is asked for on queries.
+    /// If the inner loss is a wrapper, a weight is missing, negative or not finite, a target is 0 or contradicts
+    /// `use_document_regularizer_only`, a threshold stands beside a regulariser of its own, or `df_flops` is asked for on
+    /// queries.
     pub fn init(&self) -> Result<SpladeLoss> {
         let weights = [
             (
                 "document_regularizer_weight",
-                Some(self.document_regularizer_weight),
+                self.document_regularizer_weight,
             ),
             ("query_regularizer_weight", self.query_regularizer_weight),
         ];
@@ -102,6 +123,7 @@ impl SpladeLossConfig {
                 });
             }
         }
+        let weights = self.start_weights()?;
         if matches!(self.query_regularizer, Some(RegularizerConfig::DfFlops(_))) {
             return Err(Error::Conflict {
                 loss: NAME,
@@ -122,17 +144,65 @@ impl SpladeLossConfig {
                 self.query_regularizer.as_ref(),
                 self.query_regularizer_threshold,
             )?,
-            weights: RegularizerWeights {
-                document: self.document_regularizer_weight,
-                query: self
-                    .query_regularizer_weight
-                    .filter(|_| !self.use_document_regularizer_only),
+            weights,
+            targets: TargetActiveDims {
+                document: self.document_target_active_dims,
+                query: self.query_target_active_dims,
             },
             use_document_regularizer_only: self.use_document_regularizer_only,
             ignored_query_weight: self
                 .query_regularizer_weight
                 .filter(|_| self.use_document_regularizer_only),
         })
+    }
+}
+
+impl SpladeLossConfig {
+    /// The weights, or where a controller starts.
+    fn start_weights(&self) -> Result<RegularizerWeights> {
+        let targets = [
+            (
+                "document_target_active_dims",
+                self.document_target_active_dims,
+            ),
+            ("query_target_active_dims", self.query_target_active_dims),
+        ];
+        if let Some((option, _)) = targets.iter().find(|(_, target)| *target == Some(0)) {
+            return Err(Error::Option {
+                loss: NAME,
+                option,
+                expected: "at least 1".to_owned(),
+                found: "0".to_owned(),
+            });
+        }
+        if self.query_target_active_dims.is_some() && self.use_document_regularizer_only {
+            return Err(Error::Conflict {
+                loss: NAME,
+                problem: "use_document_regularizer_only = true treats every column as documents, so `query_target_active_dims` has nothing to set"
+                    .to_owned(),
+                fix: "leave it out, or unset use_document_regularizer_only".to_owned(),
+            });
+        }
+        let document = match (
+            self.document_regularizer_weight,
+            self.document_target_active_dims,
+        ) {
+            (Some(weight), _) => weight,
+            (None, Some(_)) => DEFAULT_WEIGHTS.document,
+            (None, None) => {
+                return Err(Error::Option {
+                    loss: NAME,
+                    option: "document_regularizer_weight",
+                    expected: "given, unless `document_target_active_dims` is".to_owned(),
+                    found: "neither".to_owned(),
+                });
+            }
+        };
+        let query = match (self.query_regularizer_weight, self.query_target_active_dims) {
+            (None, Some(_)) => DEFAULT_WEIGHTS.query,
+            (weight, _) => weight.filter(|_| !self.use_document_regularizer_only),
+        };
+        Ok(RegularizerWeights { document, query })
     }
 }
 
@@ -178,6 +248,7 @@ pub struct SpladeLoss {
     document_regularizer: Box<dyn Regularizer>,
     query_regularizer: Box<dyn Regularizer>,
     weights: RegularizerWeights,
+    targets: TargetActiveDims,
     use_document_regularizer_only: bool,
     ignored_query_weight: Option<f64>,
 }
@@ -195,6 +266,7 @@ impl SpladeLoss {
             document_regularizer,
             query_regularizer,
             weights,
+            targets: TargetActiveDims::default(),
             use_document_regularizer_only: false,
             ignored_query_weight: None,
         }
@@ -207,22 +279,8 @@ impl SpladeLoss {
         self
     }
 
-    fn document_columns<'a>(&self, batch: &'a EmbeddedBatch) -> &'a [Tensor<2>] {
-        if self.use_document_regularizer_only {
-            &batch.columns
-        } else {
-            batch.documents()
-        }
-    }
-}
-
-impl Loss for SpladeLoss {
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    fn forward(&self, batch: &EmbeddedBatch) -> LossOutput {
-        let mut output = self.loss.forward(batch);
+    /// Adds the regularisers' terms over `columns`, under the weights and frequencies of `batch`.
+    fn regularize(&self, output: &mut LossOutput, columns: &[Tensor<2>], batch: &EmbeddedBatch) {
         let weights = batch.regularizer_weights.unwrap_or(self.weights);
         let weighted = |regularizer: &dyn Regularizer, columns: &[Tensor<2>], weight: f64| {
             if weight == 0.0 {
@@ -235,7 +293,8 @@ impl Loss for SpladeLoss {
             };
             regularizer.forward(&input) * weight
         };
-        let documents = self.document_columns(batch);
+        let first_document = usize::from(!self.use_document_regularizer_only);
+        let documents = columns.get(first_document..).unwrap_or_default();
         assert!(!documents.is_empty(), "`splade` needs a document column");
         let document_term = weighted(&*self.document_regularizer, documents, weights.document);
         output.push(DOCUMENT_REGULARIZER_LOSS, document_term);
@@ -243,9 +302,34 @@ impl Loss for SpladeLoss {
             .query
             .filter(|_| !self.use_document_regularizer_only)
         {
-            let query_term = weighted(&*self.query_regularizer, &batch.columns[..1], weight);
+            let query_term = weighted(&*self.query_regularizer, &columns[..1], weight);
             output.push(QUERY_REGULARIZER_LOSS, query_term);
         }
+    }
+}
+
+impl Loss for SpladeLoss {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn forward(&self, batch: &EmbeddedBatch) -> LossOutput {
+        let mut output = self.loss.forward(batch);
+        self.regularize(&mut output, &batch.columns, batch);
+        output
+    }
+
+    fn forward_jointly(&self, batches: &[EmbeddedBatch]) -> LossOutput {
+        let [first, ..] = batches else {
+            panic!("a mean of at least one output");
+        };
+        let mut output = self.loss.forward_jointly(batches);
+        let all_rows = |column: usize| {
+            let rows = batches.iter().map(|batch| batch.columns[column].clone());
+            Tensor::cat(rows.collect(), 0)
+        };
+        let columns: Vec<_> = (0..first.columns.len()).map(all_rows).collect();
+        self.regularize(&mut output, &columns, first);
         output
     }
 
@@ -266,6 +350,14 @@ impl Loss for SpladeLoss {
             .optional(
                 "query_regularizer_weight",
                 self.weights.query.map(|weight| json!(weight)),
+            )
+            .optional(
+                "document_target_active_dims",
+                self.targets.document.map(|target| json!(target)),
+            )
+            .optional(
+                "query_target_active_dims",
+                self.targets.query.map(|target| json!(target)),
             )
             .citation(citation::SPLADE)
             .part(base);
@@ -297,6 +389,10 @@ impl Loss for SpladeLoss {
 
     fn regularizer_weights(&self) -> Option<RegularizerWeights> {
         Some(self.weights)
+    }
+
+    fn target_active_dims(&self) -> TargetActiveDims {
+        self.targets
     }
 
     fn needs_document_frequencies(&self) -> bool {
@@ -482,6 +578,92 @@ mod tests {
                 .to_string()
                 .contains("counts documents")
         );
+    }
+
+    #[test]
+    fn regularisers_over_several_batches_are_those_of_one_large_batch() {
+        for regularizer in [
+            r#"{"type": "flops"}"#,
+            r#"{"type": "flops", "threshold": 1}"#,
+            r#"{"type": "l1"}"#,
+            r#"{"type": "l0_mask", "threshold": 1}"#,
+        ] {
+            let regularizer: RegularizerConfig = serde_json::from_str(regularizer).unwrap();
+            let loss = SpladeLossConfig {
+                document_regularizer: Some(regularizer.clone()),
+                query_regularizer: Some(regularizer.clone()),
+                loss: Box::new(TripletLossConfig::default().into()),
+                ..config()
+            }
+            .init()
+            .unwrap();
+            // 3 rows as 1 + 2, so that a mean of the parts would weigh rows differently
+            let leaves = [Q, P, N1].map(|rows| Tensor::<2>::from_floats(rows, &device()));
+            let leaves = leaves.map(Tensor::require_grad);
+            let part = |start: usize, n: usize| {
+                let columns = leaves.iter().map(|leaf| leaf.clone().narrow(0, start, n));
+                EmbeddedBatch::new(columns.collect())
+            };
+            let whole = loss.forward(&part(0, 3));
+            let parts = [part(0, 1), part(1, 2)];
+            let joint = loss.forward_jointly(&parts);
+            let separate = LossOutput::mean(parts.iter().map(|part| loss.forward(part)));
+            let gradients = |output: &LossOutput| {
+                let terms = [DOCUMENT_REGULARIZER_LOSS, QUERY_REGULARIZER_LOSS];
+                let terms = terms.map(|name| output.component(name).unwrap().clone());
+                let value: f32 = terms.iter().map(|term| scalar(term.clone())).sum();
+                let gradients = terms.into_iter().reduce(|a, b| a + b).unwrap().backward();
+                let of = |leaf: &Tensor<2>| leaf.grad(&gradients).map(values).unwrap_or_default();
+                [vec![value], of(&leaves[0]), of(&leaves[1]), of(&leaves[2])].concat()
+            };
+            let expected = gradients(&whole);
+            crate::testing::assert_close(&gradients(&joint), &expected, 1e-6);
+            if regularizer.init().unwrap().name() == "flops" {
+                assert!((gradients(&separate)[0] - expected[0]).abs() > 1e-2);
+            }
+            // the base term is the mean over the batches
+            let base = |output: &LossOutput| scalar(output.component(BASE_LOSS).unwrap().clone());
+            assert!((base(&joint) - base(&separate)).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn a_target_takes_the_place_of_a_weight() {
+        let config = SpladeLossConfig {
+            document_regularizer_weight: None,
+            query_regularizer_weight: None,
+            document_target_active_dims: Some(200),
+            query_target_active_dims: Some(30),
+            ..config()
+        };
+        let loss = config.init().unwrap();
+        assert_eq!(loss.regularizer_weights(), Some(DEFAULT_WEIGHTS));
+        assert_eq!(loss.target_active_dims().document, Some(200));
+        assert!(loss.warnings().is_empty());
+        let description = loss.describe();
+        assert_eq!(description.options["document_target_active_dims"], 200);
+
+        let message = |config: SpladeLossConfig| config.init().unwrap_err().to_string();
+        let neither = SpladeLossConfig {
+            document_target_active_dims: None,
+            ..config.clone()
+        };
+        assert_eq!(
+            message(neither),
+            "`document_regularizer_weight` of `splade` must be given, unless `document_target_active_dims` is; got neither"
+        );
+        let zero = SpladeLossConfig {
+            query_target_active_dims: Some(0),
+            ..config.clone()
+        };
+        assert!(
+            message(zero).contains("`query_target_active_dims` of `splade` must be at least 1")
+        );
+        let only = SpladeLossConfig {
+            use_document_regularizer_only: true,
+            ..config
+        };
+        assert!(message(only).contains("has nothing to set"));
     }
 
     #[test]

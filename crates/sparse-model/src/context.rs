@@ -9,6 +9,9 @@ pub struct ForwardContext {
     stream: Option<RandomStream>,
     autoencoder_branches: bool,
     max_active_dims: Option<usize>,
+    /// Texts and tokens of the batch that come before a mini-batch.
+    texts_before: usize,
+    tokens_before: usize,
 }
 
 impl ForwardContext {
@@ -18,6 +21,8 @@ impl ForwardContext {
             stream: None,
             autoencoder_branches: false,
             max_active_dims: None,
+            texts_before: 0,
+            tokens_before: 0,
         }
     }
 
@@ -27,6 +32,8 @@ impl ForwardContext {
             stream: Some(stream),
             autoencoder_branches: true,
             max_active_dims: None,
+            texts_before: 0,
+            tokens_before: 0,
         }
     }
 
@@ -36,12 +43,22 @@ impl ForwardContext {
             stream: None,
             autoencoder_branches: true,
             max_active_dims: None,
+            texts_before: 0,
+            tokens_before: 0,
         }
     }
 
     /// Limits the active dimensions of an autoencoder (its `k`).
     pub fn with_max_active_dims(mut self, max_active_dims: Option<usize>) -> Self {
         self.max_active_dims = max_active_dims;
+        self
+    }
+
+    /// For a mini-batch: how many texts of the batch come before it, with how many tokens. Its dropout is then that of the
+    /// same texts in a pass over the whole batch.
+    pub fn with_offset(mut self, texts: usize, tokens: usize) -> Self {
+        self.texts_before = texts;
+        self.tokens_before = tokens;
         self
     }
 
@@ -67,12 +84,26 @@ impl ForwardContext {
         Self { stream, ..*self }
     }
 
-    /// Dropout at one site of this part: none outside training or at rate 0.
+    /// Dropout of token vectors at one site of this part: none outside training or at rate 0.
     pub(crate) fn dropout(&self, site: &str, rate: f64) -> Option<Dropout> {
+        self.dropout_from(site, rate, self.tokens_before)
+    }
+
+    /// Dropout within texts (of attention), likewise.
+    pub(crate) fn dropout_of_texts(&self, site: &str, rate: f64) -> Option<Dropout> {
+        self.dropout_from(site, rate, self.texts_before)
+    }
+
+    /// Dropout of a table that all texts share, likewise.
+    pub(crate) fn dropout_of_table(&self, site: &str, rate: f64) -> Option<Dropout> {
+        self.dropout_from(site, rate, 0)
+    }
+
+    fn dropout_from(&self, site: &str, rate: f64, first_row: usize) -> Option<Dropout> {
         let stream = self.stream.as_ref()?;
         (rate > 0.0).then(|| Dropout {
-            rate: rate as f32,
-            stream: stream.derive(site),
+            first_row,
+            ..Dropout::new(rate as f32, stream.derive(site))
         })
     }
 }

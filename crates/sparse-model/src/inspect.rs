@@ -102,6 +102,17 @@ pub struct TokenizationContract {
     pub prompts: BTreeMap<String, String>,
 }
 
+/// An output bias that makes dimensions active by itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HeadBias {
+    /// The route of the head, or `text`.
+    pub route: String,
+    /// Mean over the dimensions.
+    pub mean: f32,
+    /// The largest entry.
+    pub largest: f32,
+}
+
 /// What a model makes of sample texts, encoded as documents.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SampleReport {
@@ -331,12 +342,52 @@ impl SparseEncoder {
                 .into_iter()
                 .map(|(index, share)| (name(index), share))
                 .collect(),
-            largest_position_share: self.position_share(texts)?,
+            largest_position_share: self.largest_position_share(texts)?,
         })
     }
 
-    /// The mean over the texts of the largest share of active dimensions whose maximum one position has.
-    fn position_share(&self, texts: &[&str]) -> Result<Option<f64>> {
+    /// The output biases of masked-language-model heads that are so large that dimensions are active whatever the text says.
+    ///
+    /// # Errors
+    ///
+    /// If the device fails.
+    pub fn large_head_biases(&self) -> Result<Vec<HeadBias>> {
+        let mut found = Vec::new();
+        for (route, modules) in self.ways() {
+            let Some(bias) = modules
+                .iter()
+                .find_map(|module| module.transformer())
+                .and_then(Transformer::head_bias)
+            else {
+                continue;
+            };
+            let data = bias
+                .try_into_data_as::<f32>()
+                .map_err(|error| Error::Device(error.to_string()))?;
+            let bias = data
+                .as_slice::<f32>()
+                .map_err(|error| Error::Device(format!("{error:?}")))?;
+            let mean = bias.iter().sum::<f32>() / bias.len().max(1) as f32;
+            let largest = bias.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            if mean > LARGE_MEAN_BIAS || largest > LARGE_BIAS {
+                found.push(HeadBias {
+                    route,
+                    mean,
+                    largest,
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    /// The mean over the texts, encoded as documents, of the largest share of active dimensions whose maximum one token
+    /// position has; `None` without maximum pooling, or if no text has an active dimension. It builds the logits of one text
+    /// at a time.
+    ///
+    /// # Errors
+    ///
+    /// If a text can not be tokenized, or the device fails.
+    pub fn largest_position_share<S: AsRef<str>>(&self, texts: &[S]) -> Result<Option<f64>> {
         let ways = self.ways();
         let document = ways
             .iter()
@@ -354,7 +405,7 @@ impl SparseEncoder {
                 prompt: self.prompt_for("document").map(str::to_string),
                 task: Some("document".to_string()),
             };
-            let tokens = self.preprocess(&[text], &options)?;
+            let tokens = self.preprocess(&[text.as_ref()], &options)?;
             let Some(logits) = self.logits(&tokens) else {
                 return Ok(None);
             };
@@ -385,27 +436,16 @@ impl SparseEncoder {
 
     fn warnings(&self, sample: &SampleReport) -> Result<Vec<String>> {
         let mut warnings = Vec::new();
-        for (route, modules) in self.ways() {
-            if let Some(bias) = modules
-                .iter()
-                .find_map(|module| module.transformer())
-                .and_then(Transformer::head_bias)
-            {
-                let data = bias
-                    .try_into_data_as::<f32>()
-                    .map_err(|error| Error::Device(error.to_string()))?;
-                let bias = data
-                    .as_slice::<f32>()
-                    .map_err(|error| Error::Device(format!("{error:?}")))?;
-                let mean = bias.iter().sum::<f32>() / bias.len().max(1) as f32;
-                let largest = bias.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                if mean > LARGE_MEAN_BIAS || largest > LARGE_BIAS {
-                    warnings.push(format!(
-                        "the bias of the masked-language-model head ({route}) is large (mean {mean:.2}, largest {largest:.2}): it \
-                         makes dimensions active whatever the text says"
-                    ));
-                }
-            }
+        for HeadBias {
+            route,
+            mean,
+            largest,
+        } in self.large_head_biases()?
+        {
+            warnings.push(format!(
+                "the bias of the masked-language-model head ({route}) is large (mean {mean:.2}, largest {largest:.2}): it \
+                 makes dimensions active whatever the text says"
+            ));
         }
         for module in self.ways().into_iter().flat_map(|(_, modules)| modules) {
             if let PipelineModule::SparseAutoEncoder(module) = module

@@ -43,7 +43,9 @@ pub use context::{AutoencoderOutput, Embeddings, ForwardContext};
 pub use encoder::{EncoderPool, Prompts, PushOptions, SparseEncoder};
 pub use error::{Error, Result};
 pub use idf::DocumentFrequencies;
-pub use inspect::{Formula, Inspection, ModuleSummary, SampleReport, TokenizationContract};
+pub use inspect::{
+    Formula, HeadBias, Inspection, ModuleSummary, SampleReport, TokenizationContract,
+};
 pub use module::ModuleKind;
 pub use options::{
     EncodeOptions, EncodeProgress, LoadOptions, LoraOptions, PreprocessOptions, WeightType,

@@ -87,6 +87,14 @@ pub struct TrainingArguments {
     pub per_device_eval_batch_size: usize,
     /// Micro-batches whose gradients are averaged into one update.
     pub gradient_accumulation_steps: usize,
+    /// Texts that are embedded at a time: turns gradient caching on, which trains on a large batch in the memory of a small
+    /// one and gives the same gradient, with any loss.
+    pub mini_batch_size: Option<usize>,
+    /// Tokens that are embedded at a time, instead of a number of texts.
+    pub mini_batch_num_tokens: Option<usize>,
+    /// Computes regularisers over all micro-batches of an update together, as if they were one batch, instead of averaging
+    /// their values. Costs a second forward pass where `gradient_accumulation_steps` is above 1.
+    pub exact_regularizer: bool,
     /// Peak learning rate.
     pub learning_rate: f64,
     /// Shape of the learning rate over the run.
@@ -168,6 +176,9 @@ impl Default for TrainingArguments {
             per_device_train_batch_size: 8,
             per_device_eval_batch_size: 8,
             gradient_accumulation_steps: 1,
+            mini_batch_size: None,
+            mini_batch_num_tokens: None,
+            exact_regularizer: false,
             learning_rate: 5e-5,
             lr_scheduler_type: SchedulerType::Linear,
             lr_scheduler_kwargs: SchedulerOptions::default(),
@@ -238,11 +249,11 @@ pub(crate) const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "gradient_checkpointing",
-        "isn't supported yet: lower `per_device_train_batch_size` and raise `gradient_accumulation_steps`",
+        "isn't supported yet: set `mini_batch_size`, which takes less memory and gives the same gradient",
     ),
     (
         "auto_find_batch_size",
-        "isn't supported yet: lower `per_device_train_batch_size`",
+        "isn't supported yet: set `mini_batch_size`, which takes less memory and gives the same gradient",
     ),
     (
         "dataloader_num_workers",
@@ -354,6 +365,11 @@ impl TrainingArguments {
             (
                 "gradient_accumulation_steps",
                 self.gradient_accumulation_steps,
+            ),
+            ("mini_batch_size", self.mini_batch_size.unwrap_or(1)),
+            (
+                "mini_batch_num_tokens",
+                self.mini_batch_num_tokens.unwrap_or(1),
             ),
         ];
         for (name, value) in counts {
@@ -544,6 +560,10 @@ mod tests {
         assert_eq!(
             refusal(|a| a.per_device_train_batch_size = 0),
             "`arguments.per_device_train_batch_size` must be at least 1; got 0"
+        );
+        assert_eq!(
+            refusal(|a| a.mini_batch_size = Some(0)),
+            "`arguments.mini_batch_size` must be at least 1; got 0"
         );
         assert_eq!(
             refusal(|a| a.eval_steps = Some(2.5)),

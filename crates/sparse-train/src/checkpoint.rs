@@ -5,6 +5,7 @@
 //!   modules.json, model.safetensors, ...   the model, loadable by itself
 //!   optimizer.safetensors                  NAME.exp_avg, NAME.exp_avg_sq; updates per parameter in the metadata
 //!   scheduler.json                         step and rate of the learning-rate schedule
+//!   regularizer_state.json                 controllers of sparsity targets, document frequencies
 //!   rng_state.json                         the seeds: every random number is a function of them and the step
 //!   data_state.json                        the data sets, which with seeds and step are the position in the data
 //!   training_args.json                     arguments of the run
@@ -26,11 +27,13 @@ use sparse_model::SparseEncoder;
 use crate::arguments::TrainingArguments;
 use crate::error::{Error, Result};
 use crate::optimizer::{Optimizer, ParameterState};
+use crate::regulation::RegulationState;
 use crate::state::TrainerState;
 use crate::trainer::Resume;
 
 const OPTIMIZER: &str = "optimizer.safetensors";
 const SCHEDULER: &str = "scheduler.json";
+const REGULARIZERS: &str = "regularizer_state.json";
 const RNG_STATE: &str = "rng_state.json";
 const DATA_STATE: &str = "data_state.json";
 const ARGUMENTS: &str = "training_args.json";
@@ -82,6 +85,7 @@ pub(crate) fn save(
     encoder: &SparseEncoder,
     optimizer: &Optimizer,
     state: &TrainerState,
+    regulation: &RegulationState,
     arguments: &TrainingArguments,
     data: &Value,
     learning_rate: f64,
@@ -98,6 +102,7 @@ pub(crate) fn save(
         encoder,
         optimizer,
         state,
+        regulation,
         arguments,
         data,
         learning_rate,
@@ -115,6 +120,7 @@ fn write(
     encoder: &SparseEncoder,
     optimizer: &Optimizer,
     state: &TrainerState,
+    regulation: &RegulationState,
     arguments: &TrainingArguments,
     data: &Value,
     learning_rate: f64,
@@ -126,6 +132,11 @@ fn write(
         write_json(&staging.join(SCHEDULER), &schedule)?;
         let seeds = json!({ "seed": arguments.seed, "data_seed": arguments.data_seed });
         write_json(&staging.join(RNG_STATE), &seeds)?;
+        if *regulation != RegulationState::default() {
+            let value = serde_json::to_value(regulation)
+                .map_err(|source| Error::io("write", staging, source.into()))?;
+            write_json(&staging.join(REGULARIZERS), &value)?;
+        }
         write_json(&staging.join(DATA_STATE), data)?;
     }
     let value = serde_json::to_value(arguments)
@@ -203,6 +214,19 @@ fn save_optimizer(path: &Path, optimizer: &Optimizer) -> Result<()> {
         .map_err(|source| failed(format!("can't be written: {source}")))
 }
 
+/// State of what sets the regularisers' weights; the default where a checkpoint has none.
+fn read_regularizers(directory: &Path) -> Result<RegulationState> {
+    let path = directory.join(REGULARIZERS);
+    if !path.exists() {
+        return Ok(RegulationState::default());
+    }
+    let text = fs::read_to_string(&path).map_err(|source| Error::io("read", &path, source))?;
+    serde_json::from_str(&text).map_err(|source| Error::Checkpoint {
+        path,
+        message: format!("isn't whole: {source}"),
+    })
+}
+
 /// Fails unless the data sets are those that the checkpoint was written with; one that names none came before they were
 /// written down.
 pub(crate) fn check_data(directory: &Path, data: &Value) -> Result<()> {
@@ -229,7 +253,7 @@ pub(crate) fn restore(
     directory: &Path,
     optimizer: &mut Optimizer,
     device: &Device,
-) -> Result<TrainerState> {
+) -> Result<(TrainerState, RegulationState)> {
     let state = TrainerState::load(&directory.join(STATE))?;
     let path = directory.join(OPTIMIZER);
     let broken = |message: String| Error::Checkpoint {
@@ -283,7 +307,7 @@ pub(crate) fn restore(
         };
         *state = Some(ParameterState { step, moments });
     }
-    Ok(state)
+    Ok((state, read_regularizers(directory)?))
 }
 
 /// Deletes the oldest checkpoints beyond `save_total_limit`; the last one and the best one stay.

@@ -30,9 +30,10 @@ pub enum Error {
     Incomplete(String),
     /// The loss or a gradient is no number any more.
     #[error(
-        "step {step}: {what} is {value}; the model of the last save is untouched. Usual causes: a learning rate that is too \
-         high (now {learning_rate:e}), or non-finite weights or labels; lower `learning_rate`, add `warmup_ratio`, or \
-         set `max_grad_norm`"
+        "step {step}: {what} is {value}{}; checkpoints are untouched. Usual causes: a learning rate that is too high (now \
+         {learning_rate:e}), or non-finite weights; lower `learning_rate`, add `warmup_ratio`, or set `max_grad_norm`, and \
+         go on from the last checkpoint",
+        batch.as_ref().map_or_else(String::new, |path| format!(" (its rows are in `{}`)", path.display()))
     )]
     NonFinite {
         /// Update step, counted from 1.
@@ -43,6 +44,25 @@ pub enum Error {
         value: f64,
         /// Learning rate of the step.
         learning_rate: f64,
+        /// Where the rows of the step were saved.
+        batch: Option<PathBuf>,
+    },
+    /// Every vector of a side is empty, so that no gradient flows any more.
+    #[error(
+        "step {step}: every {side} vector of the last {updates} updates is empty, so that nothing is learned any more; \
+         checkpoints are untouched. Usual causes: a regulariser weight that is too large (now {weights}) or rises too fast, \
+         or a learning rate that is too high; lower `{side}_regularizer_weight` (begin with a tenth), lengthen \
+         `regularizer_schedule`, or give `{side}_target_active_dims` instead, and start from a checkpoint before the collapse"
+    )]
+    DeadModel {
+        /// Update step, counted from 1.
+        step: usize,
+        /// `query` or `document`.
+        side: &'static str,
+        /// Updates in a row without any active dimension.
+        updates: usize,
+        /// The weights in force, in words.
+        weights: String,
     },
     /// A checkpoint is missing or incomplete.
     #[error("checkpoint `{}`: {message}", path.display())]
@@ -99,7 +119,7 @@ impl Error {
             | Self::Argument { .. }
             | Self::Incomplete(_)
             | Self::Checkpoint { .. } => true,
-            Self::NonFinite { .. } | Self::Io { .. } => false,
+            Self::NonFinite { .. } | Self::DeadModel { .. } | Self::Io { .. } => false,
             Self::Model(error) => error.is_user_error(),
             Self::Data(error) => error.is_user_error(),
             Self::Loss(error) => error.is_user_error(),

@@ -29,6 +29,21 @@ impl GradientSet {
         }
     }
 
+    /// Every gradient by the name of its parameter.
+    #[cfg(test)]
+    pub(crate) fn by_name(&self, encoder: &SparseEncoder) -> BTreeMap<String, Vec<f32>> {
+        let parameters = encoder.named_parameters().into_iter();
+        parameters
+            .filter_map(|parameter| {
+                let gradient = self.gradients.get(&parameter.id)?.clone();
+                Some((
+                    parameter.name,
+                    gradient.into_data().try_to_vec::<f32>().unwrap(),
+                ))
+            })
+            .collect()
+    }
+
     /// Global L2 norm.
     pub(crate) fn norm(&self) -> f64 {
         self.gradients

@@ -44,7 +44,11 @@ impl TrainingFile {
     /// If a file is missing or broken, or data, loss and arguments don't fit each other. Nothing has been written then.
     pub fn trainer(&self, device: &Device) -> Result<TrainerBuilder> {
         let mut builder = Trainer::builder(self.load_encoder(device)?, self.arguments.clone())
-            .regularizer_schedule(self.regularizer_schedule.clone());
+            .regularizer_schedule(self.regularizer_schedule.clone())
+            .guards(self.guards);
+        if let Some(schedule) = &self.top_k_schedule {
+            builder = builder.top_k_schedule(schedule.clone());
+        }
         for config in &self.train_dataset {
             builder = builder.train_dataset(Dataset::load(config)?);
         }

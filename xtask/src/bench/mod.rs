@@ -3,6 +3,7 @@
 mod head;
 mod measure;
 mod peer;
+mod search;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -25,6 +26,8 @@ enum Which {
     Head,
     /// Training steps and encoding against the Python reference, run in turn.
     Peer(peer::Peer),
+    /// Exact search against the Python reference's evaluation scoring and Seismic, on the same vectors.
+    Search(search::Search),
 }
 
 impl Bench {
@@ -32,6 +35,7 @@ impl Bench {
         match self.which {
             Some(Which::Head) => head::run(),
             Some(Which::Peer(peer)) => peer.run(),
+            Some(Which::Search(search)) => search.run(),
             None => operations(self.filter.as_deref()),
         }
     }

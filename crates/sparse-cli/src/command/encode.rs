@@ -30,9 +30,9 @@ pub(crate) struct Encode {
     /// File with the texts.
     #[arg(long)]
     input: PathBuf,
-    /// Column with the texts (default: `text`, or the only one).
-    #[arg(long)]
-    column: Option<String>,
+    /// Column of a text; several are joined with a blank (default: `title` and `text`, or the only one).
+    #[arg(long = "column")]
+    columns: Vec<String>,
     /// Side of the model: query or document.
     #[arg(long, value_enum, default_value = "document")]
     task: Task,
@@ -67,7 +67,7 @@ impl Encode {
                 "--tokens writes JSON lines: give --output a name that ends in .jsonl",
             ));
         }
-        let texts = Texts::open(&self.input, self.column.as_deref())?;
+        let texts = Texts::open(&self.input, &self.columns)?;
         let encoder = load(&self.model, global)?;
         let options = EncodeOptions::default()
             .with_batch_size(self.batch_size)

@@ -5,8 +5,11 @@ mod decode;
 mod encode;
 mod evaluate;
 mod idf;
+mod index;
 mod inspect;
+mod mine;
 mod push;
+mod search;
 mod similarity;
 mod train;
 
@@ -29,6 +32,9 @@ pub(crate) enum Command {
     Inspect(inspect::Inspect),
     Convert(convert::Convert),
     Idf(idf::Idf),
+    Index(index::Index),
+    Search(search::Search),
+    Mine(Box<mine::Mine>),
     Push(push::Push),
 }
 
@@ -43,6 +49,9 @@ impl Command {
             Self::Inspect(command) => command.run(global)?,
             Self::Convert(command) => command.run(global)?,
             Self::Idf(command) => command.run(global)?,
+            Self::Index(command) => command.run(global)?,
+            Self::Search(command) => command.run(global)?,
+            Self::Mine(command) => command.run(global)?,
             Self::Push(command) => command.run(global)?,
         }
         Ok(ExitCode::SUCCESS)

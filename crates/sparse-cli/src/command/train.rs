@@ -75,7 +75,7 @@ impl Train {
             output_path: Some(file.arguments.output_dir.join("eval")),
             epoch: Some(trainer.state().epoch),
             steps: Some(trainer.state().global_step as u64),
-            progress: None,
+            ..EvaluationRun::default()
         };
         for evaluator in trainer.evaluators() {
             tracing::info!("evaluating the final model on `{}`", evaluator.name());

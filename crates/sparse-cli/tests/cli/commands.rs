@@ -229,6 +229,9 @@ fn every_command_has_an_example() {
         "inspect",
         "convert",
         "idf",
+        "index",
+        "search",
+        "mine",
         "push",
     ] {
         let text = stdout(&run(&[command, "--help"]));

@@ -5,6 +5,8 @@
 mod commands;
 mod hub;
 mod idf;
+mod nano_beir;
+mod searching;
 mod support;
 mod training;
 mod wrong_input;

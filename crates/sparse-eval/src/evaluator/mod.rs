@@ -3,6 +3,7 @@
 mod binary_classification;
 mod common;
 mod embedding_similarity;
+mod hybrid;
 mod information_retrieval;
 mod mse;
 mod nano_beir;
@@ -19,6 +20,7 @@ use sparse_model::SparseEncoder;
 
 pub use binary_classification::{BinaryClassificationConfig, BinaryClassificationEvaluator};
 pub use embedding_similarity::{EmbeddingSimilarityConfig, EmbeddingSimilarityEvaluator};
+pub use hybrid::{HybridConfig, HybridEvaluator};
 pub use information_retrieval::{
     InformationRetrievalConfig, InformationRetrievalEvaluator, RetrievalReport, SearchCost,
 };
@@ -28,8 +30,8 @@ pub use reciprocal_rank_fusion::{
     RankedSample, ReciprocalRankFusionConfig, ReciprocalRankFusionEvaluator, fuse,
 };
 pub use reranking::{RerankingConfig, RerankingEvaluator, RerankingSample};
-pub use run::{EvaluationProgress, EvaluationRun};
-pub use sequential::{SequentialEvaluator, SequentialScore};
+pub use run::{EvaluationProgress, EvaluationRun, OnReport};
+pub use sequential::{SequentialConfig, SequentialEvaluator, SequentialScore};
 pub use translation::{TranslationConfig, TranslationEvaluator};
 pub use triplet::{Margin, MarginPerFunction, TripletConfig, TripletEvaluator};
 
@@ -78,6 +80,11 @@ pub trait Evaluator: fmt::Debug + Send + Sync {
 
     /// Evaluators inside this one, whose results stand for themselves.
     fn children(&self) -> Vec<&dyn Evaluator> {
+        Vec::new()
+    }
+
+    /// The retrieval evaluations of this evaluator and those inside it: what baselines and comparisons are made on.
+    fn retrievals(&self) -> Vec<&InformationRetrievalEvaluator> {
         Vec::new()
     }
 }

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sparse_hub::{Hub, HubOptions};
 use sparse_index::{ActiveCounts, SimilarityFunction};
 use sparse_model::SparseEncoder;
 
 use super::common::{self, Primary};
 use super::information_retrieval::{choose_primary, csv_columns, sparsity_figures};
 use super::{EvaluationRun, Evaluator, InformationRetrievalConfig, InformationRetrievalEvaluator};
-use crate::retrieval::{Collection, RetrievalFiles};
+use crate::retrieval::{Collection, RetrievalFiles, hub};
 use crate::{Error, Metrics, Result, csv};
 
 /// Short and long names of the collections, in the order of the default.
@@ -46,14 +47,19 @@ pub enum NanoBeirPrompts {
 #[serde(deny_unknown_fields, default)]
 pub struct NanoBeirConfig {
     /// Folder with one folder per collection, named `NanoMSMARCO` and so on, each with `corpus.jsonl`, `queries.jsonl` and
-    /// `qrels/test.tsv`.
+    /// `qrels/test.tsv`; `dataset_id` is loaded from the hub if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
     /// Short names of the collections; all thirteen if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dataset_names: Option<Vec<String>>,
-    /// Where the collections come from; shown in model cards.
+    /// Data set of the hub with the collections: configurations `corpus`, `queries` and `qrels`, a split for each long name.
     pub dataset_id: String,
+    /// Directory that data of the hub are kept in; the usual one if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_dir: Option<PathBuf>,
+    /// Uses nothing but that directory, no network.
+    pub local_files_only: bool,
     /// Ranks for the reciprocal rank.
     pub mrr_at_k: Vec<usize>,
     /// Ranks for the normalized discounted cumulative gain; the largest gives the primary figure.
@@ -96,6 +102,8 @@ impl Default for NanoBeirConfig {
             folder: None,
             dataset_names: None,
             dataset_id: "sentence-transformers/NanoBEIR-en".to_owned(),
+            cache_dir: None,
+            local_files_only: false,
             mrr_at_k: retrieval.mrr_at_k,
             ndcg_at_k: retrieval.ndcg_at_k,
             accuracy_at_k: retrieval.accuracy_at_k,
@@ -186,22 +194,33 @@ impl NanoBeirConfig {
             .and_then(|names| self.retrieval_config(&names[0]).validate_settings())
     }
 
-    /// Reads the collections in `folder` and builds the evaluator.
+    /// Reads the collections, in `folder` or from the hub, and builds the evaluator.
     ///
     /// # Errors
     ///
-    /// If a setting or a file is wrong.
+    /// If a setting or a file is wrong, or the hub lacks the data set or is out of reach.
     pub fn init(&self) -> Result<NanoBeirEvaluator> {
-        let Some(folder) = &self.folder else {
-            return Err(Error::option(
-                "folder",
-                "is missing: the folder with the collections",
-            ));
+        self.validate()?;
+        let datasets = self.datasets()?;
+        let collections = match &self.folder {
+            Some(folder) => datasets
+                .iter()
+                .map(|(_, long)| {
+                    let files = RetrievalFiles::in_folder(&folder.join(long), "test");
+                    Collection::load_without_empty(&files)
+                })
+                .collect::<Result<Vec<_>>>()?,
+            None => {
+                let hub = Hub::new(HubOptions {
+                    cache_dir: self.cache_dir.clone(),
+                    local_files_only: self.local_files_only,
+                    ..HubOptions::default()
+                })?;
+                let splits = datasets.iter().map(|entry| entry.1).collect::<Vec<_>>();
+                hub::load(&hub, &self.dataset_id, &splits)?
+            }
         };
-        let collections = self.datasets()?.into_iter().map(|(_, long)| {
-            Collection::load_without_empty(&RetrievalFiles::in_folder(&folder.join(long), "test"))
-        });
-        NanoBeirEvaluator::new(collections.collect::<Result<Vec<_>>>()?, self.clone())
+        NanoBeirEvaluator::new(collections, self.clone())
     }
 
     fn retrieval_config(&self, (name, long): &(String, &str)) -> InformationRetrievalConfig {
@@ -385,6 +404,10 @@ impl Evaluator for NanoBeirEvaluator {
             .iter()
             .map(|evaluator| evaluator as &dyn Evaluator)
             .collect()
+    }
+
+    fn retrievals(&self) -> Vec<&InformationRetrievalEvaluator> {
+        self.evaluators.iter().collect()
     }
 }
 

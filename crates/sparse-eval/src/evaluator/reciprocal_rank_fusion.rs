@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sparse_model::SparseEncoder;
 
-use super::EvaluationRun;
-use super::common;
 use super::reranking::one_or_many;
+use super::{EvaluationRun, Evaluator, common};
 use crate::metric::reranking;
+use crate::retrieval::for_each_line;
 use crate::{Error, Metrics, Result, csv};
 
 /// A query with the ranking that one retriever made for it.
@@ -26,11 +28,18 @@ pub struct RankedSample {
     pub documents: Vec<String>,
 }
 
-/// Settings of a [`ReciprocalRankFusionEvaluator`].
-#[derive(Debug, Clone, PartialEq)]
+/// Settings of a [`ReciprocalRankFusionEvaluator`], with its files when it comes from a configuration file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct ReciprocalRankFusionConfig {
     /// Prefix of the figures' names and part of file names.
     pub name: String,
+    /// Dense rankings: JSON lines `{"query_id", "query", "positive", "documents"}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dense_samples: Option<PathBuf>,
+    /// Sparse rankings of the same queries in the same order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sparse_samples: Option<PathBuf>,
     /// Rank at which reciprocal rank and gain are taken.
     pub at_k: usize,
     /// Damping of the ranks: the larger, the less the first ranks weigh.
@@ -45,11 +54,67 @@ impl Default for ReciprocalRankFusionConfig {
     fn default() -> Self {
         Self {
             name: String::new(),
+            dense_samples: None,
+            sparse_samples: None,
             at_k: 10,
             rrf_k: 60,
             write_csv: true,
             write_predictions: false,
         }
+    }
+}
+
+impl ReciprocalRankFusionConfig {
+    /// Checks the settings and which files are named, without reading them.
+    ///
+    /// # Errors
+    ///
+    /// Naming the setting at fault.
+    pub fn validate(&self) -> Result<()> {
+        self.files().map(drop)?;
+        check_rank(self.at_k)
+    }
+
+    /// Reads the files and builds the evaluator.
+    ///
+    /// # Errors
+    ///
+    /// If a setting or a file is wrong.
+    pub fn init(&self) -> Result<ReciprocalRankFusionEvaluator> {
+        let [dense, sparse] = self.files()?.map(read_samples);
+        ReciprocalRankFusionEvaluator::new(dense?, sparse?, self.clone())
+    }
+
+    fn files(&self) -> Result<[&Path; 2]> {
+        let missing = |name| Error::option(name, "is missing: a file of rankings, JSON lines");
+        Ok([
+            self.dense_samples
+                .as_deref()
+                .ok_or_else(|| missing("dense_samples"))?,
+            self.sparse_samples
+                .as_deref()
+                .ok_or_else(|| missing("sparse_samples"))?,
+        ])
+    }
+}
+
+fn read_samples(path: &Path) -> Result<Vec<RankedSample>> {
+    let mut samples = Vec::new();
+    for_each_line(path, |number, line| {
+        let sample = serde_json::from_str(line).map_err(|error| {
+            let expected = "expected {\"query_id\", \"query\", \"positive\", \"documents\"}";
+            Error::line(path, number, format!("{expected}; {error}"))
+        })?;
+        samples.push(sample);
+        Ok(())
+    })?;
+    Ok(samples)
+}
+
+pub(super) fn check_rank(at_k: usize) -> Result<()> {
+    match at_k {
+        0 => Err(Error::option("at_k", "must be at least 1; got 0")),
+        _ => Ok(()),
     }
 }
 
@@ -75,7 +140,7 @@ pub fn fuse<Id: Ord + Clone>(rankings: &[&[Id]], rrf_k: usize) -> Vec<(Id, f64)>
 /// Judges a dense ranking, a sparse ranking and their fusion: how much hybrid search would gain.
 ///
 /// Figures: `dense_map`, `dense_mrr@k`, `dense_ndcg@k`, the same for `sparse_…`, and `map`, `mrr@k`, `ndcg@k` of the fusion.
-/// Works on rankings made before, so it takes no encoder and is no [`Evaluator`](super::Evaluator).
+/// Works on rankings made before: an encoder that it is given as an [`Evaluator`] plays no part.
 #[doc(alias = "RRF")]
 #[derive(Debug)]
 pub struct ReciprocalRankFusionEvaluator {
@@ -95,9 +160,7 @@ impl ReciprocalRankFusionEvaluator {
         sparse: Vec<RankedSample>,
         config: ReciprocalRankFusionConfig,
     ) -> Result<Self> {
-        if config.at_k == 0 {
-            return Err(Error::option("at_k", "must be at least 1; got 0"));
-        }
+        check_rank(config.at_k)?;
         crate::error::check_lengths(
             &["dense_samples", "sparse_samples"],
             &[dense.len(), sparse.len()],
@@ -123,46 +186,12 @@ impl ReciprocalRankFusionEvaluator {
         })
     }
 
-    /// The name given by the user.
-    pub fn name(&self) -> &str {
-        &self.config.name
-    }
-
-    /// What is judged, in words.
-    pub fn description(&self) -> &'static str {
-        "Reciprocal Rank Fusion"
-    }
-
-    /// Name, prefix included, of the figure that stands for all: the fusion's gain.
-    pub fn primary_metric(&self) -> Option<String> {
-        Some(common::named(
-            &self.config.name,
-            &format!("ndcg@{}", self.config.at_k),
-        ))
-    }
-
-    /// Settings that a model card shows.
-    pub fn config(&self) -> Map<String, Value> {
-        let entries = [
-            ("at_k", Value::from(self.config.at_k)),
-            ("rrf_k", Value::from(self.config.rrf_k)),
-            (
-                "write_predictions",
-                Value::from(self.config.write_predictions),
-            ),
-        ];
-        entries
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value))
-            .collect()
-    }
-
     /// Judges the rankings and writes what [`EvaluationRun::output_path`] asks for.
     ///
     /// # Errors
     ///
     /// If a file cannot be written.
-    pub fn evaluate(&self, run: &EvaluationRun) -> Result<Metrics> {
+    pub fn judge(&self, run: &EvaluationRun) -> Result<Metrics> {
         let fused = self.fused();
         let documents = |samples: &[RankedSample]| {
             samples
@@ -260,7 +289,7 @@ impl ReciprocalRankFusionEvaluator {
         sums.map(|sum| sum / rankings.len() as f64)
     }
 
-    fn write_predictions(&self, fused: &[Vec<String>], path: &std::path::Path) -> Result<()> {
+    fn write_predictions(&self, fused: &[Vec<String>], path: &Path) -> Result<()> {
         #[derive(Serialize)]
         struct Prediction<'a> {
             query_id: &'a str,
@@ -291,6 +320,46 @@ impl ReciprocalRankFusionEvaluator {
                 .map_err(|source| Error::write(path, source))?;
         }
         std::fs::write(path, text).map_err(|source| Error::write(path, source))
+    }
+}
+
+impl Evaluator for ReciprocalRankFusionEvaluator {
+    fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    fn class_name(&self) -> &'static str {
+        "ReciprocalRankFusionEvaluator"
+    }
+
+    fn description(&self) -> &'static str {
+        "Reciprocal Rank Fusion"
+    }
+
+    fn evaluate(&self, _: &SparseEncoder, run: &EvaluationRun) -> Result<Metrics> {
+        self.judge(run)
+    }
+
+    fn primary_metric(&self) -> Option<String> {
+        Some(common::named(
+            &self.config.name,
+            &format!("ndcg@{}", self.config.at_k),
+        ))
+    }
+
+    fn config(&self) -> Map<String, Value> {
+        let entries = [
+            ("at_k", Value::from(self.config.at_k)),
+            ("rrf_k", Value::from(self.config.rrf_k)),
+            (
+                "write_predictions",
+                Value::from(self.config.write_predictions),
+            ),
+        ];
+        entries
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect()
     }
 }
 
@@ -330,7 +399,7 @@ mod tests {
         let evaluator =
             ReciprocalRankFusionEvaluator::new(vec![dense], vec![sparse], Default::default())
                 .unwrap();
-        let metrics = evaluator.evaluate(&EvaluationRun::default()).unwrap();
+        let metrics = evaluator.judge(&EvaluationRun::default()).unwrap();
         for (name, expected) in [
             ("dense_mrr@10", 0.5),
             ("dense_ndcg@10", 0.63093),
@@ -349,7 +418,7 @@ mod tests {
         let one = || vec![sample("p", &["p"])];
         let evaluator =
             ReciprocalRankFusionEvaluator::new(one(), one(), Default::default()).unwrap();
-        let metrics = evaluator.evaluate(&EvaluationRun::default()).unwrap();
+        let metrics = evaluator.judge(&EvaluationRun::default()).unwrap();
         assert!(metrics.iter().all(|(_, value)| value == 1.0), "{metrics}");
     }
 }

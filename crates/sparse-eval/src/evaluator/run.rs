@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::{InformationRetrievalEvaluator, RetrievalReport};
+
 /// Where in a training run an evaluation happens, and where its files go.
 #[derive(Clone, Default)]
 pub struct EvaluationRun {
@@ -15,7 +17,12 @@ pub struct EvaluationRun {
     pub steps: Option<u64>,
     /// Called while texts are encoded.
     pub progress: Option<Arc<dyn Fn(EvaluationProgress) + Send + Sync>>,
+    /// Called with every retrieval evaluation and all that it found out.
+    pub on_report: Option<OnReport>,
 }
+
+/// What is called with a retrieval evaluation and its report.
+pub type OnReport = Arc<dyn Fn(&InformationRetrievalEvaluator, &RetrievalReport) + Send + Sync>;
 
 /// How far an evaluation has come with one side of its texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +54,15 @@ impl EvaluationRun {
         progress: impl Fn(EvaluationProgress) + Send + Sync + 'static,
     ) -> Self {
         self.progress = Some(Arc::new(progress));
+        self
+    }
+
+    /// Calls `on_report` with every retrieval evaluation and all that it found out.
+    pub fn with_on_report(
+        mut self,
+        on_report: impl Fn(&InformationRetrievalEvaluator, &RetrievalReport) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_report = Some(Arc::new(on_report));
         self
     }
 }

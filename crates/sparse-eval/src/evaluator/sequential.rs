@@ -1,12 +1,58 @@
 //! Several evaluators in a row.
 
+use serde::{Deserialize, Serialize};
 use sparse_model::SparseEncoder;
 
-use super::{EvaluationRun, Evaluator};
-use crate::{Metrics, Result};
+use super::{EvaluationRun, Evaluator, InformationRetrievalEvaluator};
+use crate::{Error, EvaluatorConfig, Metrics, Result};
+
+/// Settings of a [`SequentialEvaluator`].
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SequentialConfig {
+    /// The evaluators, in order.
+    pub evaluators: Vec<EvaluatorConfig>,
+    /// How their scores become one.
+    pub main_score_function: SequentialScore,
+}
+
+impl SequentialConfig {
+    /// Checks the settings of all evaluators, without reading a file.
+    ///
+    /// # Errors
+    ///
+    /// Naming the setting at fault.
+    pub fn validate(&self) -> Result<()> {
+        if self.evaluators.is_empty() {
+            return Err(Error::option(
+                "evaluators",
+                "is missing: a list of evaluators, each with its `type`",
+            ));
+        }
+        self.evaluators
+            .iter()
+            .try_for_each(EvaluatorConfig::validate)
+    }
+
+    /// Reads the files and builds the evaluators.
+    ///
+    /// # Errors
+    ///
+    /// If a setting or a file is wrong.
+    pub fn init(&self) -> Result<SequentialEvaluator> {
+        self.validate()?;
+        let evaluators = self.evaluators.iter().map(EvaluatorConfig::init);
+        let evaluators = evaluators.collect::<Result<Vec<_>>>()?;
+        Ok(SequentialEvaluator::new(
+            evaluators,
+            self.main_score_function,
+        ))
+    }
+}
 
 /// How the scores of several evaluators become one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SequentialScore {
     /// That of the first.
     First,
@@ -81,5 +127,10 @@ impl Evaluator for SequentialEvaluator {
 
     fn children(&self) -> Vec<&dyn Evaluator> {
         self.evaluators.iter().map(AsRef::as_ref).collect()
+    }
+
+    fn retrievals(&self) -> Vec<&InformationRetrievalEvaluator> {
+        let inner = self.evaluators.iter();
+        inner.flat_map(|evaluator| evaluator.retrievals()).collect()
     }
 }

@@ -5,7 +5,7 @@ mod output;
 mod report;
 mod select;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sparse_index::SparseMatrix;
 use sparse_model::{EncodeOptions, SparseEncoder};
@@ -20,8 +20,8 @@ use crate::error::check_lengths;
 use crate::retrieval::Ranker;
 use crate::{Error, Result};
 
-/// Scores pairs of query and document anew, for instance with a second model.
-pub type Rescorer<'a> = dyn Fn(&[(&str, &str)]) -> Result<Vec<f32>> + 'a;
+/// Scores pairs of query and document anew, for instance with a second model; a pair without a score is no candidate.
+pub type Rescorer<'a> = dyn Fn(&[(&str, &str)]) -> Result<Vec<Option<f32>>> + 'a;
 
 /// Queries with their relevant documents, and the documents among which negatives are sought.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,11 +104,12 @@ impl Numbered {
 /// Mines hard negatives with `encoder`: searches the candidates for every query by the model's similarity, drops what is
 /// relevant or fails a rule of `config`, and picks from the rest.
 ///
-/// With a `rescorer`, candidates and relevant documents are scored anew, and the rules and the order follow the new scores.
+/// With a `rescorer`, candidates and relevant documents are scored anew, and the rules and the order follow the new scores;
+/// candidates without a new score are dropped and counted as `unscored`.
 ///
 /// # Errors
 ///
-/// If a setting is wrong, or the encoder or the rescorer fails.
+/// If a setting is wrong, the encoder or the rescorer fails, or a relevant document has no new score.
 pub fn mine_hard_negatives(
     encoder: &SparseEncoder,
     data: &MiningData,
@@ -140,10 +141,15 @@ pub fn mine_hard_negatives(
         positive_scores
             .push(function.matrix(&queries.select(&[query]), &candidates.select(&positives))?);
     }
-    if let Some(rescorer) = rescorer {
-        rescore(data, rescorer, &mut found, &mut positive_scores)?;
+    let unscored = match rescorer {
+        Some(rescorer) => Some(rescore(data, rescorer, &mut found, &mut positive_scores)?),
+        None => None,
+    };
+    let mut selection = select_negatives(data, &found, &positive_scores, config)?;
+    if let Some(unscored) = unscored.filter(|&unscored| unscored > 0) {
+        selection.n_candidates += unscored;
+        selection.dropped.insert(0, ("unscored", unscored));
     }
-    let selection = select_negatives(data, &found, &positive_scores, config)?;
     Ok(MinedNegatives::new(
         data,
         &positive_scores,
@@ -152,7 +158,7 @@ pub fn mine_hard_negatives(
     ))
 }
 
-/// Scores pairs by another sparse encoder: a [`Rescorer`] in the making.
+/// Scores pairs by another sparse encoder: a [`Rescorer`] in the making. Each distinct text is encoded once.
 ///
 /// # Errors
 ///
@@ -161,49 +167,96 @@ pub fn rescore_with(
     encoder: &SparseEncoder,
     pairs: &[(&str, &str)],
     options: &EncodeOptions,
-) -> Result<Vec<f32>> {
-    // A query has many candidates, and a candidate many queries: each text is encoded once.
-    let distinct = |texts: BTreeSet<&str>| texts.into_iter().map(str::to_owned).collect::<Vec<_>>();
-    let queries = distinct(pairs.iter().map(|pair| pair.0).collect());
-    let documents = distinct(pairs.iter().map(|pair| pair.1).collect());
-    let rows = |texts: &[String], side: &dyn Fn(usize) -> String| {
-        (0..pairs.len())
-            .map(|pair| texts.binary_search(&side(pair)).unwrap_or(0))
-            .collect::<Vec<_>>()
-    };
-    let query_rows = rows(&queries, &|pair| pairs[pair].0.to_owned());
-    let document_rows = rows(&documents, &|pair| pairs[pair].1.to_owned());
-    let queries: SparseMatrix = encoder.encode_query(&queries, options)?;
-    let documents: SparseMatrix = encoder.encode_document(&documents, options)?;
-    Ok(encoder.similarity_fn().pairwise(
+) -> Result<Vec<Option<f32>>> {
+    let (mut queries, mut documents) = (Numbered::default(), Numbered::default());
+    let (query_rows, document_rows): (Vec<_>, Vec<_>) = pairs
+        .iter()
+        .map(|(query, document)| {
+            (
+                queries.number(query) as usize,
+                documents.number(document) as usize,
+            )
+        })
+        .unzip();
+    let queries: SparseMatrix = encoder.encode_query(&queries.texts, options)?;
+    let documents: SparseMatrix = encoder.encode_document(&documents.texts, options)?;
+    let scores = encoder.similarity_fn().pairwise(
         &queries.select(&query_rows),
         &documents.select(&document_rows),
-    )?)
+    )?;
+    Ok(scores.into_iter().map(Some).collect())
 }
 
+/// Scores that were given: a [`Rescorer`] in the making.
+#[derive(Debug, Clone, Default)]
+pub struct GivenScores(BTreeMap<String, BTreeMap<String, f32>>);
+
+impl GivenScores {
+    /// Takes the score of a pair; a later one replaces an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// If the score is not finite.
+    pub fn insert(&mut self, query: &str, document: &str, score: f32) -> Result<()> {
+        if !score.is_finite() {
+            return Err(Error::Data(format!(
+                "the score of query `{query}` and a document must be finite; got {score}"
+            )));
+        }
+        let scores = self.0.entry(query.to_owned()).or_default();
+        scores.insert(document.to_owned(), score);
+        Ok(())
+    }
+
+    /// Scores of pairs, as far as they were given.
+    pub fn scores(&self, pairs: &[(&str, &str)]) -> Vec<Option<f32>> {
+        pairs
+            .iter()
+            .map(|(query, document)| self.0.get(*query)?.get(*document).copied())
+            .collect()
+    }
+}
+
+/// Replaces scores, drops candidates that have none and counts them.
 fn rescore(
     data: &MiningData,
     rescorer: &Rescorer<'_>,
     found: &mut [Vec<sparse_index::Hit>],
     positive_scores: &mut [Vec<f32>],
-) -> Result<()> {
-    let document = |position: u32| data.candidates[position as usize].as_str();
+) -> Result<usize> {
+    let mut pairs = Vec::new();
     for (query, text) in data.queries.iter().enumerate() {
         let hits = found[query].iter().map(|hit| hit.document);
         let positions = hits.chain(data.positives[query].iter().copied());
-        let pairs = positions
-            .map(|position| (text.as_str(), document(position)))
-            .collect::<Vec<_>>();
-        let scores = rescorer(&pairs)?;
-        check_lengths(&["new scores", "pairs"], &[scores.len(), pairs.len()])?;
-        let (candidates, positives) = scores.split_at(found[query].len());
-        found[query]
-            .iter_mut()
-            .zip(candidates)
-            .for_each(|(hit, &score)| hit.score = score);
-        positive_scores[query] = positives.to_vec();
+        pairs.extend(positions.map(|position| {
+            let document = data.candidates[position as usize].as_str();
+            (text.as_str(), document)
+        }));
     }
-    Ok(())
+    let scores = rescorer(&pairs)?;
+    check_lengths(&["new scores", "pairs"], &[scores.len(), pairs.len()])?;
+    let mut scores = scores.into_iter();
+    let mut unscored = 0;
+    for (query, text) in data.queries.iter().enumerate() {
+        found[query].retain_mut(|hit| match scores.next().flatten() {
+            Some(score) => {
+                hit.score = score;
+                true
+            }
+            None => {
+                unscored += 1;
+                false
+            }
+        });
+        for score in &mut positive_scores[query] {
+            *score = scores.next().flatten().ok_or_else(|| {
+                Error::Data(format!(
+                    "a relevant document of query `{text}` has no new score"
+                ))
+            })?;
+        }
+    }
+    Ok(unscored)
 }
 
 #[cfg(test)]
@@ -220,5 +273,30 @@ mod tests {
         assert_eq!(data.max_positives(), 2);
         assert!(MiningData::new(&["q"], &["a", "b"], &[""; 0]).is_err());
         assert!(MiningData::new(&[""; 0], &[""; 0], &["a"]).is_err());
+    }
+
+    #[test]
+    fn given_scores_replace_and_drop() {
+        use sparse_index::Hit;
+        let data = MiningData::new(&["q"], &["a"], &["b", "c"]).unwrap();
+        let mut given = GivenScores::default();
+        given.insert("q", "a", 9.0).unwrap();
+        given.insert("q", "c", 4.0).unwrap();
+        assert!(given.insert("q", "b", f32::NAN).is_err());
+        let hit = |document, score| Hit { document, score };
+        let mut found = [vec![hit(0, 1.0), hit(1, 0.5), hit(2, 0.25)]];
+        let mut positives = [vec![1.0]];
+        let rescorer = |pairs: &[(&str, &str)]| Ok(given.scores(pairs));
+        let unscored = rescore(&data, &rescorer, &mut found, &mut positives).unwrap();
+        assert_eq!(unscored, 1);
+        assert_eq!(found, [vec![hit(0, 9.0), hit(2, 4.0)]]);
+        assert_eq!(positives, [vec![9.0]]);
+
+        let data = MiningData::new(&["q"], &["b"], &["c"]).unwrap();
+        let error = rescore(&data, &rescorer, &mut [vec![]], &mut [vec![0.0]]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a relevant document of query `q` has no new score"
+        );
     }
 }

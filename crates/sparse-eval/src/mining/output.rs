@@ -63,31 +63,35 @@ impl MinedNegatives {
         }
     }
 
-    /// Writes one JSON object per row.
+    /// One JSON object per row.
+    pub fn json_lines(&self) -> impl Iterator<Item = String> {
+        self.rows.iter().map(|row| {
+            let cells = row.iter().map(|cell| serde_json::json!(cell));
+            let object: serde_json::Map<_, _> = self.columns.iter().cloned().zip(cells).collect();
+            serde_json::Value::Object(object).to_string()
+        })
+    }
+
+    /// Writes one JSON object per row; the file appears under its name only when it is complete.
     ///
     /// # Errors
     ///
     /// If the file cannot be written.
     pub fn write_json_lines(&self, path: &Path) -> Result<()> {
+        let staging = path.with_extension(format!("partial-{}", std::process::id()));
         let write = || {
-            let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
-            for row in &self.rows {
-                let cells = row
-                    .iter()
-                    .map(serde_json::to_value)
-                    .collect::<Result<Vec<_>, _>>()?;
-                let object = self
-                    .columns
-                    .iter()
-                    .cloned()
-                    .zip(cells)
-                    .collect::<serde_json::Map<_, _>>();
-                serde_json::to_writer(&mut file, &object)?;
-                file.write_all(b"\n")?;
+            let mut file = std::io::BufWriter::new(std::fs::File::create(&staging)?);
+            for row in self.json_lines() {
+                writeln!(file, "{row}")?;
             }
-            file.flush()
+            file.flush()?;
+            std::fs::rename(&staging, path)
         };
-        write().map_err(|source| Error::write(path, source))
+        write().map_err(|source| {
+            // Best effort: the first error is the one to report.
+            std::fs::remove_file(&staging).ok();
+            Error::write(path, source)
+        })
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use super::Selection;
 
 /// Distribution of scores.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct ScoreSummary {
     /// Number of scores.
     pub count: usize,
@@ -49,7 +51,7 @@ impl ScoreSummary {
 }
 
 /// Scores of relevant documents and negatives, and what the rules dropped. Its display is a table.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct MiningReport {
     /// Number of queries.
     pub n_queries: usize,

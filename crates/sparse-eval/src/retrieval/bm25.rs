@@ -43,6 +43,21 @@ impl Bm25 {
     ///
     /// If vectors cannot be compared, which does not happen with the vectors built here.
     pub fn rank(&self, collection: &Collection, k: usize) -> Result<RetrievalRun> {
+        let (queries, documents) = self.vectors(collection)?;
+        let mut ranker = Ranker::new(SimilarityFunction::Dot, &queries, k);
+        ranker.add(&documents)?;
+        Ok(RetrievalRun {
+            name: "bm25".to_owned(),
+            ..ranker.finish()
+        })
+    }
+
+    /// A vector per query and per document, over the words of the corpus: their dot product is the score.
+    ///
+    /// # Errors
+    ///
+    /// If vectors cannot be compared, which does not happen with the vectors built here.
+    pub fn vectors(&self, collection: &Collection) -> Result<(SparseMatrix, SparseMatrix)> {
         let (vocabulary, documents) = self.documents(collection.documents());
         let queries = collection.queries().iter().map(|query| {
             let counts = word_counts(query, |word| vocabulary.get(word).copied());
@@ -56,12 +71,7 @@ impl Bm25 {
         let queries = queries.collect::<Vec<_>>();
         let queries =
             SparseMatrix::from_rows(vocabulary.len(), queries.iter().map(SparseVector::as_row))?;
-        let mut ranker = Ranker::new(SimilarityFunction::Dot, &queries, k);
-        ranker.add(&documents)?;
-        Ok(RetrievalRun {
-            name: "bm25".to_owned(),
-            ..ranker.finish()
-        })
+        Ok((queries, documents))
     }
 
     /// The words of all documents, and a vector per document so that its dot product with the word counts of a query is

@@ -187,6 +187,15 @@ impl Collection {
             .is_ok()
     }
 
+    /// Positions of the documents relevant to the query, ascending; those missing from the corpus have none.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such query.
+    pub fn relevant(&self, query: usize) -> impl Iterator<Item = u32> {
+        self.judgements[query].positions.iter().copied()
+    }
+
     /// Number of documents relevant to the query, those missing from the corpus included.
     ///
     /// # Panics

@@ -4,6 +4,7 @@ mod beir;
 mod bm25;
 mod collection;
 mod cutoffs;
+pub(crate) mod hub;
 mod ranker;
 mod ranking;
 

@@ -4,11 +4,10 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use serde::Serialize;
 use sparse_index::Hit;
 
 use super::Collection;
-use crate::{Error, Result};
+use crate::{Error, RankingFormat, Result};
 
 /// The best documents of every query of a [`Collection`], by one way of scoring.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,19 +18,6 @@ pub struct RetrievalRun {
     pub rankings: Vec<Vec<Hit>>,
 }
 
-#[derive(Serialize)]
-struct Prediction<'a> {
-    query_id: &'a str,
-    query: &'a str,
-    results: Vec<PredictedDocument<'a>>,
-}
-
-#[derive(Serialize)]
-struct PredictedDocument<'a> {
-    corpus_id: &'a str,
-    score: f64,
-}
-
 impl RetrievalRun {
     /// Writes one JSON object per query: `{"query_id", "query", "results": [{"corpus_id", "score"}, …]}`.
     ///
@@ -39,46 +25,70 @@ impl RetrievalRun {
     ///
     /// If the file cannot be written.
     pub fn write_predictions(&self, collection: &Collection, path: &Path) -> Result<()> {
-        write(path, |file| {
-            for (query, hits) in self.rankings.iter().enumerate() {
-                let results = hits.iter().map(|hit| PredictedDocument {
-                    corpus_id: &collection.document_ids()[hit.document as usize],
-                    score: f64::from(hit.score),
-                });
-                let prediction = Prediction {
-                    query_id: &collection.query_ids()[query],
-                    query: &collection.queries()[query],
-                    results: results.collect(),
-                };
-                serde_json::to_writer(&mut *file, &prediction)?;
-                file.write_all(b"\n")?;
-            }
-            Ok(())
-        })
+        self.write(RankingFormat::JsonLines, collection, "", path)
     }
 
-    /// Writes the rankings as `trec_eval` reads them: `query-id Q0 document-id rank score tag`.
-    ///
-    /// `trec_eval` sorts by score and breaks ties by *descending* document id; so that it sees the ranking that was
-    /// evaluated here, scores that would tie are lowered by the smallest step of an f32.
+    /// Writes the rankings as `trec_eval` reads them: `query-id Q0 document-id rank score tag`. Equal scores are told
+    /// apart so that `trec_eval` sees the ranking that was evaluated here.
     ///
     /// # Errors
     ///
-    /// If the file cannot be written.
+    /// If the file cannot be written, or an id holds white space.
     pub fn write_trec(&self, collection: &Collection, tag: &str, path: &Path) -> Result<()> {
+        self.write(RankingFormat::Trec, collection, tag, path)
+    }
+
+    /// Takes the rankings of a TREC run file; the run has the name of the file.
+    ///
+    /// # Errors
+    ///
+    /// If the file is malformed, lacks a query of the collection, or names a document that the corpus lacks.
+    pub fn read_trec(path: &Path, collection: &Collection) -> Result<Self> {
+        let mut rankings = crate::ranked_lists::read_trec(path)?;
+        let problem = |problem: String| Error::File {
+            path: path.to_owned(),
+            problem,
+        };
+        let ranking = |query: &String| {
+            let hits = rankings
+                .remove(query)
+                .ok_or_else(|| problem(format!("has no ranking for query `{query}`")))?;
+            let hits = hits.into_iter().map(|(document, score)| {
+                let position = collection.document_ids().binary_search(&document);
+                let document = position.map_err(|_| {
+                    problem(format!("ranks `{document}`, which is not in the corpus"))
+                })? as u32;
+                Ok(Hit { document, score })
+            });
+            hits.collect::<Result<Vec<_>>>()
+        };
+        let rankings = collection.query_ids().iter().map(ranking);
+        Ok(Self {
+            rankings: rankings.collect::<Result<_>>()?,
+            name: path
+                .file_stem()
+                .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
+        })
+    }
+
+    fn write(
+        &self,
+        format: RankingFormat,
+        collection: &Collection,
+        tag: &str,
+        path: &Path,
+    ) -> Result<()> {
         write(path, |file| {
             for (query, hits) in self.rankings.iter().enumerate() {
-                let id = &collection.query_ids()[query];
-                let mut previous = f32::INFINITY;
-                for (rank, hit) in hits.iter().enumerate() {
-                    let document = &collection.document_ids()[hit.document as usize];
-                    previous = if hit.score < previous {
-                        hit.score
-                    } else {
-                        previous.next_down()
-                    };
-                    writeln!(file, "{id} Q0 {document} {} {previous:?} {tag}", rank + 1)?;
-                }
+                let names = (
+                    collection.query_ids()[query].as_str(),
+                    collection.queries()[query].as_str(),
+                );
+                let hits = hits.iter().map(|hit| {
+                    let id = collection.document_ids()[hit.document as usize].as_str();
+                    (id, hit.score)
+                });
+                format.write(file, names, hits, tag)?;
             }
             Ok(())
         })

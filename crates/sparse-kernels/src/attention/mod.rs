@@ -116,7 +116,7 @@ impl AttentionSettings {
         self.dropout.map(|dropout| Dropout {
             stream: dropout
                 .stream
-                .derive_index((row * self.n_heads + head) as u64),
+                .derive_index(((dropout.first_row + row) * self.n_heads + head) as u64),
             ..dropout
         })
     }

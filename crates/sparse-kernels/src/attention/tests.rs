@@ -112,10 +112,7 @@ impl Case {
 
     fn dropout(&self) -> Option<Dropout> {
         let stream = RandomStream::new(self.seed).derive("dropout");
-        (self.rate > 0.0).then_some(Dropout {
-            rate: self.rate,
-            stream,
-        })
+        (self.rate > 0.0).then_some(Dropout::new(self.rate, stream))
     }
 
     fn n_distances(&self) -> usize {

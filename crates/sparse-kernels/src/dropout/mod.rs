@@ -25,11 +25,14 @@ pub struct Dropout {
     pub rate: f32,
     /// Which elements: the stream of this place and step.
     pub stream: RandomStream,
+    /// Rows of the batch that come before the first row at hand: a mini-batch meets the numbers that its rows have in the
+    /// whole batch. In attention a row is a text.
+    pub first_row: usize,
 }
 
 /// Sets each element to zero with probability `rate` and divides the others by `1 − rate`; `None` does nothing.
 ///
-/// Which elements depends on the stream and the element's index alone: the mask is the same on every backend, is
+/// Which elements depends on the stream and the element's index in the batch alone: the mask is the same on every backend, is
 /// never stored, and is drawn again in the backward pass.
 ///
 /// # Panics
@@ -47,6 +50,15 @@ pub fn dropout(x: Tensor<2>, dropout: Option<&Dropout>) -> Tensor<2> {
 }
 
 impl Dropout {
+    /// Dropout of a whole batch.
+    pub fn new(rate: f32, stream: RandomStream) -> Self {
+        Self {
+            rate,
+            stream,
+            first_row: 0,
+        }
+    }
+
     /// Panics if the rate is not in `[0, 1)`.
     pub(crate) fn assert_valid(&self) {
         let rate = self.rate;
@@ -116,7 +128,7 @@ fn plain<B: Backend>(x: FloatTensor<B>, dropout: Dropout) -> FloatTensor<B> {
     let x = Plain::<B>(x);
     let [n, d] = x.dims();
     let mut factors = vec![1.0; n * d];
-    dropout.apply(&mut factors, 0);
+    dropout.apply(&mut factors, dropout.first_row * d);
     let factors = x.like(factors, &[n, d]);
     (x * factors).0
 }
@@ -127,10 +139,12 @@ impl DropoutOp for Flex {
             return plain::<Self>(x, dropout);
         }
         let mut x = cpu::owned(x);
+        let width = x.layout().shape()[1];
+        let first = dropout.first_row * width;
         x.storage_mut::<f32>()
             .par_chunks_mut(cpu::TASK_ELEMENTS)
             .enumerate()
-            .for_each(|(chunk, values)| dropout.apply(values, chunk * cpu::TASK_ELEMENTS));
+            .for_each(|(chunk, values)| dropout.apply(values, first + chunk * cpu::TASK_ELEMENTS));
         x
     }
 }
@@ -174,10 +188,7 @@ mod tests {
     #[test]
     fn as_many_elements_drop_as_the_rate_says_and_the_mean_stays() {
         for rate in [0.1_f32, 0.5, 0.9] {
-            let dropout = Dropout {
-                rate,
-                stream: RandomStream::new(3).derive("test"),
-            };
+            let dropout = Dropout::new(rate, RandomStream::new(3).derive("test"));
             let mut values = vec![1.0; 200_000];
             dropout.apply(&mut values, 0);
             let dropped = values.iter().filter(|value| **value == 0.0).count() as f32;
@@ -193,10 +204,7 @@ mod tests {
     #[should_panic(expected = "dropout rate 1 is not in [0, 1)")]
     fn a_rate_that_leaves_nothing_is_refused() {
         let x = Tensor::<2>::ones([2, 2], &Device::flex());
-        let setting = Dropout {
-            rate: 1.0,
-            stream: RandomStream::new(1),
-        };
+        let setting = Dropout::new(1.0, RandomStream::new(1));
         dropout(x, Some(&setting));
     }
 
@@ -205,7 +213,7 @@ mod tests {
         let masks = [0, 1].map(|step| {
             let mut values = vec![1.0; 100_000];
             let stream = RandomStream::new(3).derive_index(step);
-            Dropout { rate: 0.5, stream }.apply(&mut values, 0);
+            Dropout::new(0.5, stream).apply(&mut values, 0);
             values
         });
         let equal = masks[0]
@@ -218,10 +226,7 @@ mod tests {
 
     #[test]
     fn an_element_meets_its_own_number_wherever_its_slice_begins() {
-        let dropout = Dropout {
-            rate: 0.3,
-            stream: RandomStream::new(9),
-        };
+        let dropout = Dropout::new(0.3, RandomStream::new(9));
         let mut whole = vec![1.0; 1000];
         dropout.apply(&mut whole, (1 << 32) - 500);
         let mut part = vec![1.0; 100];
@@ -234,10 +239,7 @@ mod tests {
         let device = Device::flex().autodiff();
         let x = Tensor::<2>::from_data(TensorData::new(vec![1.0_f32; 12], [3, 4]), &device)
             .require_grad();
-        let setting = Dropout {
-            rate: 0.5,
-            stream: RandomStream::new(5),
-        };
+        let setting = Dropout::new(0.5, RandomStream::new(5));
         let y = dropout(x.clone(), Some(&setting));
         let gradients = y.clone().sum().backward();
         let gradient = x.grad(&gradients).expect("x is tracked");
@@ -247,12 +249,23 @@ mod tests {
     }
 
     #[test]
+    fn a_mini_batch_meets_the_numbers_of_the_whole_batch() {
+        let setting = Dropout::new(0.4, RandomStream::new(8));
+        let x = |n: usize| cpu::tensor(vec![1.0_f32; n * 8], &[n, 8]);
+        let whole = Floats::of(&Flex::dropout(x(5), setting)).to_vec();
+        let last = Dropout {
+            first_row: 3,
+            ..setting
+        };
+        for part in [Flex::dropout(x(2), last), plain::<Flex>(x(2), last)] {
+            assert_eq!(Floats::of(&part).to_vec(), whole[3 * 8..]);
+        }
+    }
+
+    #[test]
     fn the_default_body_draws_the_same_mask() {
         let x = || cpu::tensor(vec![1.0_f32; 40], &[5, 8]);
-        let setting = Dropout {
-            rate: 0.4,
-            stream: RandomStream::new(8),
-        };
+        let setting = Dropout::new(0.4, RandomStream::new(8));
         let fast = Floats::of(&Flex::dropout(x(), setting)).to_vec();
         let slow = Floats::of(&plain::<Flex>(x(), setting)).to_vec();
         assert_eq!(fast, slow);

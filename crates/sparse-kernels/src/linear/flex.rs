@@ -3,8 +3,7 @@
 use burn::backend::{Flex, tensor::FloatTensor};
 use rayon::prelude::*;
 
-use super::{Linear, LinearGradients, Wanted, plain_backward, plain_forward};
-use crate::HiddenActivation;
+use super::{Around, Linear, LinearGradients, Wanted, activated, plain_backward, plain_forward};
 use crate::activation::apply_to_rows;
 use crate::cpu::matrix::Threads;
 use crate::cpu::simd::add;
@@ -19,11 +18,12 @@ impl Linear for Flex {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: OptionalTensor<Self>,
-        activation: Option<HiddenActivation>,
+        around: Around,
     ) -> FloatTensor<Self> {
         if !cpu::all_f32(&[&x, &weight]) {
-            return plain_forward::<Self>(x, weight, bias, activation);
+            return plain_forward::<Self>(x, weight, bias, around);
         }
+        let x = activated::<Self>(x, around.before);
         let (x, weight) = (Floats::of(&x), Floats::of(&weight));
         let bias = bias.as_ref().map(Floats::of);
         let ([n, _], [d_out, _]) = (x.dims2(), weight.dims2());
@@ -36,7 +36,7 @@ impl Linear for Flex {
             weight.matrix().transposed(),
             Threads::All,
         );
-        apply_to_rows(&mut y, d_out, bias.as_deref(), activation);
+        apply_to_rows(&mut y, d_out, bias.as_deref(), around.after);
         cpu::tensor(y, &[n, d_out])
     }
 

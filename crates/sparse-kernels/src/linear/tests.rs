@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 use proptest::prelude::{any, proptest};
 use proptest::test_runner::Config;
 
-use super::{linear, linear_activation};
+use super::{activation_linear, linear, linear_activation};
 use crate::HiddenActivation;
 use crate::testing::{assert_close, assert_independent_of_threads, matrix, values, vector};
 
@@ -24,6 +24,14 @@ fn written_out_gelu(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) ->
 
 fn linear_gelu(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
     linear_activation(x, weight, bias, HiddenActivation::Gelu)
+}
+
+fn written_out_of_silu(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+    written_out(burn::tensor::activation::silu(x), weight, bias)
+}
+
+fn linear_of_silu(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+    activation_linear(x, HiddenActivation::Silu, weight, bias)
 }
 
 /// Output and the gradients of input, weight and bias, of `Σ r ∘ y` with random r.
@@ -50,7 +58,11 @@ proptest! {
         n in 1_usize..90, d_in in 1_usize..90, d_out in 1_usize..90, with_bias in any::<bool>(), seed in any::<u64>(),
     ) {
         let names = ["output", "input gradient", "weight gradient", "bias gradient"];
-        let layers: [(Layer, Layer); 2] = [(linear, written_out), (linear_gelu, written_out_gelu)];
+        let layers: [(Layer, Layer); 3] = [
+            (linear, written_out),
+            (linear_gelu, written_out_gelu),
+            (linear_of_silu, written_out_of_silu),
+        ];
         for (fused, plain) in layers {
             let sizes = [n, d_in, d_out];
             let (found, expected) = (run(fused, sizes, with_bias, seed), run(plain, sizes, with_bias, seed));
@@ -65,6 +77,7 @@ proptest! {
 fn results_do_not_depend_on_the_number_of_threads() {
     assert_independent_of_threads(|| run(linear_gelu, [333, 130, 517], true, 3));
     assert_independent_of_threads(|| run(linear, [5, 700, 33], true, 4));
+    assert_independent_of_threads(|| run(linear_of_silu, [70, 70, 33], true, 6));
     assert_independent_of_threads(|| run(linear, [1, 300, 600], false, 5));
 }
 

@@ -49,6 +49,10 @@ pub(crate) fn every_loss() -> Vec<(String, Box<dyn Loss>)> {
             "type": "splade", "document_regularizer_weight": 0.3, "document_regularizer_threshold": 4, "loss": ranking,
             "use_document_regularizer_only": true,
         }),
+        json!({
+            "type": "cached_splade", "document_regularizer_weight": 0.3, "query_regularizer_weight": 0.2, "loss": ranking,
+            "mini_batch_size": 2,
+        }),
         json!({"type": "csr", "gamma": 0.5, "loss": ranking}),
         json!({"type": "csr_reconstruction"}),
     ];

@@ -336,7 +336,7 @@ impl DebertaLayer {
             dropout(
                 table,
                 context
-                    .dropout("relative_positions", settings.hidden_dropout)
+                    .dropout_of_table("relative_positions", settings.hidden_dropout)
                     .as_ref(),
             )
         });
@@ -347,7 +347,7 @@ impl DebertaLayer {
         };
         let position_keys = project(content_to_position, &self.pos_key, shared_key);
         let position_queries = project(position_to_content, &self.pos_query, shared_query);
-        let mask = context.dropout("attention_probabilities", settings.attention_dropout);
+        let mask = context.dropout_of_texts("attention_probabilities", settings.attention_dropout);
 
         let mut outputs = Vec::new();
         for (row, range) in rows
@@ -388,7 +388,8 @@ impl DebertaLayer {
             }
             let probabilities = softmax(scores * scale, 2).reshape([n_heads * length, length]);
             let mask = mask.map(|mask| Dropout {
-                stream: mask.stream.derive_index(row as u64),
+                stream: mask.stream.derive_index((mask.first_row + row) as u64),
+                first_row: 0,
                 ..mask
             });
             let probabilities =

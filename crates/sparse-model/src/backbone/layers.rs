@@ -3,8 +3,8 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use sparse_kernels::{
-    AttentionOptions, HiddenActivation, RowOffsets, dropout, layer_norm, linear, linear_activation,
-    packed_attention,
+    AttentionOptions, HiddenActivation, RowOffsets, activation_linear, dropout, layer_norm, linear,
+    linear_activation, packed_attention,
 };
 
 use crate::pretrained::ParameterReader;
@@ -49,6 +49,20 @@ impl Linear {
     /// `[n, d_in]` to `[n, d_out]`.
     pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         linear(x, self.weight.val(), self.bias.as_ref().map(Param::val))
+    }
+
+    /// The same of an activation function's values, which are computed again in the backward pass.
+    pub(crate) fn forward_of_activation(
+        &self,
+        x: Tensor<2>,
+        activation: HiddenActivation,
+    ) -> Tensor<2> {
+        activation_linear(
+            x,
+            activation,
+            self.weight.val(),
+            self.bias.as_ref().map(Param::val),
+        )
     }
 
     /// The same, followed by an activation function.
@@ -212,7 +226,8 @@ impl EncoderLayer {
             let settings = &self.settings;
             let d_head = settings.hidden_size / settings.n_heads;
             let options = AttentionOptions {
-                dropout: context.dropout("attention_probabilities", settings.attention_dropout),
+                dropout: context
+                    .dropout_of_texts("attention_probabilities", settings.attention_dropout),
                 relative_bias,
                 ..AttentionOptions::new(1.0 / (d_head as f32).sqrt())
             };
@@ -239,11 +254,10 @@ impl EncoderLayer {
                 .as_ref(),
         );
         let attended = self.attention_norm.forward(attended, Some(x));
-        let wide = self
-            .intermediate
-            .forward_activation(attended.clone(), self.settings.activation);
+        let wide = self.intermediate.forward(attended.clone());
         let narrow = dropout(
-            self.output.forward(wide),
+            self.output
+                .forward_of_activation(wide, self.settings.activation),
             context
                 .dropout("output", self.settings.output_dropout)
                 .as_ref(),

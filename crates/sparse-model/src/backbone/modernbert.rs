@@ -297,7 +297,7 @@ impl ModernBertLayer {
         let rotation = Rotation::new(positions, width / n_heads, theta, &x.device());
         let options = AttentionOptions {
             local_window: window,
-            dropout: context.dropout("attention_probabilities", attention_dropout),
+            dropout: context.dropout_of_texts("attention_probabilities", attention_dropout),
             ..AttentionOptions::new(1.0 / ((width / n_heads) as f32).sqrt())
         };
         let (query, key) = (rotation.apply(query, n_heads), rotation.apply(key, n_heads));

@@ -235,7 +235,9 @@ impl SparseEncoder {
         tokens: &PackedTokens,
         context: &ForwardContext,
     ) -> Result<SparseMatrix> {
-        if let [PipelineModule::SparseStaticEmbedding(module)] = self.route(tokens).as_slice() {
+        if let [PipelineModule::SparseStaticEmbedding(module)] =
+            self.route(tokens.task.as_deref()).as_slice()
+        {
             let sparse = module.encode(tokens)?;
             return Ok(match context.max_active_dims() {
                 Some(limit) => sparse.prune(limit),

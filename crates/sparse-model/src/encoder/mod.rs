@@ -100,6 +100,53 @@ impl SparseEncoder {
         crate::module::run(&self.modules, tokens, context).into_embeddings()
     }
 
+    /// The first half of [`forward`](Self::forward): everything that looks at one text at a time, up to a sparse
+    /// autoencoder, whose counters and auxiliary branch look at the whole batch. `[n_texts, width]`.
+    ///
+    /// Texts may be embedded in any number of mini-batches (see [`ForwardContext::with_offset`]); their vectors, laid below
+    /// each other, are what [`forward_batch`](Self::forward_batch) takes. Without an autoencoder these are the embeddings.
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward).
+    pub fn forward_texts(&self, tokens: &PackedTokens, context: &ForwardContext) -> Tensor<2> {
+        let modules = self.route(tokens.task.as_deref());
+        let (front, _) = modules.split_at(autoencoder_place(&modules));
+        crate::module::run(front.iter().copied(), tokens, &self.inside(context))
+            .into_embeddings()
+            .sentence_embedding
+    }
+
+    /// The second half of [`forward`](Self::forward): an autoencoder on the vectors of a whole batch, texts of the route of
+    /// `task`.
+    ///
+    /// # Panics
+    ///
+    /// If no route takes the task.
+    pub fn forward_batch(
+        &self,
+        texts: Tensor<2>,
+        task: Option<&str>,
+        context: &ForwardContext,
+    ) -> Embeddings {
+        let modules = self.route(task);
+        let place = autoencoder_place(&modules);
+        let context = self.inside(context);
+        let back = modules[place..].iter().enumerate();
+        back.fold(Features::of_texts(texts), |features, (index, module)| {
+            module.forward_vectors(features, &context.part("module", place + index))
+        })
+        .into_embeddings()
+    }
+
+    /// The context inside of a router, where there is one.
+    fn inside(&self, context: &ForwardContext) -> ForwardContext {
+        match self.modules.first() {
+            Some(PipelineModule::Router(_)) => context.part("module", 0),
+            _ => context.clone(),
+        }
+    }
+
     /// The backbone's hidden states, `[n_tokens, hidden_size]`; for a look inside. `None` if the tokens take a way without a
     /// backbone.
     pub fn hidden_states(&self, tokens: &PackedTokens) -> Option<Tensor<2>> {
@@ -125,16 +172,18 @@ impl SparseEncoder {
     }
 
     fn transformer(&self, tokens: &PackedTokens) -> Option<&Transformer> {
-        self.route(tokens)
+        self.route(tokens.task.as_deref())
             .into_iter()
             .find_map(PipelineModule::transformer)
     }
 
-    /// The modules that tokens run through.
-    fn route(&self, tokens: &PackedTokens) -> Vec<&PipelineModule> {
-        match self.modules.first() {
-            Some(PipelineModule::Router(router)) => {
-                router.route(tokens.task.as_deref()).unwrap_or_default()
+    /// The modules that texts of a task run through; none if there is no route for it.
+    fn route(&self, task: Option<&str>) -> Vec<&PipelineModule> {
+        match self.modules.split_first() {
+            Some((PipelineModule::Router(router), behind)) => {
+                let mut modules = router.route(task).unwrap_or_default();
+                modules.extend(behind);
+                modules
             }
             _ => self.modules.iter().collect(),
         }
@@ -401,4 +450,12 @@ impl SparseEncoder {
         text.push(')');
         text
     }
+}
+
+/// Where the modules begin that look at the whole batch.
+fn autoencoder_place(modules: &[&PipelineModule]) -> usize {
+    modules
+        .iter()
+        .position(|module| matches!(module, PipelineModule::SparseAutoEncoder(_)))
+        .unwrap_or(modules.len())
 }

@@ -93,7 +93,8 @@ impl SparseEncoder {
         parts.join(" ")
     }
 
-    fn default_model_card(&self) -> String {
+    /// The text of `README.md` that is saved when the model has no other.
+    pub fn default_model_card(&self) -> String {
         let type_name = self.type_name();
         let tags: String = PipelineModule::type_words(&self.modules)
             .iter()

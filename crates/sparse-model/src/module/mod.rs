@@ -122,6 +122,14 @@ pub(crate) enum TokenFeatures {
 }
 
 impl Features {
+    /// Vectors of texts, ready for the modules that take such.
+    pub(crate) fn of_texts(vectors: Tensor<2>) -> Self {
+        Self {
+            sentence: Some(vectors),
+            ..Self::default()
+        }
+    }
+
     /// The finished embeddings.
     ///
     /// # Panics
@@ -320,6 +328,16 @@ impl PipelineModule {
             Self::SparseAutoEncoder(module) => module.forward(features, context),
             Self::SparseStaticEmbedding(module) => module.forward(features, tokens),
             Self::Router(module) => module.forward(tokens, context),
+        }
+    }
+
+    /// [`Self::forward`] of the modules that may stand behind an autoencoder, which need no tokens.
+    pub(crate) fn forward_vectors(&self, features: Features, context: &ForwardContext) -> Features {
+        match self {
+            Self::Normalize(module) => module.forward(features),
+            Self::Dense(module) => module.forward(features),
+            Self::SparseAutoEncoder(module) => module.forward(features, context),
+            other => unreachable!("{} does not stand behind an autoencoder", other.kind()),
         }
     }
 

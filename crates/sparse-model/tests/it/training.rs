@@ -8,7 +8,7 @@ use sparse_kernels::RandomStream;
 use sparse_model::{EncodeOptions, ForwardContext, PackedTokens, PreprocessOptions, SparseEncoder};
 
 use crate::models::values;
-use crate::support::{assert_close, load};
+use crate::support::{assert_close, copy_of, load};
 
 fn tokens(encoder: &SparseEncoder) -> PackedTokens {
     let texts = ["a short text", "another one, a little longer", "three"];
@@ -314,4 +314,54 @@ fn an_adapter_trains_alone_and_is_saved_apart() {
     };
     let problem = base.add_adapter(&wrong).unwrap_err().to_string();
     assert!(problem.contains("did you mean `query`?"), "{problem}");
+}
+
+/// The configuration of a copy with dropout everywhere.
+fn with_dropout(name: &str) -> SparseEncoder {
+    let copy = copy_of(name);
+    let path = copy.path().join("config.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for key in [
+        "hidden_dropout_prob",
+        "attention_probs_dropout_prob",
+        "dropout",
+        "attention_dropout",
+        "embedding_dropout",
+        "mlp_dropout",
+    ] {
+        config[key] = serde_json::json!(0.3);
+    }
+    std::fs::write(&path, config.to_string()).unwrap();
+    SparseEncoder::from_pretrained(copy.path().to_str().unwrap(), &burn::tensor::Device::flex())
+        .unwrap()
+}
+
+#[test]
+fn a_mini_batch_meets_the_dropout_of_the_whole_batch() {
+    for name in [
+        "models/albert",
+        "models/bert",
+        "models/deberta-v2",
+        "models/distilbert",
+        "models/electra",
+        "models/modernbert",
+        "models/mpnet",
+        "models/roberta",
+    ] {
+        let encoder = with_dropout(name);
+        let batch = tokens(&encoder);
+        let context = ForwardContext::training(RandomStream::new(3));
+        let whole = encoder.forward_texts(&batch, &context);
+        let plain = encoder.forward_texts(&batch, &ForwardContext::inference());
+        let distance =
+            |a: &Tensor<2>, b: Tensor<2>| -> f32 { (a.clone() - b).abs().max().into_scalar() };
+        assert!(distance(&whole, plain) > 1e-2, "{name} has no dropout");
+        let first = encoder.forward_texts(&batch.select(&[0]), &context);
+        let offset = context.with_offset(1, batch.rows.range(0).len());
+        let last = encoder.forward_texts(&batch.select(&[1, 2]), &offset);
+        let parts = Tensor::cat(vec![first, last], 0);
+        let away = distance(&whole, parts);
+        assert!(away < 1e-4, "{name}: {away}");
+    }
 }

@@ -9,10 +9,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use sparse_data::DatasetConfig;
 use sparse_eval::EvaluatorConfig;
-use sparse_losses::{LossConfig, RegularizerScheduleConfig};
+use sparse_losses::{LossConfig, RegularizerScheduleConfig, TopKScheduleConfig};
 
 use crate::arguments::TrainingArguments;
 use crate::error::{Error, Result};
+use crate::guard::GuardConfig;
 
 /// A training file, read and checked.
 ///
@@ -57,6 +58,12 @@ pub struct TrainingFile {
     /// How the weights of regularisers grow.
     #[serde(default)]
     pub regularizer_schedule: RegularizerScheduleConfig,
+    /// How many dimensions of each vector stay active, fewer and fewer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_k_schedule: Option<TopKScheduleConfig>,
+    /// Which checks run.
+    #[serde(default)]
+    pub guards: GuardConfig,
     /// Everything else about the run.
     #[serde(default)]
     pub arguments: TrainingArguments,
@@ -153,6 +160,9 @@ impl TrainingFile {
             ));
         }
         self.regularizer_schedule.validate()?;
+        if let Some(schedule) = &self.top_k_schedule {
+            schedule.validate()?;
+        }
         self.arguments.validate()
     }
 }
@@ -175,9 +185,15 @@ mod tests {
         let documented = include_str!("../../../../docs/training-file.md");
         let mut read = 0;
         for text in blocks(documented).chain([quickstart]) {
-            TrainingFile::parse(text, &[]).unwrap();
+            // A block that shows one table is laid over a file that is otherwise complete.
+            let rest = if text.contains("[model]") {
+                ""
+            } else {
+                "[model]\nname_or_path = \"m\"\n"
+            };
+            TrainingFile::parse(&format!("{rest}{text}"), &[]).unwrap();
             read += 1;
         }
-        assert_eq!(read, 2);
+        assert_eq!(read, 4);
     }
 }

@@ -1,5 +1,7 @@
-//! Values that change with the step: the learning rate.
+//! Values that change with the step: the learning rate, and a regulariser's weight that follows a target.
 
 mod learning_rate;
+mod sparsity_target;
 
 pub use learning_rate::{LearningRateSchedule, SchedulerOptions, SchedulerType};
+pub(crate) use sparsity_target::SparsityController;

@@ -6,13 +6,18 @@ use std::sync::Arc;
 use burn::module::Module;
 use sparse_data::{ColumnRoles, Dataset};
 use sparse_eval::Evaluator;
-use sparse_losses::{DataSummary, LabelShape, LabelSummary, LossConfig, RegularizerScheduleConfig};
+use sparse_losses::{
+    DataSummary, LabelShape, LabelSummary, LossConfig, RegularizerScheduleConfig,
+    TopKScheduleConfig,
+};
 use sparse_model::SparseEncoder;
 
 use super::{DatasetWithLoss, Interrupt, Trainer, TrainerControl};
 use crate::arguments::{IntervalStrategy, TrainingArguments};
 use crate::callback::{Callback, StepReport};
 use crate::error::{Error, Result};
+use crate::guard::{GuardConfig, Guards};
+use crate::regulation::Regulation;
 use crate::state::TrainerState;
 
 /// Puts a [`Trainer`] together.
@@ -26,6 +31,8 @@ pub struct TrainerBuilder {
     losses: BTreeMap<String, LossConfig>,
     evaluators: Vec<Box<dyn Evaluator>>,
     regularizer_schedule: RegularizerScheduleConfig,
+    top_k_schedule: Option<TopKScheduleConfig>,
+    guards: GuardConfig,
     callbacks: Vec<Box<dyn Callback>>,
     interrupt: Interrupt,
 }
@@ -41,6 +48,8 @@ impl TrainerBuilder {
             losses: BTreeMap::new(),
             evaluators: Vec::new(),
             regularizer_schedule: RegularizerScheduleConfig::default(),
+            top_k_schedule: None,
+            guards: GuardConfig::default(),
             callbacks: Vec::new(),
             interrupt: Interrupt::default(),
         }
@@ -85,6 +94,19 @@ impl TrainerBuilder {
         self
     }
 
+    /// Lets each vector keep only its largest dimensions, fewer and fewer. The model gets the final number as its
+    /// `max_active_dims`, unless it has a limit.
+    pub fn top_k_schedule(mut self, schedule: TopKScheduleConfig) -> Self {
+        self.top_k_schedule = Some(schedule);
+        self
+    }
+
+    /// Sets which checks run; all do by default.
+    pub fn guards(mut self, guards: GuardConfig) -> Self {
+        self.guards = guards;
+        self
+    }
+
     /// Adds a callback; they are called in the order in which they were added.
     pub fn callback(mut self, callback: impl Callback + 'static) -> Self {
         self.callbacks.push(Box::new(callback));
@@ -103,9 +125,15 @@ impl TrainerBuilder {
     ///
     /// If an argument is outside its domain, there is nothing to train on, the data doesn't fit the loss, or the output
     /// directory can't be one.
-    pub fn build(self) -> Result<Trainer> {
+    pub fn build(mut self) -> Result<Trainer> {
         self.arguments.validate()?;
         self.regularizer_schedule.validate()?;
+        if let Some(schedule) = &self.top_k_schedule {
+            schedule.validate()?;
+            if self.encoder.max_active_dims().is_none() {
+                self.encoder.set_max_active_dims(Some(schedule.final_k))?;
+            }
+        }
         self.check_output_dir()?;
         if self.train.is_empty() {
             return Err(Error::Incomplete(
@@ -136,13 +164,22 @@ impl TrainerBuilder {
                 ));
             }
         }
+        let card = super::card::training_card(&self.encoder, &train, &self.regularizer_schedule);
+        self.encoder.set_model_card(card);
+        let regulation = Regulation::new(
+            self.regularizer_schedule,
+            self.top_k_schedule,
+            &train,
+            self.encoder.embedding_dimension(),
+        );
         let mut trainer = Trainer {
             encoder: Some(self.encoder.train()),
             arguments: self.arguments,
             train,
             eval,
             evaluators: self.evaluators,
-            regularizer_schedule: self.regularizer_schedule,
+            regulation,
+            guards: Guards::new(self.guards),
             callbacks: self.callbacks,
             interrupt: self.interrupt,
             state: TrainerState::new(),
@@ -216,6 +253,9 @@ impl TrainerBuilder {
                     ));
                 }
             };
+            if self.guards.missing_wrapper {
+                config.check_stands_alone()?;
+            }
             let loss = config.init()?;
             let roles = data.roles()?;
             let report = data.check(&roles)?;
@@ -225,7 +265,8 @@ impl TrainerBuilder {
                     .into_iter()
                     .map(|warning| format!("data set `{name}`: {warning}")),
             );
-            loss.check(&summary(data, &roles)?)?;
+            let summary = summary(data, &roles, self.encoder.embedding_dimension())?;
+            loss.check(&summary)?;
             warnings.extend(
                 loss.warnings()
                     .into_iter()
@@ -256,17 +297,20 @@ impl TrainerBuilder {
 const CHECKED_ROWS: usize = 1000;
 
 /// What a loss may know of the data before the first step.
-fn summary(data: &Dataset, roles: &ColumnRoles) -> Result<DataSummary> {
+fn summary(data: &Dataset, roles: &ColumnRoles, n_dims: usize) -> Result<DataSummary> {
     let table = data.head(CHECKED_ROWS)?;
     let rows: Vec<usize> = (0..table.num_rows()).collect();
     let labels = table.batch(roles, &rows)?.labels;
     Ok(DataSummary {
         columns: roles.inputs.clone(),
+        embedding_dimension: Some(n_dims),
         labels: labels
             .zip(roles.label.clone())
             .map(|(labels, column)| LabelSummary {
                 column,
-                shape: if labels.per_row_list {
+                shape: if labels.lists > 0 {
+                    LabelShape::Matrix(labels.lists, labels.width / labels.lists)
+                } else if labels.per_row_list {
                     LabelShape::List(labels.width)
                 } else {
                     LabelShape::Scalar

@@ -5,7 +5,7 @@ use std::time::Instant;
 use sparse_eval::EvaluationRun;
 use sparse_model::{ForwardContext, SparseEncoder};
 
-use super::step::embed;
+use super::embed::{assemble, embed_texts};
 use super::{DatasetWithLoss, Trainer};
 use crate::error::{Error, Result};
 use crate::plan::evaluation_batches;
@@ -47,7 +47,7 @@ impl Trainer {
             output_path: Some(self.arguments.output_dir.join("eval")),
             epoch: Some(self.state.epoch),
             steps: Some(self.state.global_step as u64),
-            progress: None,
+            ..EvaluationRun::default()
         };
         for evaluator in &self.evaluators {
             for (name, value) in evaluator.evaluate(&encoder, &run)?.iter() {
@@ -96,18 +96,22 @@ impl Trainer {
         metrics: &mut Vec<(String, f64)>,
     ) -> Result<(usize, usize)> {
         let batches = evaluation_batches(&self.arguments, dataset)?;
-        let weights = dataset.loss.regularizer_weights().map(|maxima| {
-            maxima.scaled(self.regularizer_schedule.factor(
-                self.state.global_step as u64,
-                self.state.max_steps.max(1) as u64,
-            ))
-        });
+        let (step, total_steps) = (self.state.global_step, self.state.max_steps.max(1));
+        let weights = self.regulation.weights(dataset, step, total_steps);
+        let largest_kept = self.regulation.largest_kept(step, total_steps);
+        let frequencies = self
+            .regulation
+            .document_frequencies(&*dataset.loss, &encoder.device());
+        let context = ForwardContext::evaluation();
         let mut collator = self.collator()?;
         let mut sums: Vec<(String, f64)> = Vec::new();
         let (mut n_rows, mut n_batches) = (0, 0);
         for batch in batches {
             let batch = collator.collate(&batch?)?;
-            let embedded = embed(encoder, &batch, &ForwardContext::evaluation(), weights);
+            let blocks = embed_texts(encoder, &batch, &context);
+            let mut embedded = assemble(encoder, &batch, &blocks, &context, largest_kept);
+            embedded.regularizer_weights = weights;
+            embedded.document_frequencies.clone_from(&frequencies);
             for (name, value) in dataset.loss.forward(&embedded).components() {
                 let weighted = f64::from(value.clone().into_scalar::<f32>()) * batch.n_rows as f64;
                 match sums.iter_mut().find(|(other, _)| other == name) {

@@ -1,10 +1,14 @@
 //! The training loop.
 
 mod builder;
+mod cache;
+mod card;
+mod embed;
 mod evaluate;
 mod history;
 mod save;
 mod step;
+mod tally;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +18,7 @@ use std::time::Instant;
 use burn::module::Module;
 use sparse_data::Dataset;
 use sparse_eval::Evaluator;
-use sparse_losses::{Loss, RegularizerScheduleConfig};
+use sparse_losses::Loss;
 use sparse_model::SparseEncoder;
 
 pub use builder::TrainerBuilder;
@@ -23,9 +27,11 @@ use crate::arguments::{IntervalStrategy, SaveStrategy, TrainingArguments};
 use crate::callback::{Callback, CallbackContext, StepReport, TrainerControl};
 use crate::checkpoint;
 use crate::error::Result;
+use crate::guard::Guards;
 use crate::optimizer::Optimizer;
 use crate::plan::{EpochPlan, Plan};
 use crate::prefetch::Prefetch;
+use crate::regulation::Regulation;
 use crate::schedule::LearningRateSchedule;
 use crate::state::TrainerState;
 use history::History;
@@ -113,7 +119,8 @@ pub struct Trainer {
     pub(crate) train: Vec<DatasetWithLoss>,
     pub(crate) eval: Vec<DatasetWithLoss>,
     pub(crate) evaluators: Vec<Box<dyn Evaluator>>,
-    pub(crate) regularizer_schedule: RegularizerScheduleConfig,
+    pub(crate) regulation: Regulation,
+    pub(crate) guards: Guards,
     pub(crate) callbacks: Vec<Box<dyn Callback>>,
     pub(crate) interrupt: Interrupt,
     pub(crate) state: TrainerState,
@@ -193,7 +200,8 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// If the loss or a gradient stops being a number, an evaluator fails, or a file can't be written.
+    /// If a guard ends the run (the loss or a gradient is no number, the model is dead), an evaluator fails, or a file can't
+    /// be written.
     pub fn train(&mut self) -> Result<TrainOutput> {
         self.train_from(&Resume::No)
     }
@@ -223,6 +231,7 @@ impl Trainer {
         if let Some(directory) = &checkpoint {
             self.resume_from(directory, &mut optimizer, total_steps)?;
         }
+        self.check_model()?;
         let first_step = self.state.global_step;
         let started = Instant::now();
         let mut history = History::new();
@@ -273,7 +282,8 @@ impl Trainer {
                 self.control.should_evaluate = false;
                 self.control.should_save = false;
                 self.notify(|callback, context, control| callback.on_step_begin(context, control));
-                self.update(schedule, optimizer, total_steps, micro_batches.len(), feed)?;
+                self.update(schedule, optimizer, micro_batches.len(), feed)
+                    .map_err(|error| self.with_batch(error, plan, micro_batches.len()))?;
                 history.record(&self.report);
                 self.state.global_step += 1;
                 self.state.epoch = epoch as f64 + micro_batches.end as f64 / batches as f64;

@@ -11,6 +11,7 @@ use super::{Trainer, TrainerControl};
 use crate::callback::StepReport;
 use crate::checkpoint;
 use crate::error::{Error, Result};
+use crate::guard::{Guards, Warning, save_batch};
 use crate::optimizer::Optimizer;
 use crate::plan::{Plan, data_state};
 use crate::schedule::LearningRateSchedule;
@@ -28,6 +29,9 @@ impl Trainer {
             train_batch_size: self.arguments.per_device_train_batch_size,
             ..TrainerState::new()
         };
+        self.regulation
+            .reset(&self.train, self.model().embedding_dimension());
+        self.guards = Guards::new(self.guards.config);
         self.control = TrainerControl::default();
         self.report = StepReport::default();
     }
@@ -47,7 +51,7 @@ impl Trainer {
             .iter()
             .filter_map(|dataset| dataset.loss.regularizer_weights())
             .collect();
-        let ramp = self.regularizer_schedule.ramp_length(total as u64) as usize;
+        let ramp = self.regulation.schedule.full_from(total as u64) as usize;
         for weights in &maxima {
             let query = weights
                 .query
@@ -57,10 +61,10 @@ impl Trainer {
                 weights.document,
             );
         }
-        if !maxima.is_empty() && total < ramp {
+        if self.guards.config.short_run && !maxima.is_empty() && total <= ramp {
             self.warn(&format!(
                 "the run of {total} steps ends before the regulariser weights have risen ({ramp} steps): embeddings will stay \
-                 denser than the weights promise; shorten `regularizer_schedule.warmup_steps`"
+                 denser than the weights promise; shorten `regularizer_schedule`, or train longer"
             ));
         }
         if warmup >= total {
@@ -104,7 +108,8 @@ impl Trainer {
         total_steps: usize,
     ) -> Result<()> {
         checkpoint::check_data(directory, &data_state(&self.train))?;
-        let state = checkpoint::restore(directory, optimizer, &self.encoder().device())?;
+        let (state, regulation) =
+            checkpoint::restore(directory, optimizer, &self.encoder().device())?;
         if state.global_step > total_steps {
             return Err(Error::Checkpoint {
                 path: directory.to_path_buf(),
@@ -114,6 +119,7 @@ impl Trainer {
                 ),
             });
         }
+        self.regulation.restore(regulation);
         let fresh = std::mem::replace(&mut self.state, state);
         self.state.max_steps = fresh.max_steps;
         self.state.num_train_epochs = fresh.num_train_epochs;
@@ -152,6 +158,7 @@ impl Trainer {
             &self.encoder(),
             optimizer,
             &self.state,
+            self.regulation.state(),
             &self.arguments,
             &data_state(&self.train),
             schedule.rate(self.state.global_step),
@@ -206,6 +213,9 @@ impl Trainer {
             ("train_loss".to_owned(), history.mean_loss()),
         ];
         self.log(metrics.clone());
+        if !interrupted {
+            self.check_positions()?;
+        }
         if self.arguments.load_best_model_at_end && !interrupted {
             self.load_best()?;
         }
@@ -214,6 +224,76 @@ impl Trainer {
             .into_iter()
             .chain([("epoch".to_owned(), self.state.epoch)])
             .collect())
+    }
+
+    /// Looks at the model before the first step.
+    pub(super) fn check_model(&mut self) -> Result<()> {
+        let warnings = self.guards.check_head_bias(&self.encoder())?;
+        self.say(warnings);
+        self.check_positions()
+    }
+
+    /// Looks which token positions win the maxima of a few training documents.
+    fn check_positions(&mut self) -> Result<()> {
+        const TEXTS: usize = 4;
+        const LEAST_LENGTH: usize = 40;
+        if !self.guards.config.collapse || !self.model().is_splade() {
+            return Ok(());
+        }
+        let Some(dataset) = self.train.first() else {
+            return Ok(());
+        };
+        let table = dataset.data.head(8 * TEXTS)?;
+        let rows: Vec<usize> = (0..table.num_rows()).collect();
+        let batch = table.batch(&dataset.roles, &rows)?;
+        let documents = batch.columns.into_iter().last();
+        // In a text of few tokens each of them wins many maxima.
+        let texts = documents
+            .into_iter()
+            .flat_map(|column| column.texts)
+            .filter(|text| text.len() >= LEAST_LENGTH);
+        let texts: Vec<String> = texts.take(TEXTS).collect();
+        let warnings = self.guards.check_positions(&self.encoder(), &texts)?;
+        self.say(warnings);
+        Ok(())
+    }
+
+    fn say(&mut self, warnings: Vec<Warning>) {
+        for message in self.guards.news(warnings, self.state.global_step) {
+            self.warn(&message);
+        }
+    }
+
+    /// Saves the rows of the step that made something no number, beside the checkpoints.
+    pub(super) fn with_batch(&self, error: Error, plan: &Plan, n_micro_batches: usize) -> Error {
+        let Error::NonFinite {
+            step,
+            what,
+            value,
+            learning_rate,
+            ..
+        } = error
+        else {
+            return error;
+        };
+        let batches: Result<Vec<_>> = plan
+            .batches_from(step - 1)
+            .take(n_micro_batches)
+            .map(|batch| Ok(batch?.1))
+            .collect();
+        let output_dir = &self.arguments.output_dir;
+        let batch = batches.and_then(|batches| save_batch(output_dir, step, &batches));
+        if let Err(error) = &batch {
+            // The first cause matters more.
+            tracing::warn!("the rows of step {step} can't be saved: {error}");
+        }
+        Error::NonFinite {
+            step,
+            what,
+            value,
+            learning_rate,
+            batch: batch.ok(),
+        }
     }
 
     fn load_best(&mut self) -> Result<()> {

@@ -1,17 +1,35 @@
 //! One update: forward, loss, backward, clipping, optimizer.
 
+use burn::module::Module;
 use burn::tensor::Tensor;
 use sparse_kernels::RandomStream;
-use sparse_losses::{AutoencoderFeatures, EmbeddedBatch, Labels, RegularizerWeights};
-use sparse_model::{AutoencoderOutput, ForwardContext, SparseEncoder};
+use sparse_losses::{EmbeddedBatch, Loss, LossOutput, MiniBatches};
+use sparse_model::ForwardContext;
 
-use super::Trainer;
-use crate::callback::StepReport;
+use super::cache::{embed_leaves, replay};
+use super::embed::{assemble, embed_texts};
+use super::tally::Tally;
+use super::{DatasetWithLoss, Trainer};
 use crate::collator::{CollatedBatch, Collator};
 use crate::error::{Error, Result};
+use crate::guard::Observation;
 use crate::optimizer::{GradientSet, Optimizer};
 use crate::prefetch::Prefetch;
 use crate::schedule::LearningRateSchedule;
+
+/// A micro-batch and its random numbers.
+struct MicroBatch {
+    batch: CollatedBatch,
+    context: ForwardContext,
+}
+
+/// What the micro-batches of an update add to.
+struct Sums {
+    gradients: GradientSet,
+    tally: Tally,
+    n_micro_batches: usize,
+    learning_rate: f64,
+}
 
 impl Trainer {
     pub(super) fn collator(&self) -> Result<Collator> {
@@ -27,52 +45,14 @@ impl Trainer {
         &mut self,
         schedule: &LearningRateSchedule,
         optimizer: &mut Optimizer,
-        total_steps: usize,
         n_micro_batches: usize,
         feed: &mut Prefetch,
     ) -> Result<()> {
         let step = self.state.global_step;
-        let stream = RandomStream::new(self.arguments.seed)
-            .derive("dropout")
-            .derive_index(step as u64);
-        let mut gradients = GradientSet::default();
-        let mut tally = Tally::new(n_micro_batches, schedule.rate(step));
-        for micro_batch in 0..n_micro_batches {
-            let (dataset, batch) = feed.next()?;
-            let loss = self.train[dataset].loss.clone();
-            let weights = loss.regularizer_weights().map(|maxima| {
-                maxima.scaled(
-                    self.regularizer_schedule
-                        .factor(step as u64, total_steps as u64),
-                )
-            });
-            let context = ForwardContext::training(stream.derive_index(micro_batch as u64));
-            let embedded = embed(self.model(), &batch, &context, weights);
-            tally.count(&embedded, &batch);
-            let output = loss.forward(&embedded);
-            drop(embedded);
-            let total = output.total();
-            let value = tally.add(&output);
-            if !value.is_finite() {
-                return Err(self.not_finite("the loss", value, schedule.rate(step)));
-            }
-            gradients.accumulate(self.model(), (total / n_micro_batches as f64).backward());
-            if micro_batch + 1 < n_micro_batches {
-                self.notify(|callback, context, control| callback.on_substep_end(context, control));
-            }
-        }
-        self.state.num_input_tokens_seen += tally.tokens;
-        self.report = tally.report;
-        self.report.grad_norm = gradients.norm();
-        if !self.report.grad_norm.is_finite() {
-            let names = gradients.not_finite(self.model());
-            let what = match names.split_first() {
-                Some((first, [])) => format!("the gradient of `{first}`"),
-                Some((first, rest)) => format!("the gradient of `{first}` and {} more", rest.len()),
-                None => "the norm of the gradient".to_owned(),
-            };
-            return Err(self.not_finite(&what, self.report.grad_norm, schedule.rate(step)));
-        }
+        let Sums {
+            gradients, tally, ..
+        } = self.accumulate(schedule.rate(step), n_micro_batches, feed)?;
+        self.report(&tally, &gradients)?;
         self.notify(|callback, context, control| callback.on_pre_optimizer_step(context, control));
         let scale = clip(self.report.grad_norm, self.arguments.max_grad_norm);
         let encoder = self
@@ -81,7 +61,270 @@ impl Trainer {
             .expect("the model is absent only within a step");
         self.encoder = Some(optimizer.step(encoder, gradients, schedule.factor(step), scale));
         self.notify(|callback, context, control| callback.on_optimizer_step(context, control));
+        self.check_update(&tally)?;
+        self.steer(&tally, schedule.factor(step));
         Ok(())
+    }
+
+    /// Gradients and figures of an update.
+    fn accumulate(
+        &mut self,
+        learning_rate: f64,
+        n_micro_batches: usize,
+        feed: &mut Prefetch,
+    ) -> Result<Sums> {
+        let stream = RandomStream::new(self.arguments.seed)
+            .derive("dropout")
+            .derive_index(self.state.global_step as u64);
+        let mut sums = Sums {
+            gradients: GradientSet::default(),
+            tally: Tally::new(n_micro_batches, learning_rate, self.looks_closer()),
+            n_micro_batches,
+            learning_rate,
+        };
+        // With an exact regulariser the micro-batches of a data set wait for each other.
+        let waits = self.arguments.exact_regularizer && n_micro_batches > 1;
+        let mut waiting: Vec<(usize, Vec<MicroBatch>)> = Vec::new();
+        for index in 0..n_micro_batches {
+            let (dataset, batch) = feed.next()?;
+            let context = ForwardContext::training(stream.derive_index(index as u64));
+            let micro_batch = MicroBatch { batch, context };
+            if !waits {
+                self.backward(dataset, &[micro_batch], &mut sums)?;
+            } else if let Some((_, group)) = waiting.iter_mut().find(|(other, _)| *other == dataset)
+            {
+                group.push(micro_batch);
+            } else {
+                waiting.push((dataset, vec![micro_batch]));
+            }
+            if index + 1 < n_micro_batches {
+                self.notify(|callback, context, control| callback.on_substep_end(context, control));
+            }
+        }
+        for (dataset, group) in waiting {
+            self.backward(dataset, &group, &mut sums)?;
+        }
+        Ok(sums)
+    }
+
+    /// Adds the gradient of micro-batches whose loss is computed together, weighted by their share of the update.
+    fn backward(
+        &mut self,
+        dataset: usize,
+        micro_batches: &[MicroBatch],
+        sums: &mut Sums,
+    ) -> Result<()> {
+        let loss = self.train[dataset].loss.clone();
+        let cut = self.mini_batches(&*loss);
+        let divisor = sums.n_micro_batches as f64 / micro_batches.len() as f64;
+        let embedded;
+        if let ([MicroBatch { batch, context }], None) = (micro_batches, cut) {
+            let blocks = embed_texts(self.model(), batch, context);
+            embedded = vec![self.assemble(dataset, batch, &blocks, context)];
+            drop(blocks);
+            let output = loss.forward(&embedded[0]);
+            self.add_loss(dataset, micro_batches, &embedded, &output, sums)?;
+            let gradients = (output.total() / divisor).backward();
+            sums.gradients.accumulate(self.model(), gradients);
+        } else {
+            let plain = self.model().clone().valid();
+            let leaves: Vec<_> = micro_batches
+                .iter()
+                .map(|MicroBatch { batch, context }| embed_leaves(&plain, batch, context, cut))
+                .collect();
+            drop(plain);
+            embedded = micro_batches
+                .iter()
+                .zip(&leaves)
+                .map(|(MicroBatch { batch, context }, leaves)| {
+                    self.assemble(dataset, batch, leaves, context)
+                })
+                .collect();
+            let output = match &embedded[..] {
+                [one] => loss.forward(one),
+                several => loss.forward_jointly(several),
+            };
+            self.add_loss(dataset, micro_batches, &embedded, &output, sums)?;
+            let mut at_leaves = (output.total() / divisor).backward();
+            for (MicroBatch { batch, context }, leaves) in micro_batches.iter().zip(&leaves) {
+                replay(
+                    self.model(),
+                    batch,
+                    context,
+                    cut,
+                    leaves,
+                    &mut at_leaves,
+                    &mut sums.gradients,
+                );
+            }
+            // What lies between leaves and loss: an autoencoder.
+            sums.gradients.accumulate(self.model(), at_leaves);
+        }
+        for batch in &embedded {
+            self.regulation.count_documents(&*loss, batch.documents());
+        }
+        Ok(())
+    }
+
+    /// How to cut a batch: as the arguments say, or else the loss.
+    fn mini_batches(&self, loss: &dyn Loss) -> Option<MiniBatches> {
+        let arguments = &self.arguments;
+        let tokens = arguments.mini_batch_num_tokens.map(MiniBatches::Tokens);
+        tokens
+            .or(arguments.mini_batch_size.map(MiniBatches::Rows))
+            .or(loss.mini_batches())
+    }
+
+    /// What the loss of a data set sees of a micro-batch.
+    fn assemble(
+        &self,
+        dataset: usize,
+        batch: &CollatedBatch,
+        blocks: &[Tensor<2>],
+        context: &ForwardContext,
+    ) -> EmbeddedBatch {
+        let dataset = &self.train[dataset];
+        let (step, total_steps) = (self.state.global_step, self.state.max_steps);
+        let largest_kept = self.regulation.largest_kept(step, total_steps);
+        let mut embedded = assemble(self.model(), batch, blocks, context, largest_kept);
+        embedded.regularizer_weights = self.regulation.weights(dataset, step, total_steps);
+        embedded.document_frequencies = self
+            .regulation
+            .document_frequencies(&*dataset.loss, &self.model().device());
+        embedded
+    }
+
+    /// Counts what a loss saw and said.
+    fn add_loss(
+        &self,
+        dataset: usize,
+        micro_batches: &[MicroBatch],
+        embedded: &[EmbeddedBatch],
+        output: &LossOutput,
+        sums: &mut Sums,
+    ) -> Result<()> {
+        for (embedded, micro_batch) in embedded.iter().zip(micro_batches) {
+            sums.tally.count(dataset, embedded, &micro_batch.batch);
+        }
+        let value = sums.tally.add(output, micro_batches.len());
+        if value.is_finite() || !self.guards.config.non_finite {
+            return Ok(());
+        }
+        let what = self.not_finite_in(&self.train[dataset], embedded, output);
+        Err(self.not_finite(&what, value, sums.learning_rate))
+    }
+
+    /// Fills in the report of the update.
+    fn report(&mut self, tally: &Tally, gradients: &GradientSet) -> Result<()> {
+        self.state.num_input_tokens_seen += tally.tokens;
+        self.report = tally.report.clone();
+        let active = tally.active_dims();
+        self.report.query_active_dims = active.query.unwrap_or(0.0);
+        self.report.document_active_dims = active.document.unwrap_or(0.0);
+        self.report.grad_norm = gradients.norm();
+        if self.report.grad_norm.is_finite() || !self.guards.config.non_finite {
+            return Ok(());
+        }
+        let names = gradients.not_finite(self.model());
+        let what = match names.split_first() {
+            Some((first, [])) => format!("the gradient of `{first}`"),
+            Some((first, rest)) => format!("the gradient of `{first}` and {} more", rest.len()),
+            None => "the norm of the gradient".to_owned(),
+        };
+        Err(self.not_finite(&what, self.report.grad_norm, tally.report.learning_rate))
+    }
+
+    /// Lets the guards see the update, and says what they warn of.
+    fn check_update(&mut self, tally: &Tally) -> Result<()> {
+        let n_dims = self.model().embedding_dimension();
+        let mut look = tally.look.clone();
+        if let Some(look) = &mut look
+            && self.model().is_splade()
+        {
+            let largest = look.largest();
+            look.token =
+                largest.and_then(|(dimension, _)| self.model().id_to_token(dimension as u32));
+        }
+        let total_steps = self.state.max_steps as u64;
+        let weights = self.report.weights.map_or_else(
+            || "none".to_owned(),
+            |weights| match weights.query {
+                Some(query) => format!("documents {:.1e}, queries {query:.1e}", weights.document),
+                None => format!("documents {:.1e}", weights.document),
+            },
+        );
+        let observation = Observation {
+            step: self.state.global_step + 1,
+            active: tally.active_dims(),
+            n_dims,
+            ramp: self.regulation.schedule.full_from(total_steps) as usize,
+            weights: &weights,
+            look: look.as_ref(),
+        };
+        for warning in self.guards.check(&observation)? {
+            self.warn(&warning);
+        }
+        Ok(())
+    }
+
+    /// Lets the controllers of sparsity targets see the update.
+    fn steer(&mut self, tally: &Tally, learning_rate: f64) {
+        if !self.regulation.has_targets() {
+            return;
+        }
+        let (step, total_steps) = (self.state.global_step, self.state.max_steps);
+        for (&dataset, sides) in &tally.active {
+            let name = &self.train[dataset].name;
+            self.regulation
+                .observe(name, sides.means(), step, total_steps, learning_rate);
+        }
+    }
+
+    /// Whether the guards look closer at the update that comes: one that is logged, or the last.
+    fn looks_closer(&self) -> bool {
+        let step = self.state.global_step + 1;
+        let config = &self.guards.config;
+        (config.dense_model || config.collapse)
+            && (step.is_multiple_of(self.state.logging_steps.max(1))
+                || step == self.state.max_steps)
+    }
+
+    /// The first tensor on the way to a loss that isn't finite.
+    fn not_finite_in(
+        &self,
+        dataset: &DatasetWithLoss,
+        embedded: &[EmbeddedBatch],
+        output: &LossOutput,
+    ) -> String {
+        let mut weight = None;
+        self.model().visit_parameters(|id, value| {
+            if weight.is_none() && !all_finite(value) {
+                weight = Some(id);
+            }
+        });
+        if let Some(id) = weight {
+            let parameters = self.model().named_parameters().into_iter();
+            let name = parameters
+                .filter(|parameter| parameter.id == id)
+                .map(|parameter| parameter.name)
+                .next();
+            return format!("the weight `{}`", name.unwrap_or_default());
+        }
+        for batch in embedded {
+            for (name, column) in dataset.roles.inputs.iter().zip(&batch.columns) {
+                let [n_rows, n_dims] = column.dims();
+                let values = column.clone().inner().reshape([n_rows * n_dims]);
+                if !all_finite(values) {
+                    return format!("an embedding of column `{name}`");
+                }
+            }
+        }
+        let components = output.components().iter();
+        let broken = components
+            .filter(|(_, value)| !value.clone().inner().into_scalar::<f32>().is_finite())
+            .map(|(name, _)| format!("the term `{name}` of the loss"))
+            .next();
+        broken.unwrap_or_else(|| "the loss".to_owned())
     }
 
     fn not_finite(&self, what: &str, value: f64, learning_rate: f64) -> Error {
@@ -90,8 +333,14 @@ impl Trainer {
             what: what.to_owned(),
             value,
             learning_rate,
+            batch: None,
         }
     }
+}
+
+/// Whether no value is infinite or NaN: either times 0 is NaN.
+fn all_finite(values: Tensor<1>) -> bool {
+    (values * 0.0).sum().into_scalar::<f32>() == 0.0
 }
 
 /// Factor on the gradient that keeps its norm within `max_norm`: `min(1, max_norm / (norm + 1e-6))`.
@@ -103,122 +352,9 @@ fn clip(norm: f64, max_norm: f64) -> f64 {
     }
 }
 
-/// Embeds every column of a batch, columns of one block in one pass.
-pub(super) fn embed(
-    encoder: &SparseEncoder,
-    batch: &CollatedBatch,
-    context: &ForwardContext,
-    weights: Option<RegularizerWeights>,
-) -> EmbeddedBatch {
-    let mut columns: Vec<Option<Tensor<2>>> = vec![None; batch.n_columns];
-    let mut features: Vec<Option<AutoencoderFeatures>> = vec![None; batch.n_columns];
-    for (tokens, members) in &batch.blocks {
-        let embeddings = encoder.forward(tokens, context);
-        for (place, &column) in members.iter().enumerate() {
-            let rows = |tensor: &Tensor<2>| rows_of(tensor, place, members.len(), batch.n_rows);
-            columns[column] = Some(rows(&embeddings.sentence_embedding));
-            features[column] = embeddings
-                .autoencoder
-                .as_ref()
-                .map(|output| select(output, &rows));
-        }
-    }
-    let mut embedded = EmbeddedBatch::new(columns.into_iter().flatten().collect())
-        .with_autoencoder(features.into_iter().flatten().collect());
-    embedded.regularizer_weights = weights;
-    embedded.labels = batch
-        .labels
-        .as_ref()
-        .map(|labels| to_tensor(labels, encoder));
-    embedded
-}
-
-/// Rows of the `place`-th of `n_columns` columns that lie below each other.
-fn rows_of(tensor: &Tensor<2>, place: usize, n_columns: usize, n_rows: usize) -> Tensor<2> {
-    if n_columns == 1 {
-        return tensor.clone();
-    }
-    tensor.clone().narrow(0, place * n_rows, n_rows)
-}
-
-fn select(
-    output: &AutoencoderOutput,
-    rows: &dyn Fn(&Tensor<2>) -> Tensor<2>,
-) -> AutoencoderFeatures {
-    AutoencoderFeatures {
-        sentence_embedding_backbone: rows(&output.backbone),
-        decoded_embedding_k: rows(&output.decoded_k),
-        decoded_embedding_4k: rows(&output.decoded_4k),
-        decoded_embedding_k_pre_bias: rows(&output.decoded_k_pre_bias),
-        decoded_embedding_aux: output.decoded_auxiliary.as_ref().map(rows),
-    }
-}
-
-fn to_tensor(labels: &sparse_data::Labels, encoder: &SparseEncoder) -> Labels {
-    let device = encoder.device();
-    let values = Tensor::<1>::from_floats(labels.values.as_slice(), &device);
-    if labels.per_row_list {
-        let n_rows = labels.values.len() / labels.width.max(1);
-        return Labels::Lists(values.reshape([n_rows, labels.width]));
-    }
-    Labels::Scalars(values)
-}
-
-/// Sums over the micro-batches of an update.
-struct Tally {
-    report: StepReport,
-    n_micro_batches: f64,
-    tokens: usize,
-}
-
-impl Tally {
-    fn new(n_micro_batches: usize, learning_rate: f64) -> Self {
-        Self {
-            report: StepReport {
-                learning_rate,
-                ..StepReport::default()
-            },
-            n_micro_batches: n_micro_batches as f64,
-            tokens: 0,
-        }
-    }
-
-    fn count(&mut self, embedded: &EmbeddedBatch, batch: &CollatedBatch) {
-        let active = |tensor: &Tensor<2>| -> f64 {
-            let active = tensor.clone().inner().not_equal_elem(0.0).float().sum();
-            active.into_scalar::<f32>() as f64
-        };
-        let rows = batch.n_rows.max(1) as f64 * self.n_micro_batches;
-        self.report.query_active_dims += active(embedded.query()) / rows;
-        let documents: f64 = embedded.documents().iter().map(active).sum();
-        self.report.document_active_dims +=
-            documents / (rows * embedded.documents().len().max(1) as f64);
-        self.report.weights = embedded.regularizer_weights;
-        self.report.texts += batch.n_rows * batch.n_columns;
-        self.tokens += batch.n_tokens;
-    }
-
-    /// Adds the parts of a loss and returns its value.
-    fn add(&mut self, output: &sparse_losses::LossOutput) -> f64 {
-        let mut total = 0.0;
-        for (name, value) in output.components() {
-            let value = f64::from(value.clone().inner().into_scalar::<f32>());
-            total += value;
-            let share = value / self.n_micro_batches;
-            match self
-                .report
-                .components
-                .iter_mut()
-                .find(|(other, _)| other == name)
-            {
-                Some((_, sum)) => *sum += share,
-                None => self.report.components.push((name.clone(), share)),
-            }
-        }
-        self.report.loss += total / self.n_micro_batches;
-        total
-    }
-}
+#[cfg(test)]
+#[path = "gradient_tests.rs"]
+mod gradient_tests;
 
 #[cfg(test)]
 mod tests {

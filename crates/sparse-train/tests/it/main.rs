@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+mod guards;
+mod regulation;
 mod resume;
 mod several;
 mod streaming;

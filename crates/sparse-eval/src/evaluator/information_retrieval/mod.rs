@@ -63,7 +63,7 @@ impl InformationRetrievalEvaluator {
     }
 
     /// The queries and documents.
-    pub fn collection(&self) -> &Collection {
+    pub fn collection(&self) -> &Arc<Collection> {
         &self.collection
     }
 
@@ -140,6 +140,27 @@ impl InformationRetrievalEvaluator {
         judge.finish()
     }
 
+    /// Vectors of the documents, all of them in memory.
+    ///
+    /// # Errors
+    ///
+    /// If the encoder fails.
+    pub fn encode_corpus(
+        &self,
+        encoder: &SparseEncoder,
+        run: &EvaluationRun,
+    ) -> Result<SparseMatrix> {
+        let documents = self.collection.documents();
+        let options = self.options(&self.config.corpus_prompt, &self.config.corpus_prompt_name);
+        let mut corpus = SparseMatrix::new(encoder.embedding_dimension());
+        for (number, texts) in documents.chunks(Self::ENCODE_SIZE).enumerate() {
+            let done = number * Self::ENCODE_SIZE;
+            let options = common::with_progress(&options, run, "corpus", done, documents.len());
+            corpus.append(&encoder.encode_document(texts, &options)?)?;
+        }
+        Ok(corpus)
+    }
+
     /// Vectors of the queries.
     ///
     /// # Errors
@@ -156,12 +177,15 @@ impl InformationRetrievalEvaluator {
         Ok(encoder.encode_query(queries, &options)?)
     }
 
-    /// Writes the files that `run` and the settings ask for.
+    /// Writes the files that `run` and the settings ask for, and hands the report to [`EvaluationRun::on_report`].
     ///
     /// # Errors
     ///
     /// If a file cannot be written.
     pub fn write(&self, report: &RetrievalReport, run: &EvaluationRun) -> Result<()> {
+        if let Some(on_report) = &run.on_report {
+            on_report(self, report);
+        }
         let Some(folder) = &run.output_path else {
             return Ok(());
         };
@@ -294,6 +318,10 @@ impl Evaluator for InformationRetrievalEvaluator {
 
     fn is_retrieval(&self) -> bool {
         true
+    }
+
+    fn retrievals(&self) -> Vec<&InformationRetrievalEvaluator> {
+        vec![self]
     }
 
     fn baseline(&self) -> Result<Option<Metrics>> {

@@ -1,0 +1,310 @@
+//! `search`: the best documents of queries.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sparse_encoder::SparseEncoder;
+use sparse_encoder::data::VectorReader;
+use sparse_encoder::eval::{CorpusIndex, RankingFormat};
+use sparse_encoder::index::SparseMatrix;
+use sparse_encoder::model::EncodeOptions;
+
+use super::load;
+use crate::Global;
+use crate::failure::{Failure, Result};
+use crate::input::{Texts, id_texts, vectors};
+use crate::output::{line, table};
+
+/// Finds the best documents of queries in an index that `index` built.
+///
+/// Exact: no document with a higher score is missed. Documents that share no dimension with the query are left out. Without a
+/// query, --queries or --vectors, queries are read from stdin, one a line.
+#[derive(Debug, clap::Args)]
+#[command(
+    group = clap::ArgGroup::new("source").args(["query", "queries", "vectors"]),
+    after_help = "Example: sparse-encoder search --index corpus.index \"terminal music player\""
+)]
+pub(crate) struct Search {
+    /// Index file.
+    #[arg(long)]
+    index: PathBuf,
+    /// The query.
+    query: Option<String>,
+    /// File with queries: .txt, .jsonl, .csv, .tsv or .parquet; ids are in the column `_id` or `id`.
+    #[arg(long)]
+    queries: Option<PathBuf>,
+    /// Column with the queries' text (default: `text`, or the only one).
+    #[arg(long = "column", requires = "queries")]
+    columns: Vec<String>,
+    /// File with vectors of queries, .jsonl or .parquet, as `encode --task query` writes them; needs no model.
+    #[arg(long)]
+    vectors: Option<PathBuf>,
+    /// Model directory or hub id (default: the one the index was built with).
+    #[arg(long, conflicts_with = "vectors")]
+    model: Option<String>,
+    /// Documents per query.
+    #[arg(long, default_value_t = 10)]
+    top_k: usize,
+    /// Largest number of active dimensions of a query.
+    #[arg(long)]
+    max_active_dims: Option<usize>,
+    /// Queries per forward pass.
+    #[arg(long, default_value_t = 32)]
+    batch_size: usize,
+    /// What to write (default: jsonl to a file, or what its ending .trec says; a table to the terminal).
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// File to write (default: stdout).
+    #[arg(long)]
+    output: Option<PathBuf>,
+    /// Name of the run in a TREC file.
+    #[arg(long, default_value = "sparse-encoder")]
+    tag: String,
+    /// Reads the whole index first and compares its checksum.
+    #[arg(long)]
+    verify: bool,
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people.
+    Table,
+    /// {"query_id", "query", "results": [{"corpus_id", "score"}, ...]}
+    Jsonl,
+    /// query-id Q0 document-id rank score tag
+    Trec,
+}
+
+/// Queries searched at a time: what stays in memory.
+const CHUNK: usize = 1024;
+
+impl Search {
+    pub(crate) fn run(self, global: &Global) -> Result<()> {
+        if self.top_k == 0 || self.max_active_dims == Some(0) {
+            return Err(Failure::input(
+                "--top-k and --max-active-dims must be at least 1",
+            ));
+        }
+        let index = CorpusIndex::open(&self.index)?;
+        if self.verify {
+            index.verify()?;
+        }
+        let format = self.format();
+        let mut sink = Sink::open(self.output.as_deref())?;
+        let mut spent = Spent::default();
+        let mut answer = |ids: &[String], texts: &[String], rows: &SparseMatrix| -> Result<()> {
+            let started = Instant::now();
+            let found = index.search(rows, self.top_k)?;
+            spent.time += started.elapsed();
+            spent.queries += ids.len();
+            for (number, hits) in found.iter().enumerate() {
+                let text = texts.get(number).map_or("", String::as_str);
+                let query = (ids[number].as_str(), text);
+                sink.write(&rendered(format, query, hits, &self.tag)?)?;
+            }
+            Ok(())
+        };
+        if let Some(path) = &self.vectors {
+            for batch in VectorReader::open(path, index.n_dims())? {
+                let (ids, mut rows) = vectors(batch?, index.n_dims())?;
+                if let Some(limit) = self.max_active_dims {
+                    rows = rows.prune(limit);
+                }
+                answer(&ids, &[], &rows)?;
+            }
+        } else {
+            let queries = self.read_queries()?;
+            let encoder = self.encoder(&index, global)?;
+            let options = EncodeOptions::default()
+                .with_batch_size(self.batch_size)
+                .with_max_active_dims(self.max_active_dims);
+            let mut start = 0;
+            while start < queries.len() {
+                let end = (start + CHUNK).min(queries.len());
+                let (ids, texts) = queries.rows(start, end)?;
+                let rows = encoder.encode_query(&texts, &options)?;
+                answer(&ids, &texts, &rows)?;
+                start = end;
+            }
+        }
+        if !global.quiet && (self.queries.is_some() || self.vectors.is_some()) {
+            crate::output::to_stderr(&format!(
+                "searched {} queries in {:.1} ms, {:.0} µs each",
+                spent.queries,
+                spent.time.as_secs_f64() * 1e3,
+                spent.time.as_secs_f64() * 1e6 / spent.queries.max(1) as f64
+            ));
+        }
+        sink.finish()
+    }
+
+    fn format(&self) -> Format {
+        let trec = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "trec");
+        match (self.format, &self.output) {
+            (Some(format), _) => format,
+            (None, Some(path)) if trec(path) => Format::Trec,
+            (None, Some(_)) => Format::Jsonl,
+            (None, None) if io::stdout().is_terminal() || self.query.is_some() => Format::Table,
+            (None, None) => Format::Jsonl,
+        }
+    }
+
+    fn read_queries(&self) -> Result<Queries> {
+        if let Some(path) = &self.queries {
+            return Ok(Queries::File(Texts::open(path, &self.columns)?));
+        }
+        if let Some(query) = &self.query {
+            return Ok(Queries::Lines(vec![query.clone()]));
+        }
+        let lines = io::stdin().lock().lines();
+        let lines = lines.collect::<io::Result<Vec<_>>>().map_err(|error| {
+            Failure::input(format!("failed to read queries from stdin: {error}"))
+        })?;
+        Ok(Queries::Lines(lines))
+    }
+
+    fn encoder(&self, index: &CorpusIndex, global: &Global) -> Result<SparseEncoder> {
+        let model = self.model.as_ref().or(index.description().model.as_ref());
+        let model = model.ok_or_else(|| {
+            Failure::input(format!(
+                "`{}` doesn't say which model it was built with; give --model",
+                self.index.display()
+            ))
+        })?;
+        let encoder = load(model, global)?;
+        let (dims, expected) = (encoder.embedding_dimension(), index.n_dims());
+        if dims != expected {
+            return Err(Failure::input(format!(
+                "`{model}` makes vectors of {dims} dimensions, but `{}` holds vectors of {expected}",
+                self.index.display()
+            )));
+        }
+        Ok(encoder)
+    }
+}
+
+/// Queries with their ids: numbers from 0 for lines.
+#[derive(Debug)]
+enum Queries {
+    File(Texts),
+    Lines(Vec<String>),
+}
+
+impl Queries {
+    fn len(&self) -> usize {
+        match self {
+            Self::File(texts) => texts.len(),
+            Self::Lines(lines) => lines.len(),
+        }
+    }
+
+    fn rows(&self, start: usize, end: usize) -> Result<(Vec<String>, Vec<String>)> {
+        match self {
+            Self::File(texts) => {
+                let (ids, texts) = texts.rows(start, end)?;
+                Ok((id_texts(ids), texts))
+            }
+            Self::Lines(lines) => {
+                let ids = (start..end).map(|id| id.to_string()).collect();
+                Ok((ids, lines[start..end].to_vec()))
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Spent {
+    time: Duration,
+    queries: usize,
+}
+
+/// The results of a query as text, without the last line end.
+fn rendered(
+    format: Format,
+    (id, text): (&str, &str),
+    hits: &[(&str, f32)],
+    tag: &str,
+) -> Result<String> {
+    let format = match format {
+        Format::Table => {
+            let rows: Vec<Vec<String>> = (1..)
+                .zip(hits)
+                .map(|(rank, (id, score))| {
+                    vec![(*id).to_owned(), format!("{rank}"), format!("{score:.4}")]
+                })
+                .collect();
+            let title = if text.is_empty() { id } else { text };
+            return Ok(match rows.len() {
+                0 => format!("{title}\nno document shares a dimension with it\n"),
+                _ => format!(
+                    "{title}\n{}\n",
+                    table(&["document", "rank", "score"], &rows)
+                ),
+            });
+        }
+        Format::Jsonl => RankingFormat::JsonLines,
+        Format::Trec => RankingFormat::Trec,
+    };
+    let mut bytes = Vec::new();
+    format
+        .write(&mut bytes, (id, text), hits.iter().copied(), tag)
+        .map_err(|error| Failure::input(error.to_string()))?;
+    Ok(String::from_utf8_lossy(&bytes)
+        .trim_end_matches('\n')
+        .to_owned())
+}
+
+/// Where results go. A file appears under its name only when it is complete.
+#[derive(Debug)]
+enum Sink {
+    Stdout,
+    File {
+        writer: BufWriter<File>,
+        staging: PathBuf,
+        path: PathBuf,
+    },
+}
+
+impl Sink {
+    fn open(path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else {
+            return Ok(Self::Stdout);
+        };
+        let staging = path.with_extension(format!("partial-{}", std::process::id()));
+        let file = File::create(&staging).map_err(|error| {
+            Failure::run(format!("failed to create `{}`: {error}", staging.display()))
+        })?;
+        Ok(Self::File {
+            writer: BufWriter::new(file),
+            staging,
+            path: path.to_path_buf(),
+        })
+    }
+
+    fn write(&mut self, text: &str) -> Result<()> {
+        match self {
+            // A query without a result writes nothing to a TREC file.
+            _ if text.is_empty() => {}
+            Self::Stdout => line(text)?,
+            Self::File { writer, .. } => writeln!(writer, "{text}")?,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<()> {
+        match self {
+            Self::Stdout => Ok(()),
+            Self::File {
+                mut writer,
+                staging,
+                path,
+            } => {
+                writer.flush()?;
+                Ok(std::fs::rename(staging, path)?)
+            }
+        }
+    }
+}

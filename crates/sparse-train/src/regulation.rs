@@ -1,0 +1,188 @@
+//! What keeps vectors sparse and changes from step to step: the weights of the regularisers, and what they are set by.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+use sparse_losses::{
+    DocumentFrequencies, Loss, RegularizerScheduleConfig, RegularizerWeights, TopKScheduleConfig,
+};
+
+use crate::schedule::SparsityController;
+use crate::trainer::DatasetWithLoss;
+
+/// The schedules, and the state of everything that measures.
+#[derive(Debug)]
+pub(crate) struct Regulation {
+    pub(crate) schedule: RegularizerScheduleConfig,
+    pub(crate) top_k: Option<TopKScheduleConfig>,
+    state: RegulationState,
+}
+
+/// What a checkpoint keeps of it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RegulationState {
+    /// By data set.
+    controllers: BTreeMap<String, Controllers>,
+    document_frequencies: Option<DocumentFrequencies>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Controllers {
+    document: Option<SparsityController>,
+    query: Option<SparsityController>,
+}
+
+/// Mean active dimensions of an update, by side; `None` where a side has no column.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ActiveDims {
+    pub(crate) query: Option<f64>,
+    pub(crate) document: Option<f64>,
+}
+
+impl Regulation {
+    pub(crate) fn new(
+        schedule: RegularizerScheduleConfig,
+        top_k: Option<TopKScheduleConfig>,
+        datasets: &[DatasetWithLoss],
+        n_dims: usize,
+    ) -> Self {
+        Self {
+            schedule,
+            top_k,
+            state: RegulationState::new(datasets, n_dims),
+        }
+    }
+
+    /// Forgets what was measured.
+    pub(crate) fn reset(&mut self, datasets: &[DatasetWithLoss], n_dims: usize) {
+        self.state = RegulationState::new(datasets, n_dims);
+    }
+
+    pub(crate) fn state(&self) -> &RegulationState {
+        &self.state
+    }
+
+    /// Goes on from the state of a checkpoint. What the checkpoint lacks, since the training file asked for less then,
+    /// begins anew.
+    pub(crate) fn restore(&mut self, saved: RegulationState) {
+        for (name, controllers) in &mut self.state.controllers {
+            let Some(saved) = saved.controllers.get(name) else {
+                continue;
+            };
+            let take = |ours: &mut Option<SparsityController>, saved: &Option<_>| {
+                if ours.is_some() && saved.is_some() {
+                    ours.clone_from(saved);
+                }
+            };
+            take(&mut controllers.document, &saved.document);
+            take(&mut controllers.query, &saved.query);
+        }
+        if self.state.document_frequencies.is_some() && saved.document_frequencies.is_some() {
+            self.state.document_frequencies = saved.document_frequencies;
+        }
+    }
+
+    /// Weights in force in a step: the maxima under the schedule, or what a controller says. `None` without regularisers.
+    pub(crate) fn weights(
+        &self,
+        dataset: &DatasetWithLoss,
+        step: usize,
+        total_steps: usize,
+    ) -> Option<RegularizerWeights> {
+        let maxima = dataset.loss.regularizer_weights()?;
+        let mut weights = maxima.scaled(self.schedule.factor(step as u64, total_steps as u64));
+        if let Some(controllers) = self.state.controllers.get(&dataset.name) {
+            if let Some(controller) = &controllers.document {
+                weights.document = controller.weight();
+            }
+            if let Some(controller) = &controllers.query {
+                weights.query = Some(controller.weight());
+            }
+        }
+        Some(weights)
+    }
+
+    /// Whether a weight is set by what was measured.
+    pub(crate) fn has_targets(&self) -> bool {
+        !self.state.controllers.is_empty()
+    }
+
+    /// Lets the controllers of a data set see what an update measured, which ran at `learning_rate` as a share of its peak.
+    pub(crate) fn observe(
+        &mut self,
+        dataset: &str,
+        active: ActiveDims,
+        step: usize,
+        total_steps: usize,
+        learning_rate: f64,
+    ) {
+        let ramp = self.schedule.ramp_length(total_steps as u64).max(1) as f64;
+        let Some(controllers) = self.state.controllers.get_mut(dataset) else {
+            return;
+        };
+        let sides = [
+            (&mut controllers.document, active.document),
+            (&mut controllers.query, active.query),
+        ];
+        for (controller, active) in sides {
+            if let (Some(controller), Some(active)) = (controller, active) {
+                controller.observe(active, step as f64 / ramp, ramp, learning_rate);
+            }
+        }
+    }
+
+    /// Active dimensions that a vector keeps in a step, if the activation schedule limits them.
+    pub(crate) fn largest_kept(&self, step: usize, total_steps: usize) -> Option<usize> {
+        let schedule = self.top_k.as_ref()?;
+        Some(schedule.k(step as u64, total_steps as u64))
+    }
+
+    /// Document frequencies so far, for a loss that reads them.
+    pub(crate) fn document_frequencies(
+        &self,
+        loss: &dyn Loss,
+        device: &Device,
+    ) -> Option<Tensor<1>> {
+        let frequencies = self.state.document_frequencies.as_ref()?;
+        loss.needs_document_frequencies()
+            .then(|| frequencies.to_tensor(device))
+            .flatten()
+    }
+
+    /// Counts documents for a loss that reads their frequencies.
+    pub(crate) fn count_documents(&mut self, loss: &dyn Loss, documents: &[Tensor<2>]) {
+        if let Some(frequencies) = &mut self.state.document_frequencies
+            && loss.needs_document_frequencies()
+        {
+            frequencies.observe(documents);
+        }
+    }
+}
+
+impl RegulationState {
+    fn new(datasets: &[DatasetWithLoss], n_dims: usize) -> Self {
+        let controllers = datasets.iter().filter_map(|dataset| {
+            let targets = dataset.loss.target_active_dims();
+            let weights = dataset.loss.regularizer_weights()?;
+            let controllers = Controllers {
+                document: targets
+                    .document
+                    .map(|target| SparsityController::new(target, weights.document)),
+                query: targets
+                    .query
+                    .zip(weights.query)
+                    .map(|(target, weight)| SparsityController::new(target, weight)),
+            };
+            (controllers != Controllers::default()).then(|| (dataset.name.clone(), controllers))
+        });
+        Self {
+            controllers: controllers.collect(),
+            document_frequencies: datasets
+                .iter()
+                .any(|dataset| dataset.loss.needs_document_frequencies())
+                .then(|| DocumentFrequencies::new(n_dims, DocumentFrequencies::DEFAULT_WINDOW)),
+        }
+    }
+}

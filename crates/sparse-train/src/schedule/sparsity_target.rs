@@ -1,0 +1,173 @@
+//! A controller of a regulariser's weight: the number of active dimensions is given, the weight is found.
+
+use serde::{Deserialize, Serialize};
+
+/// Share of the past in the two running means of the measured logarithm, which lag by 4 and by 9 steps. Their distance gives
+/// the slope, at about the delay with which AdamW (`beta1` = 0.9) follows a change of the gradient.
+const FAST: f64 = 0.8;
+const SLOW: f64 = 0.9;
+
+/// Steps that the controller looks ahead. Twice the delay from a change of the weight to its effect on the running means.
+const HORIZON: f64 = 40.0;
+
+/// Gain on the predicted error: 10 % too many dimensions raise the weight by a factor of 1.1⁵ = 1.6 at once.
+const PROPORTIONAL: f64 = 5.0;
+
+/// Largest change of the weight's logarithm in a step through the integral: four orders of magnitude take 31 steps.
+const RATE: f64 = 0.3;
+
+/// Predicted error at which the integral comes near its largest change.
+const SATURATION: f64 = 0.3;
+
+/// Range of weights.
+const WEIGHTS: (f64, f64) = (1e-12, 1e6);
+
+/// Fewer measured dimensions than this count as this: an empty batch has no logarithm.
+const LEAST: f64 = 0.1;
+
+/// Sets a weight so that the mean number of active dimensions follows a course to its target.
+///
+/// The weight lives on a logarithmic scale, since nobody knows its order of magnitude, and so does the number of dimensions.
+/// With `a` the running mean of `ln(active dims)`, `r` the course, a straight line from the first measurement to the target
+/// over the ramp of the regulariser schedule, and `ȧ`, `ṙ` their slopes per step:
+///
+/// ```text
+/// e = a − r + 40·(ȧ − ṙ)                    predicted error: where the model will be if nothing changes
+/// I ← I + 0.3 · η · tanh(e / 0.3)           η: learning rate as a share of its peak, since a model moves as far as that
+/// weight = exp(I + 5·e)
+/// ```
+///
+/// `I` starts at the logarithm of the configured weight, which may be wrong by orders of magnitude.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SparsityController {
+    target: f64,
+    integral: f64,
+    weight: f64,
+    course: Option<Course>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Course {
+    start: f64,
+    fast: f64,
+    slow: f64,
+}
+
+impl SparsityController {
+    /// A controller for `target` active dimensions that begins with `weight`.
+    pub(crate) fn new(target: usize, weight: f64) -> Self {
+        let weight = weight.clamp(WEIGHTS.0, WEIGHTS.1);
+        Self {
+            target: (target as f64).ln(),
+            integral: weight.ln(),
+            weight,
+            course: None,
+        }
+    }
+
+    /// The weight for the next step.
+    pub(crate) fn weight(&self) -> f64 {
+        self.weight
+    }
+
+    /// Takes in what an update measured. `progress` is the share of the ramp that is over, `ramp` its length in steps,
+    /// `learning_rate` the rate of the update as a share of its peak.
+    pub(crate) fn observe(
+        &mut self,
+        active_dims: f64,
+        progress: f64,
+        ramp: f64,
+        learning_rate: f64,
+    ) {
+        let measured = active_dims.max(LEAST).ln();
+        let mut course = self.course.unwrap_or(Course {
+            start: measured,
+            fast: measured,
+            slow: measured,
+        });
+        course.fast = FAST * course.fast + (1.0 - FAST) * measured;
+        course.slow = SLOW * course.slow + (1.0 - SLOW) * measured;
+        self.course = Some(course);
+
+        let lag = |share: f64| share / (1.0 - share);
+        let slope = (course.fast - course.slow) / (lag(SLOW) - lag(FAST));
+        let way = self.target - course.start;
+        let reference = course.start + way * progress.min(1.0);
+        let reference_slope = if progress < 1.0 { way / ramp } else { 0.0 };
+        let error =
+            course.fast + lag(FAST) * slope - reference + HORIZON * (slope - reference_slope);
+
+        let (least, most) = (WEIGHTS.0.ln(), WEIGHTS.1.ln());
+        self.integral += RATE * learning_rate * (error / SATURATION).tanh();
+        self.integral = self.integral.clamp(least, most);
+        self.weight = (self.integral + PROPORTIONAL * error)
+            .clamp(least, most)
+            .exp();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A model whose dimensions shrink and grow at a limited speed, ten steps after the weight said so; its balance is at
+    /// weight 1 with 200 dimensions, and a tenth fewer cost a third more.
+    fn follow(weight: f64, speed: f64) -> Vec<f64> {
+        let (steps, ramp, warmup) = (331, 110.0, 34.0);
+        let mut controller = SparsityController::new(200, weight);
+        let (mut logarithm, mut drive) = (285.0_f64.ln(), 0.0);
+        let mut noise = 1_u32;
+        (0..steps)
+            .map(|step| {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let measured = logarithm + 0.2 * (f64::from(noise >> 8) / f64::from(1 << 24) - 0.5);
+                let step = f64::from(step);
+                let rate = (step / warmup).min((331.0 - step) / (331.0 - warmup));
+                let balance = -3.0 * (logarithm - 200.0_f64.ln());
+                drive = 0.9 * drive + 0.1 * ((controller.weight().ln() - balance) / 2.0).tanh();
+                logarithm -= speed * rate * drive;
+                controller.observe(measured.exp(), step / ramp, ramp, rate);
+                logarithm.exp()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_target_is_reached_from_weights_far_off_in_both_directions() {
+        for weight in [1e-4, 1.0, 1e4] {
+            for speed in [0.01, 0.03, 0.06] {
+                let dims = follow(weight, speed);
+                let last = dims[dims.len() - 1];
+                assert!(
+                    (last / 200.0 - 1.0).abs() < 0.1,
+                    "{last} from weight {weight} at {speed}"
+                );
+                let least = dims.iter().copied().fold(f64::INFINITY, f64::min);
+                assert!(
+                    least > 50.0,
+                    "{least} on the way from weight {weight} at {speed}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_batch_lowers_the_weight() {
+        let mut controller = SparsityController::new(200, 1.0);
+        controller.observe(250.0, 0.0, 10.0, 1.0);
+        controller.observe(0.0, 0.1, 10.0, 1.0);
+        assert!(controller.weight() < 1e-3, "{}", controller.weight());
+        assert!(controller.weight() >= 1e-12);
+    }
+
+    #[test]
+    fn the_state_survives_saving() {
+        let mut controller = SparsityController::new(30, 3e-5);
+        controller.observe(81.3, 0.1, 10.0, 0.7);
+        let text = serde_json::to_string(&controller).unwrap();
+        assert_eq!(
+            serde_json::from_str::<SparsityController>(&text).unwrap(),
+            controller
+        );
+    }
+}
