@@ -162,7 +162,7 @@ fn cached_gradients_are_those_of_the_whole_batch_dropout_included() {
 fn a_frozen_route_is_skipped() {
     let columns = |arguments: &mut TrainingArguments| {
         arguments.router_mapping = [("question", "query"), ("answer", "document")]
-            .map(|(column, route)| (column.to_owned(), route.to_owned()))
+            .map(|(column, route)| (column.to_owned(), route.into()))
             .into();
     };
     let loss = json!({

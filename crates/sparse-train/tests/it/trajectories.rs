@@ -137,7 +137,7 @@ fn e_queries_without_a_network() {
             weight_decay: 0.01,
             max_grad_norm: 12.0,
             router_mapping: routes
-                .map(|(column, route)| (column.to_owned(), route.to_owned()))
+                .map(|(column, route)| (column.to_owned(), route.into()))
                 .into(),
             learning_rate_mapping: [(r"sub_modules\.query\.0\.weight".to_owned(), 1e-3)].into(),
             ..arguments(folder.path())
