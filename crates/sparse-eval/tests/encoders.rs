@@ -477,7 +477,7 @@ fn hybrid_search_fuses_with_a_dense_run() {
     )
     .unwrap();
     std::fs::write(path("qrels/test.tsv"), "q\tb\t1\n").unwrap();
-    // The dense side has the relevant document second, the sparse side first.
+    // The dense side has the relevant document second.
     std::fs::write(
         path("dense.trec"),
         "q Q0 a 1 0.9 d\nq Q0 b 2 0.8 d\nq Q0 c 3 0.0 d\n",
@@ -508,7 +508,7 @@ fn hybrid_search_fuses_with_a_dense_run() {
         .filter(|hit| hit.1 != 0.0)
         .map(|hit| hit.0)
         .collect::<Vec<_>>();
-    let fused = fuse(&[&["a", "b", "c"], &sparse], 60);
+    let fused = fuse(&[["a", "b", "c"].as_slice(), sparse.as_slice()], 60);
     let fused = fused.iter().map(|hit| hit.0).collect::<Vec<_>>();
     let reciprocal = |ranking: &[&str]| {
         let found = ranking.iter().position(|id| *id == "b");
