@@ -43,7 +43,6 @@ pub(crate) struct Mine {
     #[arg(
         long,
         value_delimiter = ',',
-        num_args = 2,
         value_name = "QUERY,DOCUMENT",
         requires = "pairs"
     )]

@@ -17,11 +17,7 @@ use crate::{Error, Result};
 pub(crate) fn load(hub: &Hub, id: &str, splits: &[&str]) -> Result<Vec<Collection>> {
     let files = Files::download(hub, id, splits)?;
     let collection = |split: &&str| {
-        let texts = |config: &str| {
-            files
-                .tables(config, split)
-                .and_then(|part| texts(&part))
-        };
+        let texts = |config: &str| files.tables(config, split).and_then(|part| texts(&part));
         let mut relevant = BTreeMap::<String, BTreeSet<String>>::new();
         for table in files.tables("qrels", split)? {
             for row in 0..table.num_rows() {
