@@ -175,6 +175,7 @@ impl EncoderPool {
                         // Who waits for this window must hear of a panic.
                         let encode = AssertUnwindSafe(|| worker.encode(&window, options));
                         let result = catch_unwind(encode);
+                        drop(window);
                         // The caller has left, with an error of its own.
                         if result_sender.send((index, result)).is_err() {
                             return;

@@ -112,7 +112,7 @@ fn a_loss_that_does_not_fit_its_data_set_is_refused_by_name() {
         assert!(error.is_user_error());
         error.to_string()
     };
-    let text = message("[losses.nobody]\ntype = 'splade'\ndocument_regularizer_weight = 1e-3");
+    let text = message("[losses.nobody]\ntype = 'co_sent'");
     assert_eq!(
         text,
         "`losses.nobody` belongs to no training data set; they are answers, triplets, scores"
