@@ -53,7 +53,10 @@ fn a_target_is_reached_from_weights_four_orders_of_magnitude_off() {
         let history = &trainer.state().log_history;
         let dims = logged(history, "document_active_dims");
         let last: f64 = dims[dims.len() - 15..].iter().sum::<f64>() / 15.0;
-        assert!((last / 100.0 - 1.0).abs() < 0.1, "{last} from weight {weight}");
+        assert!(
+            (last / 100.0 - 1.0).abs() < 0.1,
+            "{last} from weight {weight}"
+        );
         let weights = logged(history, "document_regularizer_weight");
         assert_eq!(weights[0], weight);
         assert_eq!(weights.len(), 300, "the weight is logged with every step");
@@ -186,7 +189,11 @@ fn a_teacher_s_embeddings_are_imitated_column_by_column() {
             .unwrap()
             .to_dense();
         let (a, b) = rows.split_at(1200);
-        squares += a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+        squares += a
+            .iter()
+            .zip(b)
+            .map(|(a, b)| f64::from(a - b).powi(2))
+            .sum::<f64>();
         file += &format!(
             "{}\n",
             json!({ "left": left, "right": right, "label": [a, b] })
@@ -209,7 +216,11 @@ fn a_teacher_s_embeddings_are_imitated_column_by_column() {
     let losses = logged(&trainer.state().log_history, "loss");
     // Each embedding begins where the other column's target is: the mean over both rows of their squared distances.
     let expected = squares / (2.0 * 1200.0);
-    assert!((losses[0] - expected).abs() <= 1e-4 * expected, "{} {expected}", losses[0]);
+    assert!(
+        (losses[0] - expected).abs() <= 1e-4 * expected,
+        "{} {expected}",
+        losses[0]
+    );
     assert!(losses[29] < losses[0], "{} to {}", losses[0], losses[29]);
 }
 
