@@ -128,10 +128,13 @@ fn a_loss_that_stops_being_a_number_ends_the_run_and_saves_its_rows() {
     assert!(!error.is_user_error());
     let text = error.to_string();
     assert!(text.contains("lower `learning_rate`"), "{text}");
-    assert!(
-        what.starts_with("the weight `0.model.") || what.starts_with("an embedding of column"),
-        "{what}"
-    );
+    let known = [
+        "the weight `0.model.",
+        "an embedding of column",
+        "the term `",
+        "the gradient of `0.model.",
+    ];
+    assert!(known.iter().any(|start| what.starts_with(start)), "{what}");
 
     // The rows are a data set of the step's size, and the checkpoint before is whole.
     let path = batch.as_ref().unwrap();
@@ -305,11 +308,12 @@ fn a_forgotten_wrapper_is_refused() {
 #[test]
 fn a_dimension_that_takes_over_and_vectors_that_are_all_alike_are_named() {
     let folder = tempfile::tempdir().unwrap();
-    // One token's bias beats everything that the texts say.
+    // One token's bias is all that is left.
     let run = |guards: GuardConfig| {
         let one_sided = changed("splade-max", |name, values| {
             if name.ends_with("cls.predictions.bias") {
-                values[77] = 1e30;
+                values.fill(-1000.0);
+                values[77] = 50.0;
             }
         });
         let token = one_sided.id_to_token(77).unwrap();
@@ -345,36 +349,24 @@ fn a_dimension_that_takes_over_and_vectors_that_are_all_alike_are_named() {
 #[test]
 fn a_position_that_wins_every_maximum_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    // The first position's hidden state is blown up: an embedding of position 0 along a direction that no norm takes out
-    // of the head's reach.
+    // The head sees nothing but its own bias, so that all positions tie and the first one wins.
     let sink = changed("splade-max", |name, values| {
-        if name.ends_with("embeddings.token_type_embeddings.weight") {
+        if name.contains("predictions.transform.LayerNorm") {
             values.fill(0.0);
         }
-        if name.ends_with("bert.encoder.layer.1.output.LayerNorm.weight") {
-            values.iter_mut().for_each(|value| *value *= 0.01);
-        }
-        if name.ends_with("embeddings.position_embeddings.weight") {
-            let width = 32;
-            for (index, value) in values[..width].iter_mut().enumerate() {
-                *value = if index % 2 == 0 { 40.0 } else { -40.0 };
-            }
+        if name.ends_with("cls.predictions.bias") {
+            values.fill(1.0);
         }
     });
     let text =
         |n: usize| format!("row number {n} of a table whose texts are long enough to be looked at");
     let column = |name: &'static str| (name, Column::from((0..16).map(text).collect::<Vec<_>>()));
     let rows = Table::from_columns(["query", "document"].map(column)).unwrap();
-    let share = sink
-        .largest_position_share(&(0..4).map(text).collect::<Vec<_>>())
-        .unwrap()
-        .unwrap();
     let warnings = warnings_of(
         Trainer::builder(sink, short(folder.path()))
             .train_dataset(rows)
             .loss(splade(1e-9, 1e-9)),
     );
-    assert!(share > 0.5, "the model of this test has no sink: {share}");
     assert_eq!(
         count(&warnings, "one token position has the maximum"),
         1,
