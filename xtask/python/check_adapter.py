@@ -4,9 +4,9 @@
     cargo build -p sparse-cli
     venv/bin/python xtask/python/check_adapter.py target/debug/sparse-encoder crates/sparse-model/tests/golden/encoders/splade-max
 
-Makes an adapter in Python on the given SPLADE encoder, gives it random factors and saves it twice: by sentence-transformers and by
-PEFT alone. Our binary encodes with both and saves the first again; that copy is loaded by sentence-transformers and by PEFT.
-Every pair of embeddings must be equal to 1e-4 of a row's largest weight, and merging must not change them. Exits with 1 otherwise.
+Makes an adapter in PEFT on the given SPLADE encoder, gives it random factors and saves it. Our binary encodes with it and saves it
+again; that copy is loaded by PEFT and, where transformers takes the installed PEFT, by sentence-transformers. Every pair of
+embeddings must be equal to 1e-4 of a row's largest weight, and merging must not change them. Exits with 1 otherwise.
 """
 
 import os
@@ -42,15 +42,15 @@ def main(binary, base):
 
     torch.manual_seed(0)
     base = os.path.abspath(base)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    fresh = lambda: AutoModelForMaskedLM.from_pretrained(base).eval()
     config = LoraConfig(r=4, lora_alpha=8, target_modules=["query", "value"], task_type="FEATURE_EXTRACTION")
-    model = SparseEncoder(base, device="cpu")
-    model.add_adapter(config)
+    model = get_peft_model(fresh(), config).eval()
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             parameter.data.normal_(std=0.2)
-    expected = model.encode_document(TEXTS, convert_to_sparse_tensor=False).numpy()
-    plain = SparseEncoder(base, device="cpu").encode_document(TEXTS, convert_to_sparse_tensor=False).numpy()
-    print(f"the adapter changes embeddings by {difference(plain, expected):.2f}")
+    expected = by_hand(model, tokenizer)
+    print(f"the adapter changes embeddings by {difference(by_hand(fresh(), tokenizer), expected):.2f}")
     width = expected.shape[1]
     results = []
 
@@ -62,33 +62,28 @@ def main(binary, base):
         command = [binary, "convert", "--model", source, "--output", target, "--quiet", *more]
         subprocess.run(command, check=True, capture_output=True, text=True)
 
+    def encoded_in_python(what, directory):
+        try:
+            model = SparseEncoder(directory, device="cpu")
+        except ValueError as error:
+            # transformers has a least version of PEFT.
+            if "version of PEFT" not in str(error):
+                raise
+            print(f"skipped {what}: {error}")
+            return
+        compare(what, model.encode_document(TEXTS, convert_to_sparse_tensor=False).numpy())
+
     with tempfile.TemporaryDirectory() as folder:
-        theirs, peft_only, copy, merged = (os.path.join(folder, name) for name in ("st", "peft", "copy", "merged"))
+        theirs, copy, merged = (os.path.join(folder, name) for name in ("theirs", "copy", "merged"))
         model.save_pretrained(theirs)
-        compare("saved by sentence-transformers, encoded by us", ours(binary, theirs, "document", width))
-
-        bare = get_peft_model(AutoModelForMaskedLM.from_pretrained(base), config)
-        values = {name.split("model.", 1)[1]: value for name, value in model.state_dict().items() if "lora_" in name}
-        for name, parameter in bare.named_parameters():
-            if "lora_" in name:
-                parameter.data.copy_(values[name.split("base_model.model.", 1)[1]])
-        bare.save_pretrained(peft_only)
-        tokenizer = AutoTokenizer.from_pretrained(base)
-        compare("PEFT's own model", by_hand(bare, tokenizer))
-        compare("saved by PEFT, encoded by us", ours(binary, peft_only, "document", width))
-
+        compare("saved by PEFT, encoded by us", ours(binary, theirs, "document", width))
         convert(theirs, copy)
         compare("saved by us, encoded by us", ours(binary, copy, "document", width))
-        loaded = SparseEncoder(copy, device="cpu")
-        rows = loaded.encode_document(TEXTS, convert_to_sparse_tensor=False).numpy()
-        compare("saved by us, encoded by sentence-transformers", rows)
-        loaded = PeftModel.from_pretrained(AutoModelForMaskedLM.from_pretrained(base), copy)
-        compare("saved by us, loaded by PEFT", by_hand(loaded, tokenizer))
-
+        compare("saved by us, loaded by PEFT", by_hand(PeftModel.from_pretrained(fresh(), copy).eval(), tokenizer))
+        encoded_in_python("saved by us, encoded by sentence-transformers", copy)
         convert(theirs, merged, "--merge-adapter")
         assert not os.path.exists(os.path.join(merged, "adapter_config.json"))
-        rows = SparseEncoder(merged, device="cpu").encode_document(TEXTS, convert_to_sparse_tensor=False).numpy()
-        compare("merged by us, encoded by sentence-transformers", rows)
+        encoded_in_python("merged by us, encoded by sentence-transformers", merged)
     return 1 if max(results) > LIMIT else 0
 
 
