@@ -34,7 +34,7 @@ pub(crate) fn measure(job: &TrainJob) -> Result<Measurement> {
     let mut trainer = Trainer::builder(encoder, arguments)
         .train_dataset(pairs)
         .loss(LossConfig::Splade(SpladeLossConfig {
-            document_regularizer_weight: 3e-5,
+            document_regularizer_weight: Some(3e-5),
             query_regularizer_weight: Some(5e-5),
             ..Default::default()
         }))

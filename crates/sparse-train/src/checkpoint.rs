@@ -79,17 +79,21 @@ pub(crate) fn find(resume: &Resume, output_dir: &Path) -> Result<Option<PathBuf>
     }
 }
 
+/// What a checkpoint is written from.
+#[derive(Debug)]
+pub(crate) struct Contents<'a> {
+    pub(crate) encoder: &'a SparseEncoder,
+    pub(crate) optimizer: &'a Optimizer,
+    pub(crate) state: &'a TrainerState,
+    pub(crate) regulation: &'a RegulationState,
+    pub(crate) arguments: &'a TrainingArguments,
+    /// By which the data are recognized.
+    pub(crate) data: &'a Value,
+    pub(crate) learning_rate: f64,
+}
+
 /// Writes a checkpoint.
-pub(crate) fn save(
-    directory: &Path,
-    encoder: &SparseEncoder,
-    optimizer: &Optimizer,
-    state: &TrainerState,
-    regulation: &RegulationState,
-    arguments: &TrainingArguments,
-    data: &Value,
-    learning_rate: f64,
-) -> Result<()> {
+pub(crate) fn save(directory: &Path, contents: &Contents<'_>) -> Result<()> {
     let parent = directory.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(|source| Error::io("create", parent, source))?;
     let name = directory
@@ -97,17 +101,7 @@ pub(crate) fn save(
         .and_then(|name| name.to_str())
         .unwrap_or("checkpoint");
     let staging = parent.join(format!(".{name}.{}", std::process::id()));
-    let written = write(
-        &staging,
-        encoder,
-        optimizer,
-        state,
-        regulation,
-        arguments,
-        data,
-        learning_rate,
-    )
-    .and_then(|()| publish(&staging, directory));
+    let written = write(&staging, contents).and_then(|()| publish(&staging, directory));
     if written.is_err() {
         // The cause is reported; what is left of the attempt is of no use.
         let _ = fs::remove_dir_all(&staging);
@@ -115,16 +109,16 @@ pub(crate) fn save(
     written
 }
 
-fn write(
-    staging: &Path,
-    encoder: &SparseEncoder,
-    optimizer: &Optimizer,
-    state: &TrainerState,
-    regulation: &RegulationState,
-    arguments: &TrainingArguments,
-    data: &Value,
-    learning_rate: f64,
-) -> Result<()> {
+fn write(staging: &Path, contents: &Contents<'_>) -> Result<()> {
+    let Contents {
+        encoder,
+        optimizer,
+        state,
+        regulation,
+        arguments,
+        data,
+        learning_rate,
+    } = *contents;
     encoder.save_pretrained(staging)?;
     if !arguments.save_only_model {
         save_optimizer(&staging.join(OPTIMIZER), optimizer)?;

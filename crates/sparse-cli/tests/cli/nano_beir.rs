@@ -129,8 +129,7 @@ fn the_thirteen_collections_come_from_the_hub_in_either_layout() {
     let workshop = Workshop::new();
     let parts = collections();
     let hub = LoopbackHub::start();
-    let (mut converted, mut own): (Vec<(&str, &str, Vec<u8>)>, Vec<(String, Vec<u8>)>) =
-        Default::default();
+    let (mut converted, mut own) = (Vec::new(), Vec::new());
     for (small, (_, split)) in parts.iter().zip(NANO_BEIR_DATASETS) {
         let folder = workshop.folder.path();
         for (config, bytes) in [

@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn mini_batches_cover_all_texts_in_order() {
         let five = tokens(&[3, 4, 9, 1, 1]);
-        assert_eq!(cut(&five, None), [0..5]);
+        assert_eq!(cut(&five, None), [Range { start: 0, end: 5 }]);
         assert_eq!(cut(&five, Some(MiniBatches::Rows(2))), [0..2, 2..4, 4..5]);
         // 3 + 4 fit into 8, 9 is too long and stands alone, 1 + 1 fit
         assert_eq!(cut(&five, Some(MiniBatches::Tokens(8))), [0..2, 2..3, 3..5]);

@@ -155,13 +155,15 @@ impl Trainer {
         }
         checkpoint::save(
             &directory,
-            &self.encoder(),
-            optimizer,
-            &self.state,
-            self.regulation.state(),
-            &self.arguments,
-            &data_state(&self.train),
-            schedule.rate(self.state.global_step),
+            &checkpoint::Contents {
+                encoder: &self.encoder(),
+                optimizer,
+                state: &self.state,
+                regulation: self.regulation.state(),
+                arguments: &self.arguments,
+                data: &data_state(&self.train),
+                learning_rate: schedule.rate(self.state.global_step),
+            },
         )?;
         checkpoint::rotate(&self.arguments, &self.state)?;
         self.notify(|callback, context, control| callback.on_save(context, control, &directory));
