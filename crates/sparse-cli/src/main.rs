@@ -6,6 +6,7 @@ mod input;
 mod logging;
 mod output;
 mod progress;
+mod staged_file;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,5 @@
 //! `encode`: texts to sparse vectors.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -15,6 +13,7 @@ use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::input::Texts;
 use crate::output::line;
+use crate::staged_file::StagedFile;
 
 /// Turns texts into sparse vectors.
 ///
@@ -103,18 +102,9 @@ impl Encode {
 /// Where vectors go. A file appears under its name only when it is complete.
 #[derive(Debug)]
 enum Sink {
-    Stdout {
-        tokens: bool,
-    },
-    Lines {
-        tokens: bool,
-        writer: BufWriter<File>,
-        staging: PathBuf,
-        path: PathBuf,
-    },
-    Parquet {
-        file: Box<VectorFile>,
-    },
+    Stdout { tokens: bool },
+    Lines { tokens: bool, file: StagedFile },
+    Parquet { file: Box<VectorFile> },
 }
 
 impl Sink {
@@ -133,15 +123,9 @@ impl Sink {
                 file: Box::new(VectorFile::create(path)?),
             });
         }
-        let staging = path.with_extension(format!("partial-{}", std::process::id()));
-        let file = File::create(&staging).map_err(|error| {
-            Failure::run(format!("failed to create `{}`: {error}", staging.display()))
-        })?;
         Ok(Self::Lines {
             tokens,
-            writer: BufWriter::new(file),
-            staging,
-            path: path.to_path_buf(),
+            file: StagedFile::create(path)?,
         })
     }
 
@@ -157,9 +141,9 @@ impl Sink {
                     line(&text)?;
                 }
             }
-            Self::Lines { tokens, writer, .. } => {
+            Self::Lines { tokens, file } => {
                 for text in records(encoder, ids, embeddings, *tokens)? {
-                    writeln!(writer, "{text}")?;
+                    file.line(&text)?;
                 }
             }
             Self::Parquet { file } => {
@@ -180,15 +164,7 @@ impl Sink {
     fn finish(self) -> Result<()> {
         match self {
             Self::Stdout { .. } => Ok(()),
-            Self::Lines {
-                mut writer,
-                staging,
-                path,
-                ..
-            } => {
-                writer.flush()?;
-                Ok(std::fs::rename(staging, path)?)
-            }
+            Self::Lines { file, .. } => file.finish(),
             Self::Parquet { file } => Ok(file.finish()?),
         }
     }

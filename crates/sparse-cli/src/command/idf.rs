@@ -11,6 +11,7 @@ use super::load;
 use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::output::line;
+use crate::staged_file::StagedFile;
 
 /// Computes how rare each token is in a corpus, and makes an inference-free encoder of a SPLADE model.
 ///
@@ -150,10 +151,7 @@ fn write_table(path: &Path, encoder: &SparseEncoder, weights: &[f32]) -> Result<
         .collect();
     let text = serde_json::to_string(&Value::Object(entries))
         .map_err(|error| Failure::run(error.to_string()))?;
-    let staging = path.with_extension(format!("partial-{}", std::process::id()));
-    let fail = |error: std::io::Error| {
-        Failure::run(format!("failed to write `{}`: {error}", path.display()))
-    };
-    std::fs::write(&staging, text).map_err(fail)?;
-    std::fs::rename(&staging, path).map_err(fail)
+    let mut file = StagedFile::create(path)?;
+    file.line(&text)?;
+    file.finish()
 }

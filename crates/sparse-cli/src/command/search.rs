@@ -1,7 +1,6 @@
 //! `search`: the best documents of queries.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufWriter, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::input::{Texts, id_texts, vectors};
 use crate::output::{line, table};
+use crate::staged_file::StagedFile;
 
 /// Finds the best documents of queries in an index that `index` built.
 ///
@@ -257,54 +257,33 @@ fn rendered(
         .to_owned())
 }
 
-/// Where results go. A file appears under its name only when it is complete.
+/// Where results go.
 #[derive(Debug)]
 enum Sink {
     Stdout,
-    File {
-        writer: BufWriter<File>,
-        staging: PathBuf,
-        path: PathBuf,
-    },
+    File(StagedFile),
 }
 
 impl Sink {
     fn open(path: Option<&Path>) -> Result<Self> {
-        let Some(path) = path else {
-            return Ok(Self::Stdout);
-        };
-        let staging = path.with_extension(format!("partial-{}", std::process::id()));
-        let file = File::create(&staging).map_err(|error| {
-            Failure::run(format!("failed to create `{}`: {error}", staging.display()))
-        })?;
-        Ok(Self::File {
-            writer: BufWriter::new(file),
-            staging,
-            path: path.to_path_buf(),
+        path.map_or(Ok(Self::Stdout), |path| {
+            StagedFile::create(path).map(Self::File)
         })
     }
 
     fn write(&mut self, text: &str) -> Result<()> {
         match self {
             // A query without a result writes nothing to a TREC file.
-            _ if text.is_empty() => {}
-            Self::Stdout => line(text)?,
-            Self::File { writer, .. } => writeln!(writer, "{text}")?,
+            _ if text.is_empty() => Ok(()),
+            Self::Stdout => Ok(line(text)?),
+            Self::File(file) => file.line(text),
         }
-        Ok(())
     }
 
     fn finish(self) -> Result<()> {
         match self {
             Self::Stdout => Ok(()),
-            Self::File {
-                mut writer,
-                staging,
-                path,
-            } => {
-                writer.flush()?;
-                Ok(std::fs::rename(staging, path)?)
-            }
+            Self::File(file) => file.finish(),
         }
     }
 }
