@@ -23,13 +23,17 @@ const SATURATION: f64 = 0.3;
 /// by themselves would send the weight so far down that it takes the rest of the run to come back.
 const WEIGHTS: (f64, f64) = (1e-7, 1e4);
 
+/// Share of the past in the running mean of the gap that dropout makes.
+const GAP: f64 = 0.5;
+
 /// Fewer measured dimensions than this count as this: an empty batch has no logarithm.
 const LEAST: f64 = 0.1;
 
 /// Sets a weight so that the mean number of active dimensions follows a course to its target.
 ///
 /// The weight lives on a logarithmic scale, since nobody knows its order of magnitude, and so does the number of dimensions.
-/// With `a` the running mean of `ln(active dims)`, `r` the course, a straight line from the first measurement to the target
+/// With `a` the running mean of `ln(active dims)` of the model without dropout (those of the update, and the gap between the
+/// two as last measured), `r` the course, a straight line from the first measurement to the target
 /// over the ramp of the regulariser schedule, and `ȧ`, `ṙ` their slopes per step:
 ///
 /// ```text
@@ -44,6 +48,7 @@ pub(crate) struct SparsityController {
     target: f64,
     integral: f64,
     weight: f64,
+    gap: Option<f64>,
     course: Option<Course>,
 }
 
@@ -62,6 +67,7 @@ impl SparsityController {
             target: (target as f64).ln(),
             integral: weight.ln(),
             weight,
+            gap: None,
             course: None,
         }
     }
@@ -69,6 +75,15 @@ impl SparsityController {
     /// The weight for the next step.
     pub(crate) fn weight(&self) -> f64 {
         self.weight
+    }
+
+    /// Takes in the active dimensions of the same texts with and without dropout.
+    pub(crate) fn compare(&mut self, with_dropout: f64, without_dropout: f64) {
+        let gap = without_dropout.max(LEAST).ln() - with_dropout.max(LEAST).ln();
+        self.gap = Some(match self.gap {
+            Some(past) => GAP * past + (1.0 - GAP) * gap,
+            None => gap,
+        });
     }
 
     /// Takes in what an update measured. `progress` is the share of the ramp that is over, `ramp` its length in steps,
@@ -80,7 +95,7 @@ impl SparsityController {
         ramp: f64,
         learning_rate: f64,
     ) {
-        let measured = active_dims.max(LEAST).ln();
+        let measured = active_dims.max(LEAST).ln() + self.gap.unwrap_or(0.0);
         let mut course = self.course.unwrap_or(Course {
             start: measured,
             fast: measured,
@@ -162,8 +177,23 @@ mod tests {
     }
 
     #[test]
+    fn the_target_is_meant_for_the_model_without_dropout() {
+        let mut with_gap = SparsityController::new(200, 1.0);
+        let mut plain = with_gap.clone();
+        with_gap.compare(300.0, 270.0);
+        with_gap.observe(300.0, 0.0, 10.0, 1.0);
+        plain.observe(270.0, 0.0, 10.0, 1.0);
+        assert!((with_gap.weight() / plain.weight() - 1.0).abs() < 1e-12);
+        // The gap is a running mean: ln 0.9, then half of it and half of ln 0.8.
+        with_gap.compare(100.0, 80.0);
+        let expected = 0.5 * 0.9_f64.ln() + 0.5 * 0.8_f64.ln();
+        assert!((with_gap.gap.unwrap() - expected).abs() < 1e-12);
+    }
+
+    #[test]
     fn the_state_survives_saving() {
         let mut controller = SparsityController::new(30, 3e-5);
+        controller.compare(81.3, 75.0);
         controller.observe(81.3, 0.1, 10.0, 0.7);
         let text = serde_json::to_string(&controller).unwrap();
         assert_eq!(
