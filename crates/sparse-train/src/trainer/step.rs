@@ -299,7 +299,10 @@ impl Trainer {
         let (step, total_steps) = (self.state.global_step, self.state.max_steps);
         for (&dataset, sides) in &tally.active {
             let name = &self.train[dataset].name;
-            let without_dropout = tally.without_dropout.get(&dataset).map(|sides| sides.means());
+            let without_dropout = tally
+                .without_dropout
+                .get(&dataset)
+                .map(|sides| sides.means());
             let measured = Measured {
                 active: sides.means(),
                 without_dropout: without_dropout.unwrap_or_default(),
