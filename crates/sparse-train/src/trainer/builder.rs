@@ -166,6 +166,8 @@ impl TrainerBuilder {
         }
         let card = super::card::training_card(&self.encoder, &train, &self.regularizer_schedule);
         self.encoder.set_model_card(card);
+        let (mut callbacks, energy) = self.arguments.callbacks();
+        callbacks.append(&mut self.callbacks);
         let regulation = Regulation::new(
             self.regularizer_schedule,
             self.top_k_schedule,
@@ -180,10 +182,12 @@ impl TrainerBuilder {
             evaluators: self.evaluators,
             regulation,
             guards: Guards::new(self.guards),
-            callbacks: self.callbacks,
+            callbacks,
+            energy,
             interrupt: self.interrupt,
             state: TrainerState::new(),
             control: TrainerControl::default(),
+            skipped: 0,
             report: StepReport::default(),
             before: None,
         };

@@ -32,7 +32,9 @@ impl Trainer {
         let mut metrics = Vec::new();
         let (mut rows, mut batches) = (0, 0);
         let several = self.eval.len() > 1;
-        for dataset in &self.eval {
+        // Callbacks are told of each batch, while the data sets lie aside.
+        let datasets = std::mem::take(&mut self.eval);
+        let losses = datasets.iter().try_for_each(|dataset| -> Result<()> {
             let prefix = if several {
                 format!("{prefix}_{}", dataset.name)
             } else {
@@ -42,7 +44,10 @@ impl Trainer {
                 self.dataset_loss(&encoder, dataset, &prefix, &mut metrics)?;
             rows += n_rows;
             batches += n_batches;
-        }
+            Ok(())
+        });
+        self.eval = datasets;
+        losses?;
         let run = EvaluationRun {
             output_path: Some(self.arguments.output_dir.join("eval")),
             epoch: Some(self.state.epoch),
@@ -89,7 +94,7 @@ impl Trainer {
 
     /// Mean loss over the rows of a data set, with the regulariser weights in force now; batches are always those of epoch 0.
     fn dataset_loss(
-        &self,
+        &mut self,
         encoder: &SparseEncoder,
         dataset: &DatasetWithLoss,
         prefix: &str,
@@ -121,6 +126,7 @@ impl Trainer {
             }
             n_rows += batch.n_rows;
             n_batches += 1;
+            self.notify(|callback, context, control| callback.on_prediction_step(context, control));
         }
         let total: f64 = sums.iter().map(|(_, sum)| sum).sum();
         metrics.push((format!("{prefix}_loss"), total / n_rows.max(1) as f64));
