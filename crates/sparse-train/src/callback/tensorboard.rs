@@ -92,9 +92,10 @@ fn open(context: &CallbackContext<'_>) -> io::Result<EventFile> {
         .lines()
         .map(|line| format!("    {line}"))
         .collect();
+    let text = text.join("\n");
     let mut contents = vec![Content::Text {
         tag: "args/text_summary",
-        text: &text.join("\n"),
+        text: &text,
     }];
     let step = context.state.global_step;
     if step > 0 {

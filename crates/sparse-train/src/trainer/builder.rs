@@ -166,6 +166,7 @@ impl TrainerBuilder {
         }
         let card = super::card::training_card(&self.encoder, &train, &self.regularizer_schedule);
         self.encoder.set_model_card(card);
+        super::best_metric::check(&self.arguments, &self.encoder, &eval, &self.evaluators)?;
         let (mut callbacks, energy) = self.arguments.callbacks();
         callbacks.append(&mut self.callbacks);
         let regulation = Regulation::new(

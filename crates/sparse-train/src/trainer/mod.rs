@@ -1,5 +1,6 @@
 //! The training loop.
 
+mod best_metric;
 mod builder;
 mod cache;
 mod card;
