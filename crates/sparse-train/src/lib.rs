@@ -41,7 +41,7 @@ pub use callback::{
     Callback, CallbackContext, EarlyStopping, EnergyMeter, JsonLines, StepReport, TensorBoard,
     Tracker, TrainerControl,
 };
-pub use config::{ModelConfig, TrainingFile};
+pub use config::{ModelCardConfig, ModelConfig, TrainingFile};
 pub use error::{Error, Result};
 pub use guard::GuardConfig;
 pub use schedule::{LearningRateSchedule, SchedulerOptions, SchedulerType};

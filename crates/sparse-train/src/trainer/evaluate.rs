@@ -54,8 +54,12 @@ impl Trainer {
             steps: Some(self.state.global_step as u64),
             ..EvaluationRun::default()
         };
-        for evaluator in &self.evaluators {
-            for (name, value) in evaluator.evaluate(&encoder, &run)?.iter() {
+        for (index, evaluator) in self.evaluators.iter().enumerate() {
+            let figures = evaluator.evaluate(&encoder, &run)?;
+            let own: Vec<(String, f64)> = figures.clone().into_iter().collect();
+            self.card
+                .record(index, evaluator.as_ref(), encoder.similarity_fn(), &own);
+            for (name, value) in figures.iter() {
                 let key = if name.starts_with(&format!("{prefix}_")) {
                     name.to_owned()
                 } else {

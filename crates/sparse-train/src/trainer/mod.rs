@@ -35,6 +35,7 @@ use crate::prefetch::Prefetch;
 use crate::regulation::Regulation;
 use crate::schedule::LearningRateSchedule;
 use crate::state::TrainerState;
+use card::{CardRecord, Run};
 use history::History;
 
 /// A request to end the run after the current step, shared with a signal handler.
@@ -128,6 +129,7 @@ pub struct Trainer {
     pub(crate) interrupt: Interrupt,
     pub(crate) state: TrainerState,
     pub(crate) control: TrainerControl,
+    pub(crate) card: CardRecord,
     /// Updates that `should_epoch_stop` left out: the position in the data is so far ahead of `global_step`.
     pub(crate) skipped: usize,
     pub(crate) report: StepReport,
@@ -189,6 +191,37 @@ impl Trainer {
             .next()
             .map(|column| column.texts)
             .unwrap_or_default())
+    }
+
+    /// The model card as the run stands: what is saved as `README.md`. `None` where `model_card.generate` is off.
+    pub fn model_card(&self) -> Option<String> {
+        let run = Run {
+            encoder: self.model(),
+            arguments: &self.arguments,
+            state: &self.state,
+            emissions: self.energy.as_ref().and_then(EnergyMeter::measured),
+        };
+        self.card.config.generate.then(|| self.card.render(&run))
+    }
+
+    /// Takes the figures of an evaluation of the final model, by the evaluator at `index`, into the model card.
+    pub fn record_evaluation(&mut self, index: usize, metrics: &sparse_eval::Metrics) {
+        let own = self.model().similarity_fn();
+        let figures: Vec<(String, f64)> = metrics
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        if let Some(evaluator) = self.evaluators.get(index) {
+            self.card.record(index, evaluator.as_ref(), own, &figures);
+            self.write_card();
+        }
+    }
+
+    /// Gives the model its card.
+    fn write_card(&mut self) {
+        if let (Some(card), Some(encoder)) = (self.model_card(), &mut self.encoder) {
+            encoder.set_model_card(card);
+        }
     }
 
     /// What `eval_on_start` measured before the first step.

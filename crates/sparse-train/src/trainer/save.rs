@@ -158,6 +158,7 @@ impl Trainer {
         }
         self.state.stateful_callbacks =
             callback::states(&self.callbacks, &self.control, self.skipped);
+        self.write_card();
         checkpoint::save(
             &directory,
             &checkpoint::Contents {
@@ -231,6 +232,11 @@ impl Trainer {
         }
         self.notify(|callback, context, control| callback.on_train_end(context, control));
         self.draw_curve();
+        if !interrupted {
+            let encoder = self.encoder();
+            self.card.run_example(&encoder)?;
+        }
+        self.write_card();
         Ok(metrics
             .into_iter()
             .chain([("epoch".to_owned(), self.state.epoch)])

@@ -4,6 +4,7 @@
 
 mod callbacks;
 mod guards;
+mod model_card;
 mod regulation;
 mod resume;
 mod several;
