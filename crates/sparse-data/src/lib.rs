@@ -65,7 +65,7 @@ pub use sampler::{
     MultiDatasetSampler, NoDuplicatesSampler, SampleOrder, SamplerConfig, ShuffledSampler,
     TokenBudgetSampler,
 };
-pub use source::Format;
+pub use source::{DatabaseUrl, Format};
 pub use split::SplitExpression;
 pub use stream::{StreamBatches, StreamConfig, StreamingTable};
 pub use table::Table;

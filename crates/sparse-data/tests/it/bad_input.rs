@@ -33,7 +33,7 @@ fn contradictory_settings_are_refused() {
     let cases = [
         (
             "name = 'x'",
-            "`path` is missing: a data set needs `path`, `hub` or `retrieval`",
+            "`path` is missing: a data set needs `path`, `hub`, `database` or `retrieval`",
         ),
         (
             "path = 'a'\nretrieval = 'b'",
