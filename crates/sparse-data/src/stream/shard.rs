@@ -86,7 +86,8 @@ pub(super) fn database_shards(
         source: Source::Database(part),
     });
     let shards: Vec<Shard> = shards.collect();
-    Ok((Arc::new(schema), shards.repeat(times)))
+    let all = std::iter::repeat_n(shards, times).flatten().collect();
+    Ok((Arc::new(schema), all))
 }
 
 /// The parts of one file, and its columns that are read.
