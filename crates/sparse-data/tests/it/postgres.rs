@@ -80,9 +80,9 @@ fn a_server_gives_tables_and_answers() {
         "table public.pairs of postgres://owner@127.0.0.1:{}/shop",
         server.port()
     );
-    assert_eq!(
-        error,
-        format!("`{place}`, row 1, column `query`: has no text")
+    assert!(
+        error.starts_with(&format!("`{place}`, row 1, column `query`: has no text")),
+        "{error}"
     );
 
     // Without a key rows are ordered byte by byte, whatever the server's locale and their place in its files.

@@ -158,11 +158,12 @@ fn types_come_from_the_values() {
     let query = |row| table.text("query", row).unwrap();
     assert_eq!([query(0), query(1), query(2)], [None, Some("b"), Some("c")]);
     let error = table.check(&table.roles().unwrap()).unwrap_err();
-    assert_eq!(
-        error
-            .to_string()
-            .replace(&format!("{}/", root.display()), ""),
-        "`table t of sqlite:pairs.db`, row 1, column `query`: has no text"
+    let text = error
+        .to_string()
+        .replace(&format!("{}/", root.display()), "");
+    assert!(
+        text.starts_with("`table t of sqlite:pairs.db`, row 1, column `query`: has no text"),
+        "{text}"
     );
     assert_eq!(
         failure(root, "database = 'sqlite:{}/pairs.db'\ntable = 'mixed'"),
