@@ -26,9 +26,8 @@ const FEATURES: [Feature; 2] = [
 
 /// The arguments of cargo that switch on what can be built here. What is left out is said.
 pub(crate) fn optional() -> Vec<String> {
-    let (possible, left_out): (Vec<&Feature>, Vec<&Feature>) = FEATURES
-        .iter()
-        .partition(|feature| (feature.is_possible)());
+    let (possible, left_out): (Vec<&Feature>, Vec<&Feature>) =
+        FEATURES.iter().partition(|feature| (feature.is_possible)());
     for feature in left_out {
         eprintln!(
             "LEFT OUT: the feature `{}`, neither built nor tested: it needs {}",

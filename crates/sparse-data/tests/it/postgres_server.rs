@@ -107,7 +107,7 @@ impl PostgresServer {
     /// Address of `shop` through the socket.
     pub(crate) fn socket_url(&self) -> String {
         format!(
-            "postgres://owner:s3cret%2F%40%3A@:{}/shop?host={}",
+            "postgres://owner:s3cret%2F%40%3A@localhost:{}/shop?host={}",
             self.port,
             self.folder.path().display()
         )

@@ -166,7 +166,10 @@ fn types_come_from_the_values() {
         "{text}"
     );
     assert_eq!(
-        failure(root, "database = 'sqlite:{}/pairs.db'\ntable = 'mixed'"),
+        failure(
+            root,
+            "database = 'sqlite:{}/pairs.db'\ntable = 'mixed'\ncolumns = ['query']"
+        ),
         "`table mixed of sqlite:pairs.db`, row 3, column `query`: holds a number, and other rows hold text; give all rows one \
          type in a `query`, for example with `cast(... as text)`"
     );
@@ -191,7 +194,7 @@ fn types_come_from_the_values() {
 fn what_is_wrong_is_said_in_one_sentence() {
     let folder = folder(PAIRS);
     let root = folder.path();
-    execute(&root.join("empty.db"), "create table nothing (query text)");
+    execute(&root.join("empty.db"), "create table bare (query text)");
     write(
         root,
         "text.db",
@@ -240,8 +243,8 @@ fn what_is_wrong_is_said_in_one_sentence() {
             "`sql = \"select x from data\"` on `table pairs of sqlite:pairs.db` failed: Schema error: No field named x.".to_owned(),
         ),
         (
-            "database = 'sqlite:{}/empty.db'\ntable = 'nothing'",
-            "`table nothing of sqlite:empty.db` is empty: it has no rows".to_owned(),
+            "database = 'sqlite:{}/empty.db'\ntable = 'bare'",
+            "`table bare of sqlite:empty.db` is empty: it has no rows".to_owned(),
         ),
         (
             "database = 'sqlite:{}/text.db'\ntable = 'pairs'",

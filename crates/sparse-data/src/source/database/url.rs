@@ -51,6 +51,8 @@ pub(super) struct Server {
     pub(super) sslrootcert: Option<String>,
 }
 
+const NO_HOST: &str = "it names no host; for a socket write `postgres://user@localhost/database?host=/run/postgresql`";
+
 impl DatabaseUrl {
     /// Whether the address can be read.
     pub(crate) fn validate(&self) -> Result<()> {
@@ -73,11 +75,15 @@ impl DatabaseUrl {
     }
 
     fn server(&self) -> Result<Server> {
-        let url = ::url::Url::parse(&self.0).map_err(|error| {
-            self.error(&format!(
-                "{error}; in a user, a password or a name write special characters as %40 (`@`), %2F (`/`), %3A (`:`)"
-            ))
-        })?;
+        let url = match ::url::Url::parse(&self.0) {
+            Ok(url) => url,
+            Err(::url::ParseError::EmptyHost) => return Err(self.error(NO_HOST)),
+            Err(error) => {
+                return Err(self.error(&format!(
+                    "{error}; in a user, a password or a name write special characters as %40 (`@`), %2F (`/`), %3A (`:`)"
+                )));
+            }
+        };
         let decode = |text: &str| {
             percent_decoded(text)
                 .ok_or_else(|| self.error("it holds a %-sequence that stands for no UTF-8"))
@@ -117,9 +123,7 @@ impl DatabaseUrl {
             }
         }
         if server.host.is_empty() {
-            return Err(
-                self.error("it names no host; a socket is named by `?host=/run/postgresql`")
-            );
+            return Err(self.error(NO_HOST));
         }
         Ok(server)
     }
@@ -251,6 +255,7 @@ mod tests {
             ("sqlite:///pairs.db", "`sqlite:data/pairs.db`"),
             ("sqlite:", "`sqlite:data/pairs.db`"),
             ("postgres:///shop", "names no host"),
+            ("postgres://me:secret@/shop", "names no host"),
             (
                 "postgres://me:secret@host:70000/shop",
                 "invalid port number",
