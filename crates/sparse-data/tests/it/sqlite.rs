@@ -328,7 +328,7 @@ fn a_table_is_streamed_by_its_key() {
     );
     let error = batches.unwrap().find_map(Result::err).unwrap().to_string();
     assert!(
-        error.ends_with("rows were added or removed while it was streamed: of the 4096 from row 4097 on there are 4095"),
+        error.ends_with("rows were added or removed while it was streamed: of the 1024 from row 4097 on there are 1023"),
         "{error}"
     );
     for (key, line) in [

@@ -8,7 +8,7 @@ use crate::source::engine::block_on;
 use crate::table::Table;
 
 /// Rows of a part. They are read at once.
-const PART_ROWS: u64 = 4096;
+const PART_ROWS: u64 = 1024;
 
 /// A range of rows in the order of the key.
 #[derive(Debug, Clone)]
