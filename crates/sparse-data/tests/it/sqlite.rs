@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use datafusion_table_providers_common::sql::db_connection_pool::dbconnection::AsyncDbConnection;
 use datafusion_table_providers_common::sql::db_connection_pool::{JoinPushDown, Mode};
 use datafusion_table_providers_sqlite::conn::SqliteConnection;
 use datafusion_table_providers_sqlite::pool::SqliteConnectionPool;
@@ -9,28 +10,43 @@ use sparse_data::{Dataset, DatasetConfig};
 
 use crate::{failure, load, streaming, texts, write};
 
-/// Runs statements in a database, which is made if it is not there.
-fn execute(path: &Path, sql: &str) {
-    let (path, sql) = (path.display().to_string(), sql.to_owned());
-    let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
-    runtime.block_on(async {
+/// A database that is held open, and made if it is not there.
+struct Held {
+    runtime: tokio::runtime::Runtime,
+    connection: SqliteConnection,
+}
+
+impl Held {
+    fn open(path: &Path) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+        let path = path.display().to_string();
         let wait = std::time::Duration::from_secs(5);
         let pool =
-            SqliteConnectionPool::new(&path, Mode::File, JoinPushDown::Disallow, Vec::new(), wait)
-                .await
-                .unwrap();
+            SqliteConnectionPool::new(&path, Mode::File, JoinPushDown::Disallow, Vec::new(), wait);
+        let pool = runtime.block_on(pool).unwrap();
         let connection = pool.connect_sync();
-        let connection = connection
-            .as_any()
-            .downcast_ref::<SqliteConnection>()
-            .unwrap();
-        let executed = connection.conn.call_raw(move |sqlite| {
+        let connection = connection.as_any().downcast_ref::<SqliteConnection>();
+        let connection = SqliteConnection::new(connection.unwrap().conn.clone());
+        Self {
+            runtime,
+            connection,
+        }
+    }
+
+    fn execute(&self, sql: &str) {
+        let sql = sql.to_owned();
+        let executed = self.connection.conn.call_raw(move |sqlite| {
             sqlite
                 .execute_batch(&sql)
                 .map_err(|error| error.to_string())
         });
-        executed.await.unwrap().unwrap();
-    });
+        self.runtime.block_on(executed).unwrap().unwrap();
+    }
+}
+
+/// Runs statements in a database, which is made if it is not there.
+fn execute(path: &Path, sql: &str) {
+    Held::open(path).execute(sql);
 }
 
 const PAIRS: &str = "
@@ -79,6 +95,28 @@ fn a_table_is_read_in_the_order_of_its_key() {
     // Nothing was written, neither into the file nor beside it.
     assert_eq!(std::fs::read(root.join("pairs.db")).unwrap(), before);
     assert_eq!(std::fs::read_dir(root).unwrap().count(), 1);
+}
+
+#[test]
+fn a_database_that_others_write_is_read() {
+    let folder = folder(PAIRS);
+    let path = folder.path().join("pairs.db");
+    execute(
+        &path,
+        "pragma journal_mode = wal; insert into pairs values (8, 'eight', 'h', 0.8)",
+    );
+    let source = "database = 'sqlite:{}/pairs.db'\ntable = 'pairs'\nsplit = 'train[-1:]'";
+    assert_eq!(
+        texts(&load(folder.path(), source).unwrap(), "query"),
+        ["eight"]
+    );
+    // Another process holds the file open: what it committed still stands in the log beside it.
+    let writer = Held::open(&path);
+    writer.execute("begin; insert into pairs values (9, 'nine', 'i', 0.9); commit; begin immediate; insert into pairs values (10, 'ten', 'j', 1)");
+    assert_eq!(
+        texts(&load(folder.path(), source).unwrap(), "query"),
+        ["nine"]
+    );
 }
 
 #[test]
