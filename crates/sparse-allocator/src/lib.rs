@@ -1,17 +1,24 @@
-//! The global allocator of our programs: mimalloc that keeps the memory it has.
+//! The global allocator of our programs: mimalloc that keeps what it has for a second, on small pages.
 //!
 //! A training step allocates the same large tensors again and again. The system's allocator gives every block above 32 MiB
 //! back to the kernel at once, and mimalloc does so after 10 ms; either way the next step waits for fresh, zeroed pages: on
-//! BERT-base a quarter of its time. Programs link this crate and call [`keep_freed_memory`] first; libraries don't choose
-//! an allocator.
+//! BERT-base a quarter of its time. What isn't used again within a second is given back, though: the gaps between tensors
+//! of other sizes would otherwise add up to a tenth of the memory.
+//!
+//! Huge pages of 2 MiB back the unused ends of the blocks as well, another tenth, and made no step faster.
+//!
+//! Programs link this crate and call [`keep_freed_memory`] first; libraries don't choose an allocator.
 
-/// `mi_option_purge_delay` of mimalloc's public header: milliseconds until freed memory goes back to the kernel, −1 for never.
+/// `mi_option_purge_delay` of mimalloc's public header: milliseconds until freed memory goes back to the kernel.
 const PURGE_DELAY: core::ffi::c_int = 15;
+
+/// Longer than the time from a tensor's end to its next use, in all but the slowest steps.
+const DELAY_MS: core::ffi::c_long = 1000;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Lets freed memory stay with the process. `MIMALLOC_PURGE_DELAY` in the environment decides otherwise.
+/// Lets freed memory stay with the process for a second. `MIMALLOC_PURGE_DELAY` in the environment decides otherwise.
 pub fn keep_freed_memory() {
     #[allow(
         unsafe_code,
@@ -20,7 +27,14 @@ pub fn keep_freed_memory() {
     // SAFETY: takes two integers and touches nothing but the option, which other threads read with atomic loads; the
     // default applies only where the environment says nothing.
     unsafe {
-        libmimalloc_sys::mi_option_set_default(PURGE_DELAY, -1);
+        libmimalloc_sys::mi_option_set_default(PURGE_DELAY, DELAY_MS);
+    }
+    #[cfg(target_os = "linux")]
+    #[allow(unsafe_code, reason = "the kernel's switch has no safe interface")]
+    // SAFETY: takes integers only, and changes how the kernel backs memory, not what is in it. Should it fail, huge pages
+    // stay on.
+    unsafe {
+        libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0);
     }
 }
 
@@ -33,10 +47,21 @@ mod tests {
         unsafe_code,
         reason = "mimalloc's options are read through its C interface"
     )]
-    fn freed_memory_is_kept() {
+    fn freed_memory_is_kept_for_a_second() {
         keep_freed_memory();
         // SAFETY: reads an integer.
         let delay = unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
-        assert_eq!(delay, -1);
+        assert_eq!(delay, 1000);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn pages_are_small() {
+        keep_freed_memory();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        // Kernels before 5.9 don't say.
+        if let Some(line) = status.lines().find(|line| line.starts_with("THP_enabled:")) {
+            assert_eq!(line.split_whitespace().last(), Some("0"));
+        }
     }
 }

@@ -89,6 +89,9 @@ pub(crate) struct Optimizer {
     pub(crate) parameters: Vec<ParameterOptions>,
     places: BTreeMap<ParamId, usize>,
     pub(crate) states: Vec<Option<ParameterState>>,
+    /// Moments before a parameter's first update. They are made before the first forward pass: allocated after it, they would
+    /// settle in the gaps that its activations left, and the next pass would need as much again elsewhere.
+    fresh: Vec<Option<AdamWState<1>>>,
 }
 
 /// Moments of a parameter, flat, and how many updates made them.
@@ -145,6 +148,7 @@ impl Optimizer {
                 ));
             }
         }
+        let device = encoder.device().inner();
         Ok(Self {
             beta1: arguments.adam_beta1,
             beta2: arguments.adam_beta2,
@@ -155,6 +159,10 @@ impl Optimizer {
                 .map(|(place, parameter)| (parameter.id, place))
                 .collect(),
             states: options.iter().map(|_| None).collect(),
+            fresh: options
+                .iter()
+                .map(|parameter| Some(AdamWState::zeros(parameter.n_elements, &device)))
+                .collect(),
             parameters: options,
         })
     }
@@ -176,10 +184,11 @@ impl Optimizer {
                 return value;
             };
             let options = &self.parameters[place];
+            let fresh = self.fresh[place].take();
             let ParameterState { step, moments } =
                 self.states[place].take().unwrap_or_else(|| ParameterState {
                     step: 0,
-                    moments: AdamWState::zeros_like(&value),
+                    moments: fresh.unwrap_or_else(|| AdamWState::zeros_like(&value)),
                 });
             let settings = AdamWStep {
                 learning_rate: options.learning_rate * rate_factor,

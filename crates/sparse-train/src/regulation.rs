@@ -41,6 +41,18 @@ pub(crate) struct ActiveDims {
     pub(crate) document: Option<f64>,
 }
 
+/// What an update measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measured {
+    pub(crate) active: ActiveDims,
+    /// The same texts without dropout, in an update that encoded them a second time.
+    pub(crate) without_dropout: ActiveDims,
+}
+
+/// A model with dropout has a tenth more active dimensions than the same model without, and the target is meant for the
+/// latter. The share changes slowly: each tenth update encodes its texts again without dropout, 3 % more work.
+const STEPS_PER_MEASUREMENT: usize = 10;
+
 impl Regulation {
     pub(crate) fn new(
         schedule: RegularizerScheduleConfig,
@@ -109,11 +121,16 @@ impl Regulation {
         !self.state.controllers.is_empty()
     }
 
+    /// Whether update `step` encodes its texts a second time, without dropout.
+    pub(crate) fn measures_without_dropout(&self, step: usize) -> bool {
+        self.has_targets() && step.is_multiple_of(STEPS_PER_MEASUREMENT)
+    }
+
     /// Lets the controllers of a data set see what an update measured, which ran at `learning_rate` as a share of its peak.
     pub(crate) fn observe(
         &mut self,
         dataset: &str,
-        active: ActiveDims,
+        measured: Measured,
         step: usize,
         total_steps: usize,
         learning_rate: f64,
@@ -122,15 +139,45 @@ impl Regulation {
         let Some(controllers) = self.state.controllers.get_mut(dataset) else {
             return;
         };
+        let Measured {
+            active,
+            without_dropout,
+        } = measured;
         let sides = [
-            (&mut controllers.document, active.document),
-            (&mut controllers.query, active.query),
+            (
+                &mut controllers.document,
+                active.document,
+                without_dropout.document,
+            ),
+            (&mut controllers.query, active.query, without_dropout.query),
         ];
-        for (controller, active) in sides {
+        for (controller, active, without_dropout) in sides {
             if let (Some(controller), Some(active)) = (controller, active) {
+                if let Some(without_dropout) = without_dropout {
+                    controller.compare(active, without_dropout);
+                }
                 controller.observe(active, step as f64 / ramp, ramp, learning_rate);
             }
         }
+    }
+
+    /// A sentence for each target that the run missed.
+    pub(crate) fn missed_targets(&self) -> Vec<String> {
+        let several = self.state.controllers.len() > 1;
+        let controllers = self.state.controllers.iter();
+        controllers
+            .flat_map(|(name, Controllers { document, query })| {
+                [(document, "documents"), (query, "queries")].map(|(controller, side)| {
+                    let what = if several {
+                        format!("{side} of `{name}`")
+                    } else {
+                        side.to_owned()
+                    };
+                    controller.as_ref()?.miss(&what)
+                })
+            })
+            .flatten()
+            .collect()
     }
 
     /// Active dimensions that a vector keeps in a step, if the activation schedule limits them.

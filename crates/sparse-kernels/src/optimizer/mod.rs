@@ -1,7 +1,7 @@
 //! The AdamW update, and the norm that clipping needs.
 
 use burn::backend::{Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 
 use crate::cpu::{
@@ -36,6 +36,16 @@ pub struct AdamWState<const D: usize> {
     pub first_moment: Tensor<D>,
     /// Second moment v.
     pub second_moment: Tensor<D>,
+}
+
+impl AdamWState<1> {
+    /// The moments before the first update of a parameter of `n_elements`, which the optimizer sees flat.
+    pub fn zeros(n_elements: usize, device: &Device) -> Self {
+        Self {
+            first_moment: Tensor::zeros([n_elements], device),
+            second_moment: Tensor::zeros([n_elements], device),
+        }
+    }
 }
 
 impl<const D: usize> AdamWState<D> {
@@ -176,7 +186,6 @@ fn plain_squared_norm<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
 impl AdamW for burn::backend::Cube {}
 
 #[cfg(feature = "tch")]
-#[allow(deprecated, reason = "deprecated by Burn, offered for comparison runs")]
 impl AdamW for burn::backend::LibTorch {}
 
 impl AdamW for Flex {
@@ -295,7 +304,7 @@ mod tests {
 
     #[test]
     fn two_steps_are_those_of_torch() {
-        let device = Device::flex();
+        let device = Device::default();
         let tensor = |values: [f32; 2]| Tensor::<1>::from_data(values, &device);
         let parameter = tensor([1.0, -2.0]);
         let state = AdamWState::zeros_like(&parameter);
@@ -323,7 +332,7 @@ mod tests {
 
     #[test]
     fn the_gradient_scale_is_a_factor_on_the_gradient() {
-        let device = Device::flex();
+        let device = Device::default();
         let tensor =
             |seed| Tensor::<1>::from_data(TensorData::new(random(seed, 1000), [1000]), &device);
         let state = AdamWState {
@@ -355,7 +364,7 @@ mod tests {
     fn the_squared_norm_sums_the_squares() {
         let values = random(7, 10_001);
         let exact: f64 = values.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-        let tensor = Tensor::<1>::from_data(TensorData::new(values, [10_001]), &Device::flex());
+        let tensor = Tensor::<1>::from_data(TensorData::new(values, [10_001]), &Device::default());
         assert!((squared_norm(tensor) / exact - 1.0).abs() < 1e-6);
     }
 }

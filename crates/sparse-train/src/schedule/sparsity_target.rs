@@ -19,9 +19,13 @@ const RATE: f64 = 0.5;
 /// Predicted error at which the integral comes near its largest change.
 const SATURATION: f64 = 0.3;
 
-/// Range of weights. Below it a regulariser does nothing that training notices; were it wider, a model whose dimensions fall
-/// by themselves would send the weight so far down that it takes the rest of the run to come back.
+/// Range of weights; the lowest means none. AdamW divides each gradient by its own size, so that even a tiny weight moves
+/// what the rest of the loss leaves alone: a model that has grown too sparse comes back only without any. Were the range
+/// wider, its logarithm would wander so far down that it takes the rest of the run to come back.
 const WEIGHTS: (f64, f64) = (1e-7, 1e4);
+
+/// Share of the past in the running mean of the gap that dropout makes.
+const GAP: f64 = 0.5;
 
 /// Fewer measured dimensions than this count as this: an empty batch has no logarithm.
 const LEAST: f64 = 0.1;
@@ -29,13 +33,14 @@ const LEAST: f64 = 0.1;
 /// Sets a weight so that the mean number of active dimensions follows a course to its target.
 ///
 /// The weight lives on a logarithmic scale, since nobody knows its order of magnitude, and so does the number of dimensions.
-/// With `a` the running mean of `ln(active dims)`, `r` the course, a straight line from the first measurement to the target
+/// With `a` the running mean of `ln(active dims)` of the model without dropout (those of the update, and the gap between the
+/// two as last measured), `r` the course, a straight line from the first measurement to the target
 /// over the ramp of the regulariser schedule, and `ȧ`, `ṙ` their slopes per step:
 ///
 /// ```text
 /// e = a − r + 20·(ȧ − ṙ)                    predicted error: where the model will be if nothing changes
 /// I ← I + 0.5 · η · tanh(e / 0.3)           η: learning rate as a share of its peak, since a model moves as far as that
-/// weight = exp(I + 10·e)
+/// weight = exp(I + 10·e)                    none below 1e-7
 /// ```
 ///
 /// `I` starts at the logarithm of the configured weight, which may be wrong by orders of magnitude.
@@ -44,6 +49,7 @@ pub(crate) struct SparsityController {
     target: f64,
     integral: f64,
     weight: f64,
+    gap: Option<f64>,
     course: Option<Course>,
 }
 
@@ -62,13 +68,47 @@ impl SparsityController {
             target: (target as f64).ln(),
             integral: weight.ln(),
             weight,
+            gap: None,
             course: None,
         }
     }
 
     /// The weight for the next step.
     pub(crate) fn weight(&self) -> f64 {
-        self.weight
+        if self.is_off() { 0.0 } else { self.weight }
+    }
+
+    fn is_off(&self) -> bool {
+        self.weight <= WEIGHTS.0 * (1.0 + 1e-9)
+    }
+
+    /// Takes in the active dimensions of the same texts with and without dropout.
+    pub(crate) fn compare(&mut self, with_dropout: f64, without_dropout: f64) {
+        let gap = without_dropout.max(LEAST).ln() - with_dropout.max(LEAST).ln();
+        self.gap = Some(match self.gap {
+            Some(past) => GAP * past + (1.0 - GAP) * gap,
+            None => gap,
+        });
+    }
+
+    /// What the model has at the end of a run, if that is more than a tenth off the target: a sentence about `what`.
+    pub(crate) fn miss(&self, what: &str) -> Option<String> {
+        let measured = self.course?.fast;
+        if (measured - self.target).exp_m1().abs() <= 0.1 {
+            return None;
+        }
+        let remedy = if measured < self.target && self.is_off() {
+            "the regulariser is off, and the loss alone leaves no more: choose a lower target"
+        } else if measured < self.target {
+            "the model has not grown back yet: train longer"
+        } else {
+            "the model has not shrunk that far yet: train longer, or with a higher learning rate"
+        };
+        Some(format!(
+            "{what} have {:.0} active dimensions at the end, the target is {:.0}: {remedy}",
+            measured.exp(),
+            self.target.exp(),
+        ))
     }
 
     /// Takes in what an update measured. `progress` is the share of the ramp that is over, `ramp` its length in steps,
@@ -80,7 +120,7 @@ impl SparsityController {
         ramp: f64,
         learning_rate: f64,
     ) {
-        let measured = active_dims.max(LEAST).ln();
+        let measured = active_dims.max(LEAST).ln() + self.gap.unwrap_or(0.0);
         let mut course = self.course.unwrap_or(Course {
             start: measured,
             fast: measured,
@@ -125,7 +165,8 @@ mod tests {
                 let step = f64::from(step);
                 let rate = (step / warmup).min((331.0 - step) / (331.0 - warmup));
                 let balance = -3.0 * (logarithm - 200.0_f64.ln());
-                drive = 0.9 * drive + 0.1 * ((controller.weight().ln() - balance) / 2.0).tanh();
+                drive = 0.9 * drive
+                    + 0.1 * ((controller.weight().max(1e-9).ln() - balance) / 2.0).tanh();
                 logarithm -= speed * rate * drive;
                 controller.observe(measured.exp(), step / ramp, ramp, rate);
                 logarithm.exp()
@@ -157,13 +198,46 @@ mod tests {
         let mut controller = SparsityController::new(200, 1.0);
         controller.observe(250.0, 0.0, 10.0, 1.0);
         controller.observe(0.0, 0.1, 10.0, 1.0);
-        assert!(controller.weight() < 1e-3, "{}", controller.weight());
-        assert!((controller.weight() / 1e-7 - 1.0).abs() < 1e-6);
+        assert_eq!(controller.weight(), 0.0);
+    }
+
+    #[test]
+    fn a_missed_target_is_told_with_its_cause() {
+        let end = |target, dims: f64| {
+            let mut controller = SparsityController::new(target, 1e-7);
+            for _ in 0..200 {
+                controller.observe(dims, 2.0, 10.0, 1.0);
+            }
+            controller.miss("documents").unwrap_or_default()
+        };
+        assert_eq!(end(200, 185.0), "");
+        assert_eq!(
+            end(200, 150.0),
+            "documents have 150 active dimensions at the end, the target is 200: the regulariser is off, and the loss alone \
+             leaves no more: choose a lower target"
+        );
+        assert!(end(200, 300.0).ends_with("with a higher learning rate"));
+        assert_eq!(SparsityController::new(200, 1.0).miss("documents"), None);
+    }
+
+    #[test]
+    fn the_target_is_meant_for_the_model_without_dropout() {
+        let mut with_gap = SparsityController::new(200, 1.0);
+        let mut plain = with_gap.clone();
+        with_gap.compare(300.0, 270.0);
+        with_gap.observe(300.0, 0.0, 10.0, 1.0);
+        plain.observe(270.0, 0.0, 10.0, 1.0);
+        assert!((with_gap.weight() / plain.weight() - 1.0).abs() < 1e-12);
+        // The gap is a running mean: ln 0.9, then half of it and half of ln 0.8.
+        with_gap.compare(100.0, 80.0);
+        let expected = 0.5 * 0.9_f64.ln() + 0.5 * 0.8_f64.ln();
+        assert!((with_gap.gap.unwrap() - expected).abs() < 1e-12);
     }
 
     #[test]
     fn the_state_survives_saving() {
         let mut controller = SparsityController::new(30, 3e-5);
+        controller.compare(81.3, 75.0);
         controller.observe(81.3, 0.1, 10.0, 0.7);
         let text = serde_json::to_string(&controller).unwrap();
         assert_eq!(

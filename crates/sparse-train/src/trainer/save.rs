@@ -216,6 +216,9 @@ impl Trainer {
         ];
         self.log(metrics.clone());
         if !interrupted {
+            for message in self.regulation.missed_targets() {
+                self.warn(&message);
+            }
             self.check_positions()?;
         }
         if self.arguments.load_best_model_at_end && !interrupted {

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::guard::Observation;
 use crate::optimizer::{GradientSet, Optimizer};
 use crate::prefetch::Prefetch;
+use crate::regulation::Measured;
 use crate::schedule::LearningRateSchedule;
 
 /// A micro-batch and its random numbers.
@@ -163,7 +164,30 @@ impl Trainer {
         for batch in &embedded {
             self.regulation.count_documents(&*loss, batch.documents());
         }
+        if self
+            .regulation
+            .measures_without_dropout(self.state.global_step)
+        {
+            self.measure_without_dropout(dataset, micro_batches, cut, sums);
+        }
         Ok(())
+    }
+
+    /// Counts the active dimensions of the same texts as encoding will see them.
+    fn measure_without_dropout(
+        &self,
+        dataset: usize,
+        micro_batches: &[MicroBatch],
+        cut: Option<MiniBatches>,
+        sums: &mut Sums,
+    ) {
+        let plain = self.model().clone().valid();
+        let context = ForwardContext::inference();
+        for MicroBatch { batch, .. } in micro_batches {
+            let leaves = embed_leaves(&plain, batch, &context, cut);
+            let embedded = self.assemble(dataset, batch, &leaves, &context);
+            sums.tally.count_without_dropout(dataset, &embedded);
+        }
     }
 
     /// How to cut a batch: as the arguments say, or else the loss.
@@ -275,8 +299,16 @@ impl Trainer {
         let (step, total_steps) = (self.state.global_step, self.state.max_steps);
         for (&dataset, sides) in &tally.active {
             let name = &self.train[dataset].name;
+            let without_dropout = tally
+                .without_dropout
+                .get(&dataset)
+                .map(|sides| sides.means());
+            let measured = Measured {
+                active: sides.means(),
+                without_dropout: without_dropout.unwrap_or_default(),
+            };
             self.regulation
-                .observe(name, sides.means(), step, total_steps, learning_rate);
+                .observe(name, measured, step, total_steps, learning_rate);
         }
     }
 

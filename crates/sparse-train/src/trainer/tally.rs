@@ -17,6 +17,8 @@ pub(super) struct Tally {
     pub(super) tokens: usize,
     /// By data set.
     pub(super) active: BTreeMap<usize, Sides>,
+    /// The same of the same texts without dropout, in the updates that measure it.
+    pub(super) without_dropout: BTreeMap<usize, Sides>,
     /// A closer look at the documents, where the step is one that is looked at.
     pub(super) look: Option<Look>,
     n_micro_batches: f64,
@@ -50,6 +52,11 @@ impl Side {
 }
 
 impl Sides {
+    fn add(&mut self, embedded: &EmbeddedBatch) {
+        self.query.add(&embedded.columns[..1]);
+        self.document.add(embedded.documents());
+    }
+
     pub(super) fn means(self) -> ActiveDims {
         ActiveDims {
             query: self.query.mean(),
@@ -67,6 +74,7 @@ impl Tally {
             },
             tokens: 0,
             active: BTreeMap::new(),
+            without_dropout: BTreeMap::new(),
             look: look.then(Look::default),
             n_micro_batches: n_micro_batches as f64,
         }
@@ -78,15 +86,20 @@ impl Tally {
         embedded: &EmbeddedBatch,
         batch: &CollatedBatch,
     ) {
-        let sides = self.active.entry(dataset).or_default();
-        sides.query.add(&embedded.columns[..1]);
-        sides.document.add(embedded.documents());
+        self.active.entry(dataset).or_default().add(embedded);
         if let Some(look) = &mut self.look {
             look.add(embedded);
         }
         self.report.weights = embedded.regularizer_weights;
         self.report.texts += batch.n_rows * batch.n_columns;
         self.tokens += batch.n_tokens;
+    }
+
+    pub(super) fn count_without_dropout(&mut self, dataset: usize, embedded: &EmbeddedBatch) {
+        self.without_dropout
+            .entry(dataset)
+            .or_default()
+            .add(embedded);
     }
 
     /// Mean active dimensions over all data sets.
