@@ -1,5 +1,10 @@
 //! A stream holds its buffer and no more, however large the file.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper that fails is a test that fails"
+)]
+
 use std::io::Write;
 use std::sync::Mutex;
 
