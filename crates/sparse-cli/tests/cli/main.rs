@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod commands;
+mod databases;
 mod hub;
 mod idf;
 mod killed;
