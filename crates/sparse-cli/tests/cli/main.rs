@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod commands;
+mod databases;
 mod hub;
 mod idf;
+mod killed;
 mod nano_beir;
 mod searching;
 mod support;
