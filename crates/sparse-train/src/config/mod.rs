@@ -191,8 +191,9 @@ mod tests {
     fn the_files_of_the_documentation_are_read() {
         let quickstart = include_str!("../../../../examples/quickstart.toml");
         let documented = include_str!("../../../../docs/training-file.md");
+        let callbacks = include_str!("../../../../docs/callbacks.md");
         let mut read = 0;
-        for text in blocks(documented).chain([quickstart]) {
+        for text in blocks(documented).chain(blocks(callbacks)).chain([quickstart]) {
             // A block that shows one table is laid over a file that is otherwise complete.
             let rest = if text.contains("[model]") {
                 ""
@@ -202,6 +203,6 @@ mod tests {
             TrainingFile::parse(&format!("{rest}{text}"), &[]).unwrap();
             read += 1;
         }
-        assert_eq!(read, 4);
+        assert_eq!(read, 7);
     }
 }

@@ -67,16 +67,22 @@ impl ModelCardConfig {
         };
         let is_code = |code: &str| {
             let mut parts = code.split('-');
-            parts
-                .next()
-                .is_some_and(|part| (2..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_lowercase()))
-                || code == "multilingual"
+            parts.next().is_some_and(|part| {
+                (2..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_lowercase())
+            }) || code == "multilingual"
         };
         if let Some(code) = self.language.iter().find(|code| !is_code(code)) {
-            return refuse("language", code, "must be an ISO 639 code such as \"en\", or \"multilingual\"");
+            return refuse(
+                "language",
+                code,
+                "must be an ISO 639 code such as \"en\", or \"multilingual\"",
+            );
         }
         if let Some(license) = &self.license
-            && (license.is_empty() || license.chars().any(|c| c.is_whitespace() || c.is_uppercase()))
+            && (license.is_empty()
+                || license
+                    .chars()
+                    .any(|c| c.is_whitespace() || c.is_uppercase()))
         {
             return refuse(
                 "license",
@@ -84,10 +90,17 @@ impl ModelCardConfig {
                 "must be a name of the hub in lower case, such as \"apache-2.0\", \"mit\" or \"other\"",
             );
         }
-        let ids = [("model_id", &self.model_id), ("base_model", &self.base_model)];
+        let ids = [
+            ("model_id", &self.model_id),
+            ("base_model", &self.base_model),
+        ];
         for (key, id) in ids {
             if let Some(id) = id.as_deref().filter(|id| !is_hub_id(id)) {
-                return refuse(key, id, "must be the id of a model on the hub, such as \"naver/splade-v3\"");
+                return refuse(
+                    key,
+                    id,
+                    "must be the id of a model on the hub, such as \"naver/splade-v3\"",
+                );
             }
         }
         match self.datasets.iter().find(|id| !is_hub_id(id)) {
@@ -137,10 +150,13 @@ mod tests {
         };
         assert!(refusal(|c| c.language = vec!["English".into()]).contains("ISO 639"));
         assert!(refusal(|c| c.license = Some("MIT".into())).contains("lower case"));
-        assert!(refusal(|c| c.base_model = Some("../model".into())).contains("model_card.base_model"));
+        assert!(
+            refusal(|c| c.base_model = Some("../model".into())).contains("model_card.base_model")
+        );
         assert!(refusal(|c| c.datasets = vec!["a/b/c".into()]).contains("data set"));
         let config: ModelCardConfig =
-            serde_json::from_value(serde_json::json!({ "language": "pt-BR", "datasets": ["a/b"] })).unwrap();
+            serde_json::from_value(serde_json::json!({ "language": "pt-BR", "datasets": ["a/b"] }))
+                .unwrap();
         config.validate().unwrap();
         assert_eq!(config.language, ["pt-BR"]);
     }

@@ -9,13 +9,18 @@ use sparse_train::{IntervalStrategy, ModelCardConfig, SaveStrategy, TrainingArgu
 use crate::support::{arguments, splade_run, table};
 
 /// The YAML of cards: maps, lists and scalars in block style. Fails on anything else.
-fn parse(lines: &mut std::iter::Peekable<std::vec::IntoIter<(usize, String)>>, indent: usize) -> Value {
+fn parse(
+    lines: &mut std::iter::Peekable<std::vec::IntoIter<(usize, String)>>,
+    indent: usize,
+) -> Value {
     let Some((_, first)) = lines.peek().cloned() else {
         panic!("nothing at indent {indent}");
     };
     if first.starts_with("- ") {
         let mut items = Vec::new();
-        while let Some((_, line)) = lines.next_if(|(at, line)| *at == indent && line.starts_with("- ")) {
+        while let Some((_, line)) =
+            lines.next_if(|(at, line)| *at == indent && line.starts_with("- "))
+        {
             let rest = line[2..].to_owned();
             if !rest.starts_with('"') && (rest.ends_with(':') || rest.contains(": ")) {
                 // A map: its first key stands after the dash.
@@ -31,11 +36,14 @@ fn parse(lines: &mut std::iter::Peekable<std::vec::IntoIter<(usize, String)>>, i
         return Value::Array(items);
     }
     let mut map = Map::new();
-    while let Some((_, line)) = lines.next_if(|(at, line)| *at == indent && !line.starts_with("- ")) {
+    while let Some((_, line)) = lines.next_if(|(at, line)| *at == indent && !line.starts_with("- "))
+    {
         let (key, rest) = match line.strip_suffix(':') {
             Some(key) => (key.to_owned(), None),
             None => {
-                let (key, rest) = line.split_once(": ").unwrap_or_else(|| panic!("no map: {line}"));
+                let (key, rest) = line
+                    .split_once(": ")
+                    .unwrap_or_else(|| panic!("no map: {line}"));
                 (key.to_owned(), Some(rest.to_owned()))
             }
         };
@@ -56,7 +64,10 @@ fn scalar(text: &str) -> Value {
     match serde_json::from_str(text) {
         Ok(value) => value,
         Err(_) => {
-            assert!(!text.starts_with(['"', '[', '{', '*', '&', '!', '|', '>', '%', '@', '`', '#']), "{text}");
+            assert!(
+                !text.starts_with(['"', '[', '{', '*', '&', '!', '|', '>', '%', '@', '`', '#']),
+                "{text}"
+            );
             assert!(!text.contains(": ") && !text.contains(" #"), "{text}");
             Value::from(text)
         }
@@ -64,7 +75,12 @@ fn scalar(text: &str) -> Value {
 }
 
 fn metadata(card: &str) -> Value {
-    let yaml = card.strip_prefix("---\n").unwrap().split_once("\n---\n").unwrap().0;
+    let yaml = card
+        .strip_prefix("---\n")
+        .unwrap()
+        .split_once("\n---\n")
+        .unwrap()
+        .0;
     let lines: Vec<(usize, String)> = yaml
         .lines()
         .map(|line| {
@@ -109,13 +125,20 @@ fn it_tells_of_the_run() {
         ..ModelCardConfig::default()
     };
     let mut trainer = splade_run(arguments)
-        .eval_dataset(sparse_data::Dataset::from(table("a_splade_mnrl")).head(8).unwrap())
+        .eval_dataset(
+            sparse_data::Dataset::from(table("a_splade_mnrl"))
+                .head(8)
+                .unwrap(),
+        )
         .evaluator(triplets())
         .model_card(config)
         .build()
         .unwrap();
     trainer.train().unwrap();
-    trainer.encoder().save_pretrained(folder.path().join("final")).unwrap();
+    trainer
+        .encoder()
+        .save_pretrained(folder.path().join("final"))
+        .unwrap();
     let card = fs::read_to_string(folder.path().join("final/README.md")).unwrap();
     if let Ok(copy) = std::env::var("MODEL_CARD") {
         fs::write(copy, &card).unwrap();
@@ -129,16 +152,35 @@ fn it_tells_of_the_run() {
     assert_eq!(metadata["pipeline_tag"], "feature-extraction");
     assert_eq!(metadata["library_name"], "sentence-transformers");
     let tags = json!([
-        "sentence-transformers", "sparse-encoder", "sparse", "splade", "generated_from_trainer", "dataset_size:100",
-        "loss:SpladeLoss", "loss:SparseMultipleNegativesRankingLoss", "loss:FlopsLoss", "a tag: with a colon"
+        "sentence-transformers",
+        "sparse-encoder",
+        "sparse",
+        "splade",
+        "generated_from_trainer",
+        "dataset_size:100",
+        "loss:SpladeLoss",
+        "loss:SparseMultipleNegativesRankingLoss",
+        "loss:FlopsLoss",
+        "a tag: with a colon"
     ]);
     assert_eq!(metadata["tags"], tags);
     assert_eq!(metadata["widget"].as_array().unwrap().len(), 5);
-    assert!(metadata["metrics"].as_array().unwrap().contains(&json!("dot_accuracy")));
+    assert!(
+        metadata["metrics"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("dot_accuracy"))
+    );
     assert!(metadata["co2_eq_emissions"]["emissions"].as_f64().unwrap() > 0.0);
     let result = &metadata["model-index"][0]["results"][0];
-    assert_eq!(result["task"], json!({ "type": "sparse-triplet", "name": "Sparse Triplet" }));
-    assert_eq!(result["dataset"], json!({ "name": "snli dev", "type": "snli-dev" }));
+    assert_eq!(
+        result["task"],
+        json!({ "type": "sparse-triplet", "name": "Sparse Triplet" })
+    );
+    assert_eq!(
+        result["dataset"],
+        json!({ "name": "snli dev", "type": "snli-dev" })
+    );
     assert_eq!(result["metrics"][0]["type"], "dot_accuracy");
     assert_eq!(result["metrics"][0]["name"], "Dot Accuracy");
     assert_eq!(result["metrics"].as_array().unwrap().len(), 7);
@@ -173,7 +215,9 @@ fn it_tells_of_the_run() {
         "### Framework Versions\n\n- sparse-encoder (Rust): ",
         "## Citation\n\n### BibTeX\n\n#### SpladeLoss\n```bibtex\n",
     ] {
-        let at = rest.find(text).unwrap_or_else(|| panic!("no {text} after the others in\n{card}"));
+        let at = rest
+            .find(text)
+            .unwrap_or_else(|| panic!("no {text} after the others in\n{card}"));
         rest = &rest[at + text.len()..];
     }
 }
@@ -200,7 +244,9 @@ fn it_can_be_left_out_and_can_keep_the_data_to_itself() {
         ..ModelCardConfig::default()
     };
     let text = card(discreet).unwrap();
-    let first = sparse_data::Dataset::from(table("a_splade_mnrl")).head(1).unwrap();
+    let first = sparse_data::Dataset::from(table("a_splade_mnrl"))
+        .head(1)
+        .unwrap();
     let first = first.text("anchor", 0).unwrap().unwrap().to_owned();
     assert!(!text.contains(&first) && !text.contains("widget:"));
     assert!(card(ModelCardConfig::default()).unwrap().contains(&first));

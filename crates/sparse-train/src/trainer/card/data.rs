@@ -95,7 +95,11 @@ impl DataFacts {
             .iter()
             .map(|column| format!("<code>{}</code>", column.name))
             .collect();
-        let name = if self.name == "default" { "Unnamed Dataset" } else { &self.name };
+        let name = if self.name == "default" {
+            "Unnamed Dataset"
+        } else {
+            &self.name
+        };
         let header: Vec<String> = std::iter::once(String::new())
             .chain(self.columns.iter().map(|column| cell(&column.name)))
             .collect();
@@ -104,7 +108,10 @@ impl DataFacts {
             std::iter::once(title.to_owned()).chain(cells).collect()
         };
         let list = |items: &[String]| -> String {
-            let items: String = items.iter().map(|item| format!("<li>{item}</li>")).collect();
+            let items: String = items
+                .iter()
+                .map(|item| format!("<li>{item}</li>"))
+                .collect();
             format!("<ul>{items}</ul>")
         };
         let statistics = [
@@ -122,7 +129,12 @@ impl DataFacts {
             let n_samples = self.n_sampled.min(SAMPLES);
             let samples: Vec<Vec<String>> = (0..n_samples)
                 .map(|index| {
-                    let sample = |column: &Column| column.samples.get(index).map_or(String::new(), |text| code(text, LONGEST_SAMPLE));
+                    let sample = |column: &Column| {
+                        column
+                            .samples
+                            .get(index)
+                            .map_or(String::new(), |text| code(text, LONGEST_SAMPLE))
+                    };
                     self.columns.iter().map(sample).collect()
                 })
                 .collect();
@@ -130,7 +142,10 @@ impl DataFacts {
             text.push_str(&markdown(&header[1..], &samples, "  ", false));
         }
         let options = Value::Object(self.description.options.clone());
-        let json: Vec<String> = format!("{options:#}").lines().map(|line| format!("  {line}")).collect();
+        let json: Vec<String> = format!("{options:#}")
+            .lines()
+            .map(|line| format!("  {line}"))
+            .collect();
         text.push_str(&format!(
             "* Loss: <code>{}</code> with these parameters:\n  ```json\n{}\n  ```\n",
             self.description.class_name,

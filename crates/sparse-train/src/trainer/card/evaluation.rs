@@ -42,7 +42,11 @@ pub(super) fn judgements(
             name => format!("{name}_"),
         };
         let known = leaf.metric_names(own);
-        let is_mine = |name: &str| known.as_ref().is_none_or(|known| known.iter().any(|other| other == name));
+        let is_mine = |name: &str| {
+            known
+                .as_ref()
+                .is_none_or(|known| known.iter().any(|other| other == name))
+        };
         let figures: Vec<(String, f64)> = metrics
             .iter()
             .filter(|(name, _)| is_mine(name))
@@ -59,7 +63,9 @@ pub(super) fn judgements(
         }
     };
     let judged = leaves.iter().map(judge);
-    judged.filter(|judgement| !judgement.figures.is_empty()).collect()
+    judged
+        .filter(|judgement| !judgement.figures.is_empty())
+        .collect()
 }
 
 /// Keys of the primary figures in logs.
@@ -114,7 +120,11 @@ fn title(name: &str) -> String {
     let word = |word: &str| {
         let mut letters = word.chars();
         let first = letters.next().map(char::to_uppercase);
-        first.into_iter().flatten().chain(letters).collect::<String>()
+        first
+            .into_iter()
+            .flatten()
+            .chain(letters)
+            .collect::<String>()
     };
     name.split('_').map(word).collect::<Vec<_>>().join(" ")
 }
@@ -127,13 +137,19 @@ pub(super) fn section(judgements: &[Judgement]) -> String {
         if !judgement.name.is_empty() {
             text.push_str(&format!("* Dataset: `{}`\n", judgement.name));
         }
-        text.push_str(&format!("* Evaluated with <code>{}</code>", judgement.class_name));
+        text.push_str(&format!(
+            "* Evaluated with <code>{}</code>",
+            judgement.class_name
+        ));
         if judgement.config.is_empty() {
             text.push_str("\n\n");
         } else {
             let json = format!("{:#}", Value::Object(judgement.config.clone()));
             let json: Vec<String> = json.lines().map(|line| format!("  {line}")).collect();
-            text.push_str(&format!(" with these parameters:\n  ```json\n{}\n  ```\n\n", json.join("\n")));
+            text.push_str(&format!(
+                " with these parameters:\n  ```json\n{}\n  ```\n\n",
+                json.join("\n")
+            ));
         }
         let rows: Vec<Vec<String>> = judgement
             .figures
@@ -147,7 +163,12 @@ pub(super) fn section(judgements: &[Judgement]) -> String {
                 }
             })
             .collect();
-        text.push_str(&markdown(&["Metric".into(), "Value".into()], &rows, "", false));
+        text.push_str(&markdown(
+            &["Metric".into(), "Value".into()],
+            &rows,
+            "",
+            false,
+        ));
     }
     text
 }

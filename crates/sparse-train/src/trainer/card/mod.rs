@@ -69,13 +69,21 @@ impl CardRecord {
             if !config.generate {
                 return Ok(Vec::new());
             }
-            datasets.iter().map(|dataset| DataFacts::new(dataset, collator)).collect()
+            datasets
+                .iter()
+                .map(|dataset| DataFacts::new(dataset, collator))
+                .collect()
         };
         let name = encoder.name();
         let from_hub = is_hub_id(name) && name.contains('/') && !Path::new(name).exists();
-        let regularized = train.iter().any(|dataset| dataset.loss.regularizer_weights().is_some());
+        let regularized = train
+            .iter()
+            .any(|dataset| dataset.loss.regularizer_weights().is_some());
         Ok(Self {
-            base_model: config.base_model.clone().or(from_hub.then(|| name.to_owned())),
+            base_model: config
+                .base_model
+                .clone()
+                .or(from_hub.then(|| name.to_owned())),
             train: facts(train)?,
             eval: facts(eval)?,
             schedule: regularized.then(|| json!(schedule)),
@@ -120,13 +128,22 @@ impl CardRecord {
 
     /// A query and documents, texts of the first data set.
     fn example(&self) -> (Vec<String>, Vec<String>) {
-        let columns = self.train.first().map(|facts| facts.columns.as_slice()).unwrap_or_default();
+        let columns = self
+            .train
+            .first()
+            .map(|facts| facts.columns.as_slice())
+            .unwrap_or_default();
         let texts: Vec<_> = columns.iter().filter(|column| column.is_text).collect();
         let (Some(query), Some(document)) = (texts.first(), texts.get(1).or(texts.first())) else {
             return Default::default();
         };
         if !self.config.generate_widget_examples {
-            return (vec!["a query".to_owned()], ["a document", "another one", "a third"].map(str::to_owned).to_vec());
+            return (
+                vec!["a query".to_owned()],
+                ["a document", "another one", "a third"]
+                    .map(str::to_owned)
+                    .to_vec(),
+            );
         }
         (
             query.samples.iter().take(1).cloned().collect(),
@@ -136,8 +153,15 @@ impl CardRecord {
 
     fn losses(&self) -> Vec<&Description> {
         let mut losses: Vec<&Description> = Vec::new();
-        for part in self.train.iter().flat_map(|facts| facts.description.flatten()) {
-            if !losses.iter().any(|known| known.class_name == part.class_name) {
+        for part in self
+            .train
+            .iter()
+            .flat_map(|facts| facts.description.flatten())
+        {
+            if !losses
+                .iter()
+                .any(|known| known.class_name == part.class_name)
+            {
                 losses.push(part);
             }
         }
@@ -149,7 +173,12 @@ impl CardRecord {
             return name.clone();
         }
         let kind = encoder.type_name();
-        let data: Vec<&str> = self.train.iter().map(|facts| facts.name.as_str()).filter(|name| *name != "default").collect();
+        let data: Vec<&str> = self
+            .train
+            .iter()
+            .map(|facts| facts.name.as_str())
+            .filter(|name| *name != "default")
+            .collect();
         match (&self.base_model, data.as_slice()) {
             (Some(base), []) => format!("{kind} based on {base}"),
             (Some(base), data) => format!("{kind} based on {base}, trained on {}", data.join(", ")),
@@ -161,13 +190,22 @@ impl CardRecord {
     fn metadata(&self, run: &Run<'_>, judgements: &[Judgement]) -> String {
         let config = &self.config;
         let type_name = run.encoder.type_name();
-        let words = type_name.strip_suffix("Sparse Encoder").unwrap_or_default().split_whitespace();
-        let mut tags: Vec<String> = ["sentence-transformers", "sparse-encoder", "sparse"].map(str::to_owned).to_vec();
+        let words = type_name
+            .strip_suffix("Sparse Encoder")
+            .unwrap_or_default()
+            .split_whitespace();
+        let mut tags: Vec<String> = ["sentence-transformers", "sparse-encoder", "sparse"]
+            .map(str::to_owned)
+            .to_vec();
         tags.extend(words.map(str::to_lowercase));
         tags.push("generated_from_trainer".to_owned());
         let n_rows: usize = self.train.iter().map(|facts| facts.n_rows).sum();
         tags.push(format!("dataset_size:{n_rows}"));
-        tags.extend(self.losses().iter().map(|loss| format!("loss:{}", loss.class_name)));
+        tags.extend(
+            self.losses()
+                .iter()
+                .map(|loss| format!("loss:{}", loss.class_name)),
+        );
         for tag in &config.tags {
             if !tags.contains(tag) {
                 tags.push(tag.clone());
@@ -185,7 +223,11 @@ impl CardRecord {
         put("tags", json!(tags));
         put("datasets", json!(config.datasets));
         put("base_model", json!(self.base_model));
-        let widget: Vec<Value> = self.widget().iter().map(|text| json!({ "text": text })).collect();
+        let widget: Vec<Value> = self
+            .widget()
+            .iter()
+            .map(|text| json!({ "text": text }))
+            .collect();
         put("widget", json!(widget));
         put("pipeline_tag", json!("feature-extraction"));
         put("library_name", json!("sentence-transformers"));
@@ -194,7 +236,10 @@ impl CardRecord {
             put("co2_eq_emissions", training::co2(emissions));
         }
         if !judgements.is_empty() {
-            put("model-index", evaluation::model_index(&self.model_name(run.encoder), judgements));
+            put(
+                "model-index",
+                evaluation::model_index(&self.model_name(run.encoder), judgements),
+            );
         }
         yaml::block(&Value::Object(entries), 0)
     }
@@ -206,8 +251,14 @@ impl CardRecord {
         let mut texts: Vec<&String> = Vec::new();
         let columns = self.train.iter().flat_map(|facts| &facts.columns);
         let first: Vec<_> = columns.filter(|column| column.is_text).collect();
-        for text in first.iter().flat_map(|column| column.samples.iter().take(2)) {
-            if !texts.contains(&text) && !text.trim().is_empty() && text.chars().count() <= LONGEST_EXAMPLE {
+        for text in first
+            .iter()
+            .flat_map(|column| column.samples.iter().take(2))
+        {
+            if !texts.contains(&text)
+                && !text.trim().is_empty()
+                && text.chars().count() <= LONGEST_EXAMPLE
+            {
                 texts.push(text);
             }
         }
@@ -241,27 +292,36 @@ impl CardRecord {
             }
         }
         if let Some(schedule) = &self.schedule {
-            card.push_str(&format!("\n### Regularizer Schedule\n\n```json\n{schedule:#}\n```\n"));
+            card.push_str(&format!(
+                "\n### Regularizer Schedule\n\n```json\n{schedule:#}\n```\n"
+            ));
         }
         card.push_str(&training::hyperparameters(run.arguments));
         let primaries = evaluation::primary_keys(&judgements);
-        card.push_str(&training::logs(run.state, &primaries, run.arguments.load_best_model_at_end));
+        card.push_str(&training::logs(
+            run.state,
+            &primaries,
+            run.arguments.load_best_model_at_end,
+        ));
         card.push_str(&training::time(run.state));
         if let Some(emissions) = &run.emissions {
             card.push_str(&training::impact(emissions));
         }
         card.push_str(&training::versions(LAYOUT));
         card.push_str(&self.citations());
-        card.push_str("\n<!--\n## Model Card Authors\n\nWho wrote this card, and how to reach them.\n-->\n");
+        card.push_str(
+            "\n<!--\n## Model Card Authors\n\nWho wrote this card, and how to reach them.\n-->\n",
+        );
         card
     }
 
     fn description(&self, encoder: &SparseEncoder) -> String {
         let kind = encoder.type_name();
         let dimension = encoder.embedding_dimension();
-        let length = encoder
-            .max_seq_length()
-            .map_or_else(|| "unlimited".to_owned(), |length| format!("{length} tokens"));
+        let length = encoder.max_seq_length().map_or_else(
+            || "unlimited".to_owned(),
+            |length| format!("{length} tokens"),
+        );
         let similarity = match encoder.similarity_fn() {
             SimilarityFunction::Dot => "Dot Product",
             SimilarityFunction::Cosine => "Cosine Similarity",
@@ -270,22 +330,31 @@ impl CardRecord {
         };
         let mut facts = vec![format!("- **Model Type:** {kind}")];
         if let Some(base) = &self.base_model {
-            facts.push(format!("- **Base model:** [{base}](https://huggingface.co/{base})"));
+            facts.push(format!(
+                "- **Base model:** [{base}](https://huggingface.co/{base})"
+            ));
         }
         facts.push(format!("- **Maximum Sequence Length:** {length}"));
-        facts.push(format!("- **Output Dimensionality:** {dimension} dimensions"));
+        facts.push(format!(
+            "- **Output Dimensionality:** {dimension} dimensions"
+        ));
         if let Some(limit) = encoder.max_active_dims() {
             facts.push(format!("- **Active Dimensions:** at most {limit}"));
         }
         facts.push(format!("- **Similarity Function:** {similarity}"));
         facts.push("- **Supported Modality:** Text".to_owned());
         let links = self.config.datasets.iter();
-        let links: Vec<String> = links.map(|id| format!("[{id}](https://huggingface.co/datasets/{id})")).collect();
+        let links: Vec<String> = links
+            .map(|id| format!("[{id}](https://huggingface.co/datasets/{id})"))
+            .collect();
         if !links.is_empty() {
             facts.push(format!("- **Training Dataset:** {}", links.join(", ")));
         }
         if !self.config.language.is_empty() {
-            facts.push(format!("- **Language:** {}", self.config.language.join(", ")));
+            facts.push(format!(
+                "- **Language:** {}",
+                self.config.language.join(", ")
+            ));
         }
         if let Some(license) = &self.config.license {
             facts.push(format!("- **License:** {license}"));
@@ -313,10 +382,15 @@ impl CardRecord {
         let (queries, documents) = self.example();
         let list = |texts: &[String]| -> String {
             // A JSON text is a text of Python and of Rust too, but for what Rust escapes in another way.
-            let lines = texts.iter().map(|text| format!("    {},\n", Value::from(text.as_str())));
+            let lines = texts
+                .iter()
+                .map(|text| format!("    {},\n", Value::from(text.as_str())));
             lines.collect()
         };
-        let scores = self.scores.as_ref().map_or(String::new(), |scores| format!("# {scores}\n"));
+        let scores = self
+            .scores
+            .as_ref()
+            .map_or(String::new(), |scores| format!("# {scores}\n"));
         format!(
             "\n## Usage\n\n### From the command line\n\n```bash\nsparse-encoder encode --model {id} --input texts.txt\n```\n\n\
              ### From Python\n\nWith `pip install -U sentence-transformers`:\n\n```python\nfrom sentence_transformers import SparseEncoder\n\n\
@@ -335,11 +409,19 @@ impl CardRecord {
         let mut text = String::new();
         let mut known: Vec<&str> = Vec::new();
         for loss in self.losses() {
-            let Some(citation) = loss.citation.as_deref().filter(|citation| !known.contains(citation)) else {
+            let Some(citation) = loss
+                .citation
+                .as_deref()
+                .filter(|citation| !known.contains(citation))
+            else {
                 continue;
             };
             known.push(citation);
-            text.push_str(&format!("\n#### {}\n```bibtex\n{}\n```\n", loss.class_name, citation.trim_end()));
+            text.push_str(&format!(
+                "\n#### {}\n```bibtex\n{}\n```\n",
+                loss.class_name,
+                citation.trim_end()
+            ));
         }
         if text.is_empty() {
             return text;

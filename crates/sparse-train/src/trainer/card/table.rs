@@ -1,11 +1,23 @@
 //! Tables and texts in Markdown.
 
 /// A table, each line led by `indent`, the columns as wide as their cells.
-pub(super) fn markdown(header: &[String], rows: &[Vec<String>], indent: &str, centered: bool) -> String {
+pub(super) fn markdown(
+    header: &[String],
+    rows: &[Vec<String>],
+    indent: &str,
+    centered: bool,
+) -> String {
     let widths: Vec<usize> = (0..header.len())
         .map(|column| {
-            let cells = rows.iter().filter_map(|row| row.get(column)).chain([&header[column]]);
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0).max(3)
+            let cells = rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .chain([&header[column]]);
+            cells
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+                .max(3)
         })
         .collect();
     let line = |cells: &[String]| {
@@ -17,7 +29,13 @@ pub(super) fn markdown(header: &[String], rows: &[Vec<String>], indent: &str, ce
     };
     let rule: Vec<String> = widths
         .iter()
-        .map(|width| format!(":{}{}", "-".repeat(*width), if centered { ":" } else { "-" }))
+        .map(|width| {
+            format!(
+                ":{}{}",
+                "-".repeat(*width),
+                if centered { ":" } else { "-" }
+            )
+        })
         .collect();
     let mut text = line(header);
     text.push_str(&format!("{indent}|{}|\n", rule.join("|")));
@@ -27,7 +45,10 @@ pub(super) fn markdown(header: &[String], rows: &[Vec<String>], indent: &str, ce
 
 /// A text that can stand in a cell.
 pub(super) fn cell(text: &str) -> String {
-    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('|', "\\|");
+    let text = text
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('|', "\\|");
     text.replace("\r\n", "<br>").replace(['\n', '\r'], "<br>")
 }
 
@@ -49,7 +70,10 @@ mod tests {
 
     #[test]
     fn texts_cant_break_out_of_their_cells() {
-        assert_eq!(code("a|b\n<script>", 100), "<code>a\\|b<br>&lt;script></code>");
+        assert_eq!(
+            code("a|b\n<script>", 100),
+            "<code>a\\|b<br>&lt;script></code>"
+        );
         assert_eq!(code("äöü", 2), "<code>äö...</code>");
     }
 

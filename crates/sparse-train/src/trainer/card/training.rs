@@ -52,8 +52,14 @@ pub(super) fn hyperparameters(arguments: &TrainingArguments) -> String {
     };
     let (ours, defaults) = (map(arguments), map(&TrainingArguments::default()));
     let line = |(key, value): (&String, &Value)| format!("- `{key}`: {}\n", show(value));
-    let shown = || ours.iter().filter(|(key, _)| !HOUSEKEEPING.contains(&key.as_str()));
-    let changed: String = shown().filter(|(key, value)| defaults.get(*key) != Some(value)).map(line).collect();
+    let shown = || {
+        ours.iter()
+            .filter(|(key, _)| !HOUSEKEEPING.contains(&key.as_str()))
+    };
+    let changed: String = shown()
+        .filter(|(key, value)| defaults.get(*key) != Some(value))
+        .map(line)
+        .collect();
     let all: String = shown().map(line).collect();
     let changed = if changed.is_empty() {
         "All are at their defaults.\n".to_owned()
@@ -78,7 +84,9 @@ pub(super) fn logs(state: &TrainerState, primaries: &[String], marks_best: bool)
             "loss" => "Validation Loss".to_owned(),
             other if primaries.iter().any(|primary| primary == other) => other.to_owned(),
             other => match other.strip_suffix("_loss") {
-                Some(name) if !name.ends_with("base") && !name.ends_with("regularizer") => format!("{name} loss"),
+                Some(name) if !name.ends_with("base") && !name.ends_with("regularizer") => {
+                    format!("{name} loss")
+                }
                 _ => continue,
             },
         };
@@ -88,7 +96,10 @@ pub(super) fn logs(state: &TrainerState, primaries: &[String], marks_best: bool)
     }
     let mut rows: BTreeMap<u64, (f64, Vec<Option<f64>>)> = BTreeMap::new();
     for log in &state.log_history {
-        let values: Vec<Option<f64>> = columns.iter().map(|(key, _)| log.get(key)?.as_f64()).collect();
+        let values: Vec<Option<f64>> = columns
+            .iter()
+            .map(|(key, _)| log.get(key)?.as_f64())
+            .collect();
         let Some(step) = log.get("step").and_then(Value::as_u64) else {
             continue;
         };
@@ -96,7 +107,9 @@ pub(super) fn logs(state: &TrainerState, primaries: &[String], marks_best: bool)
             continue;
         }
         let epoch = log.get("epoch").and_then(Value::as_f64).unwrap_or(0.0);
-        let row = rows.entry(step).or_insert_with(|| (epoch, vec![None; columns.len()]));
+        let row = rows
+            .entry(step)
+            .or_insert_with(|| (epoch, vec![None; columns.len()]));
         for (cell, value) in row.1.iter_mut().zip(values) {
             *cell = value.or(*cell);
         }
@@ -112,12 +125,19 @@ pub(super) fn logs(state: &TrainerState, primaries: &[String], marks_best: bool)
         .map(str::to_owned)
         .chain(used.iter().map(|&column| columns[column].1.clone()))
         .collect();
-    let best = state.best_global_step.filter(|_| marks_best).map(|step| step as u64);
+    let best = state
+        .best_global_step
+        .filter(|_| marks_best)
+        .map(|step| step as u64);
     let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|(step, (epoch, values))| {
-            let numbers = used.iter().map(|&column| values[column].map_or_else(|| "-".to_owned(), rounded));
-            let cells = [rounded(*epoch), step.to_string()].into_iter().chain(numbers);
+            let numbers = used
+                .iter()
+                .map(|&column| values[column].map_or_else(|| "-".to_owned(), rounded));
+            let cells = [rounded(*epoch), step.to_string()]
+                .into_iter()
+                .chain(numbers);
             if best == Some(*step) {
                 cells.map(|cell| format!("**{cell}**")).collect()
             } else {
@@ -138,7 +158,10 @@ pub(super) fn logs(state: &TrainerState, primaries: &[String], marks_best: bool)
 /// Time that the run took, where it is over.
 pub(super) fn time(state: &TrainerState) -> String {
     let sum = |key: &str| -> f64 {
-        let values = state.log_history.iter().filter_map(|log| log.get(key)?.as_f64());
+        let values = state
+            .log_history
+            .iter()
+            .filter_map(|log| log.get(key)?.as_f64());
         values.sum()
     };
     let (total, evaluation) = (sum("train_runtime"), sum("eval_runtime"));
@@ -151,9 +174,16 @@ pub(super) fn time(state: &TrainerState) -> String {
         medium if medium < 7200.0 => format!("{:.1} minutes", medium / 60.0),
         long => format!("{:.1} hours", long / 3600.0),
     };
-    let mut section = format!("\n### Training Time\n\n- **Training**: {}\n", text(total - evaluation));
+    let mut section = format!(
+        "\n### Training Time\n\n- **Training**: {}\n",
+        text(total - evaluation)
+    );
     if evaluation > 0.0 {
-        section.push_str(&format!("- **Evaluation**: {}\n- **Total**: {}\n", text(evaluation), text(total)));
+        section.push_str(&format!(
+            "- **Evaluation**: {}\n- **Total**: {}\n",
+            text(evaluation),
+            text(total)
+        ));
     }
     section
 }
@@ -226,7 +256,10 @@ mod tests {
 
 * The bold row is that of the saved model.
 ";
-        assert_eq!(logs(&state, &["dev_dot_ndcg@10".to_owned()], true), expected);
+        assert_eq!(
+            logs(&state, &["dev_dot_ndcg@10".to_owned()], true),
+            expected
+        );
         assert!(time(&state).contains("- **Training**: 9.0 seconds"));
         assert_eq!(logs(&TrainerState::new(), &[], true), "");
     }

@@ -8,7 +8,13 @@ pub(super) fn block(value: &Value, indent: usize) -> String {
     match value {
         Value::Object(entries) => entries
             .iter()
-            .map(|(key, value)| format!("{pad}{}:{}", scalar(&Value::String(key.clone())), below(value, indent)))
+            .map(|(key, value)| {
+                format!(
+                    "{pad}{}:{}",
+                    scalar(&Value::String(key.clone())),
+                    below(value, indent)
+                )
+            })
             .collect(),
         Value::Array(items) => items
             .iter()
@@ -44,7 +50,9 @@ fn scalar(value: &Value) -> String {
 }
 
 fn is_plain(text: &str) -> bool {
-    const WORDS: [&str; 10] = ["true", "false", "yes", "no", "on", "off", "null", "y", "n", "~"];
+    const WORDS: [&str; 10] = [
+        "true", "false", "yes", "no", "on", "off", "null", "y", "n", "~",
+    ];
     let starts = text.starts_with(|c: char| c.is_alphabetic());
     let safe = |c: char| c.is_alphanumeric() || " -_./@()'+".contains(c);
     // `loss:SpladeLoss` is a text, `a: b` and `a:` would be maps.
