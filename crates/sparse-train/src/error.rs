@@ -64,6 +64,9 @@ pub enum Error {
         /// The weights in force, in words.
         weights: String,
     },
+    /// The processes of a run don't do the same.
+    #[error("{0}")]
+    Processes(String),
     /// A checkpoint is missing or incomplete.
     #[error("checkpoint `{}`: {message}", path.display())]
     Checkpoint {
@@ -119,7 +122,10 @@ impl Error {
             | Self::Argument { .. }
             | Self::Incomplete(_)
             | Self::Checkpoint { .. } => true,
-            Self::NonFinite { .. } | Self::DeadModel { .. } | Self::Io { .. } => false,
+            Self::NonFinite { .. }
+            | Self::DeadModel { .. }
+            | Self::Processes(_)
+            | Self::Io { .. } => false,
             Self::Model(error) => error.is_user_error(),
             Self::Data(error) => error.is_user_error(),
             Self::Loss(error) => error.is_user_error(),

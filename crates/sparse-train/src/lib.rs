@@ -23,6 +23,7 @@ mod callback;
 mod checkpoint;
 mod collator;
 mod config;
+pub mod distributed;
 mod error;
 mod guard;
 mod optimizer;

@@ -1,5 +1,6 @@
 //! The training loop.
 
+mod agree;
 mod builder;
 mod cache;
 mod card;
@@ -9,6 +10,7 @@ mod history;
 mod save;
 mod step;
 mod tally;
+mod together;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ pub use builder::TrainerBuilder;
 use crate::arguments::{IntervalStrategy, SaveStrategy, TrainingArguments};
 use crate::callback::{Callback, CallbackContext, StepReport, TrainerControl};
 use crate::checkpoint;
+use crate::distributed::Communicator;
 use crate::error::Result;
 use crate::guard::Guards;
 use crate::optimizer::Optimizer;
@@ -123,6 +126,9 @@ pub struct Trainer {
     pub(crate) guards: Guards,
     pub(crate) callbacks: Vec<Box<dyn Callback>>,
     pub(crate) interrupt: Interrupt,
+    pub(crate) communicator: Arc<dyn Communicator>,
+    /// Whether a process was asked to end the run, as all agreed after the last step.
+    pub(crate) stops_here: bool,
     pub(crate) state: TrainerState,
     pub(crate) control: TrainerControl,
     pub(crate) report: StepReport,
@@ -212,7 +218,15 @@ impl Trainer {
     ///
     /// As [`Self::train`], and if the checkpoint is missing, incomplete or of another model.
     pub fn train_from(&mut self, resume: &Resume) -> Result<TrainOutput> {
-        let plan = Plan::new(&self.arguments, &self.train)?;
+        let result = self.run_from(resume);
+        if result.is_err() {
+            self.communicator.fail();
+        }
+        result
+    }
+
+    fn run_from(&mut self, resume: &Resume) -> Result<TrainOutput> {
+        let plan = Plan::new(&self.arguments_of_all()?, &self.train)?;
         let total_steps = plan.total_steps();
         let schedule = LearningRateSchedule::new(
             self.arguments.lr_scheduler_type,
@@ -231,12 +245,14 @@ impl Trainer {
         if let Some(directory) = &checkpoint {
             self.resume_from(directory, &mut optimizer, total_steps)?;
         }
+        self.meet(&plan)?;
         self.check_model()?;
         let first_step = self.state.global_step;
         let started = Instant::now();
         let mut history = History::new();
 
         self.notify(|callback, context, control| callback.on_train_begin(context, control));
+        self.agree();
         if self.arguments.eval_on_start && first_step == 0 {
             self.before = Some(self.evaluate_and_log("eval")?);
             history.restart_clock();
@@ -291,7 +307,7 @@ impl Trainer {
                 self.notify(|callback, context, control| callback.on_step_end(context, control));
                 self.request_by_step(total_steps);
                 self.log_evaluate_save(optimizer, schedule, history)?;
-                if self.interrupt.is_requested() {
+                if self.stops_here {
                     return self.save_checkpoint(optimizer, schedule).map(Some);
                 }
                 if self.control.should_training_stop {
@@ -331,10 +347,12 @@ impl Trainer {
         schedule: &LearningRateSchedule,
         history: &mut History,
     ) -> Result<()> {
+        self.agree();
         if std::mem::take(&mut self.control.should_log)
             && let Some(logs) = history.take_logs(&self.report)
         {
             self.log(logs);
+            self.agree();
         }
         if std::mem::take(&mut self.control.should_evaluate) {
             let metrics = self.evaluate_and_log("eval")?;
@@ -342,9 +360,11 @@ impl Trainer {
             let improved = self.track_best(&metrics)?;
             self.control.should_save |=
                 improved && self.arguments.save_strategy == SaveStrategy::Best;
+            self.agree();
         }
         if std::mem::take(&mut self.control.should_save) {
             self.save_checkpoint(optimizer, schedule)?;
+            self.agree();
         }
         Ok(())
     }
@@ -355,11 +375,14 @@ impl Trainer {
             .expect("the model is absent only within a step")
     }
 
-    /// Calls a hook of every callback.
+    /// Calls a hook of every callback, in the process that speaks for the run.
     pub(crate) fn notify(
         &mut self,
         mut hook: impl FnMut(&mut dyn Callback, &CallbackContext<'_>, &mut TrainerControl),
     ) {
+        if !self.is_first() {
+            return;
+        }
         let context = CallbackContext {
             arguments: &self.arguments,
             state: &self.state,
@@ -371,6 +394,9 @@ impl Trainer {
     }
 
     pub(crate) fn warn(&mut self, message: &str) {
+        if !self.is_first() {
+            return;
+        }
         tracing::warn!("{message}");
         for callback in &mut self.callbacks {
             callback.on_warning(message);

@@ -153,6 +153,10 @@ impl Trainer {
         if self.state.best_global_step == Some(self.state.global_step) {
             self.state.best_model_checkpoint = Some(directory.display().to_string());
         }
+        self.compare_weights()?;
+        if !self.is_first() {
+            return Ok(directory);
+        }
         checkpoint::save(
             &directory,
             &checkpoint::Contents {
@@ -276,11 +280,20 @@ impl Trainer {
             what,
             value,
             learning_rate,
-            ..
+            batch: None,
         } = error
         else {
             return error;
         };
+        if !self.is_first() {
+            return Error::NonFinite {
+                step,
+                what,
+                value,
+                learning_rate,
+                batch: None,
+            };
+        }
         let batches: Result<Vec<_>> = plan
             .batches_from(step - 1)
             .take(n_micro_batches)
