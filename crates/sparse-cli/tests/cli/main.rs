@@ -5,6 +5,8 @@
 mod commands;
 mod hub;
 mod idf;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod nano_beir;
 mod searching;
 mod support;

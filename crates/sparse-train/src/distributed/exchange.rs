@@ -133,11 +133,7 @@ pub(crate) fn same_weights(
 /// # Errors
 ///
 /// Naming the first process that differs from process 0, and `what` differs.
-pub(crate) fn check_same(
-    communicator: &dyn Communicator,
-    bytes: &[u8],
-    what: &str,
-) -> Result<()> {
+pub(crate) fn check_same(communicator: &dyn Communicator, bytes: &[u8], what: &str) -> Result<()> {
     let all = communicator.all_gather(bytes);
     match all.iter().position(|other| *other != all[0]) {
         None => Ok(()),

@@ -82,10 +82,7 @@ mod tests {
             size: 2,
             local_rank: 1,
         };
-        assert_eq!(
-            launch(&[("PMI_SIZE", "2"), ("PMI_RANK", "1")]),
-            Some(place)
-        );
+        assert_eq!(launch(&[("PMI_SIZE", "2"), ("PMI_RANK", "1")]), Some(place));
     }
 
     #[test]

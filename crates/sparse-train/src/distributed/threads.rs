@@ -56,7 +56,10 @@ impl Communicator for Threads {
     }
 
     fn all_gather_values(&self, values: &[f32]) -> Vec<Vec<f32>> {
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
         let gathered = self.all_gather(&bytes).into_iter();
         gathered
             .map(|bytes| {

@@ -280,7 +280,7 @@ impl Trainer {
             what,
             value,
             learning_rate,
-            batch: None,
+            ..
         } = error
         else {
             return error;

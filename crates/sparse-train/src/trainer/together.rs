@@ -183,7 +183,10 @@ impl Trainer {
         let mut values = Vec::new();
         let mut own = Vec::new();
         for one in group {
-            let MicroBatch { batch, context: own_context } = &one.micro_batch;
+            let MicroBatch {
+                batch,
+                context: own_context,
+            } = &one.micro_batch;
             let context = context.unwrap_or(own_context);
             let mut blocks = Vec::new();
             for ((tokens, _), texts) in batch.blocks.iter().zip(&one.texts[rank]) {
