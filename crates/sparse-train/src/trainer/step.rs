@@ -393,6 +393,10 @@ fn clip(norm: f64, max_norm: f64) -> f64 {
 mod gradient_tests;
 
 #[cfg(test)]
+#[path = "together_tests.rs"]
+mod together_tests;
+
+#[cfg(test)]
 mod tests {
     use super::clip;
 
