@@ -173,7 +173,10 @@ impl Running {
             child,
             started: Instant::now(),
         };
-        while !workshop.path("out/checkpoint-3/trainer_state.json").exists() {
+        while !workshop
+            .path("out/checkpoint-3/trainer_state.json")
+            .exists()
+        {
             assert!(
                 this.started.elapsed() < Duration::from_secs(60),
                 "no checkpoint"
@@ -187,14 +190,17 @@ impl Running {
     fn signal(&self, signal: &str, rank: usize) {
         let wanted = format!("OMPI_COMM_WORLD_RANK={rank}");
         let mpirun = self.child.id();
-        let children = fs::read_to_string(format!("/proc/{mpirun}/task/{mpirun}/children")).unwrap();
+        let children =
+            fs::read_to_string(format!("/proc/{mpirun}/task/{mpirun}/children")).unwrap();
         let process = children.split_whitespace().find(|process| {
             let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
             environment
                 .split(|&byte| byte == 0)
                 .any(|variable| variable == wanted.as_bytes())
         });
-        let sent = Command::new("kill").args([signal, process.unwrap()]).status();
+        let sent = Command::new("kill")
+            .args([signal, process.unwrap()])
+            .status();
         assert!(sent.unwrap().success());
     }
 
@@ -251,7 +257,10 @@ fn an_interrupt_of_one_process_ends_all_with_a_checkpoint() {
     running.signal("-INT", 1);
     let (code, messages, _) = running.end();
     assert_eq!(code, Some(130), "{messages}");
-    let checkpoint = format!("go on with: --resume out/checkpoint-{}", last_step(&workshop));
+    let checkpoint = format!(
+        "go on with: --resume out/checkpoint-{}",
+        last_step(&workshop)
+    );
     assert!(messages.contains(&checkpoint), "{messages}");
     resume(&workshop);
 }

@@ -61,8 +61,11 @@ fn copy_directory(from: &Path, to: &Path) {
 }
 
 pub(super) fn table(run: &str) -> Table {
-    let path = golden(&format!("training/{run}/data.jsonl"));
-    Table::load(&DatasetConfig::from_path(path)).unwrap()
+    Table::load(&config(run)).unwrap()
+}
+
+pub(super) fn config(run: &str) -> DatasetConfig {
+    DatasetConfig::from_path(golden(&format!("training/{run}/data.jsonl")))
 }
 
 /// Loss and gradients of the first update, weights at their full value.

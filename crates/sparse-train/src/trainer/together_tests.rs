@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use sparse_data::Table;
+use sparse_data::{MultiDatasetKind, Table};
 use sparse_model::SparseEncoder;
 
 use super::gradient_tests::{
-    Gradients, csr, distance, encoder_directory, first_update_of, load, splade, table, with_dropout,
+    Gradients, config, csr, distance, encoder_directory, first_update_of, load, splade, table,
+    with_dropout,
 };
 use crate::TrainingArguments;
 use crate::distributed::Solo;
@@ -22,8 +23,7 @@ fn compare(
     alone: impl Fn(&mut TrainingArguments),
     together: impl Fn(&mut TrainingArguments) + Sync,
 ) {
-    let (value, gradients) =
-        first_update_of(Arc::new(Solo), encoder(), tables(), loss, alone);
+    let (value, gradients) = first_update_of(Arc::new(Solo), encoder(), tables(), loss, alone);
     let results: Vec<(f64, Gradients)> = std::thread::scope(|scope| {
         let threads = Threads::of(size).into_iter().map(|thread| {
             let together = &together;
@@ -112,27 +112,45 @@ fn an_autoencoder_sees_every_batch() {
     compare(2, &encoder, &tables, &gathers, batches(8, 1), batches(4, 1));
 }
 
-/// With one text each, no process embeds both queries and documents.
 #[test]
-fn a_process_without_texts_of_a_route_takes_part() {
+fn a_process_without_a_batch_takes_part() {
     let encoder = || load(&encoder_directory("inference-free"));
     let tables = || vec![table("e_inference_free")];
-    let loss = json!({
-        "type": "splade", "document_regularizer_weight": 0.02, "query_regularizer_weight": 0.01,
-        "loss": { "type": "multiple_negatives_ranking", "gather_across_devices": true },
-    });
-    let columns = |arguments: &mut TrainingArguments| {
+    let loss = splade("multiple_negatives_ranking");
+    // All rows in one batch.
+    let change = |arguments: &mut TrainingArguments| {
+        batches(1000, 1)(arguments);
         arguments.router_mapping = [("question", "query"), ("answer", "document")]
             .map(|(column, route)| (column.to_owned(), route.into()))
             .into();
     };
+    compare(2, &encoder, &tables, &loss, change, change);
+}
+
+#[test]
+fn data_sets_of_one_update_have_their_own_losses() {
+    let encoder = || with_dropout("splade-max");
+    let tables = || {
+        ["a", "b"]
+            .map(|name| {
+                let mut config = config("a_splade_mnrl");
+                config.name = Some(name.to_owned());
+                Table::load(&config).unwrap()
+            })
+            .to_vec()
+    };
+    let loss = splade("multiple_negatives_ranking");
+    let in_turn = |arguments: &mut TrainingArguments| {
+        arguments.multi_dataset_batch_sampler = MultiDatasetKind::RoundRobin;
+    };
     let alone = |arguments: &mut TrainingArguments| {
-        batches(4, 1)(arguments);
-        columns(arguments);
+        batches(2, 3)(arguments);
+        exact(arguments);
+        in_turn(arguments);
     };
     let together = |arguments: &mut TrainingArguments| {
-        batches(1, 1)(arguments);
-        columns(arguments);
+        batches(2, 1)(arguments);
+        in_turn(arguments);
     };
-    compare(4, &encoder, &tables, &loss, alone, together);
+    compare(3, &encoder, &tables, &loss, alone, together);
 }
