@@ -33,7 +33,7 @@ impl Share {
                     if rank == size {
                         return n_texts;
                     }
-                    ends.partition_point(|&end| (end as usize) * size < total * rank)
+                    ends.partition_point(|&end| end * size < total * rank)
                 };
                 border(rank)..border(rank + 1)
             }
