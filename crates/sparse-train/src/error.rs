@@ -64,6 +64,9 @@ pub enum Error {
         /// The weights in force, in words.
         weights: String,
     },
+    /// The processes of a run don't do the same.
+    #[error("{0}")]
+    Processes(String),
     /// A checkpoint is missing or incomplete.
     #[error("checkpoint `{}`: {message}", path.display())]
     Checkpoint {
@@ -139,6 +142,7 @@ impl Error {
             Self::NonFinite { .. }
             | Self::DeadModel { .. }
             | Self::Save { .. }
+            | Self::Processes(_)
             | Self::Io { .. } => false,
             Self::Model(error) => error.is_user_error(),
             Self::Data(error) => error.is_user_error(),

@@ -24,6 +24,7 @@ mod checkpoint;
 mod collator;
 mod config;
 mod curve;
+pub mod distributed;
 mod error;
 mod guard;
 mod optimizer;

@@ -18,6 +18,7 @@ use crate::arguments::{IntervalStrategy, TrainingArguments};
 use crate::callback::{Callback, StepReport};
 use crate::collator::Collator;
 use crate::config::ModelCardConfig;
+use crate::distributed::{self, Communicator};
 use crate::error::{Error, Result};
 use crate::guard::{GuardConfig, Guards};
 use crate::regulation::Regulation;
@@ -39,6 +40,7 @@ pub struct TrainerBuilder {
     guards: GuardConfig,
     callbacks: Vec<Box<dyn Callback>>,
     interrupt: Interrupt,
+    communicator: Option<Arc<dyn Communicator>>,
 }
 
 impl TrainerBuilder {
@@ -57,6 +59,7 @@ impl TrainerBuilder {
             guards: GuardConfig::default(),
             callbacks: Vec::new(),
             interrupt: Interrupt::default(),
+            communicator: None,
         }
     }
 
@@ -130,6 +133,12 @@ impl TrainerBuilder {
         self
     }
 
+    /// Sets the processes that train together; [`distributed::start`](crate::distributed::start) finds them by default.
+    pub fn communicator(mut self, communicator: Arc<dyn Communicator>) -> Self {
+        self.communicator = Some(communicator);
+        self
+    }
+
     /// Checks everything against everything else. Nothing is written.
     ///
     /// # Errors
@@ -137,6 +146,18 @@ impl TrainerBuilder {
     /// If an argument is outside its domain, there is nothing to train on, the data doesn't fit the loss, or the output
     /// directory can't be one.
     pub fn build(mut self) -> Result<Trainer> {
+        let communicator = match self.communicator.take() {
+            Some(communicator) => communicator,
+            None => distributed::start()?,
+        };
+        let built = self.build_with(communicator.clone());
+        if built.is_err() {
+            communicator.fail();
+        }
+        built
+    }
+
+    fn build_with(mut self, communicator: Arc<dyn Communicator>) -> Result<Trainer> {
         self.arguments.validate()?;
         self.regularizer_schedule.validate()?;
         if let Some(schedule) = &self.top_k_schedule {
@@ -209,6 +230,8 @@ impl TrainerBuilder {
             callbacks,
             energy,
             interrupt: self.interrupt,
+            communicator,
+            stops_here: false,
             state: TrainerState::new(),
             control: TrainerControl::default(),
             card,

@@ -83,7 +83,7 @@ impl Trainer {
 
     pub(super) fn evaluate_and_log(&mut self, prefix: &str) -> Result<Vec<(String, f64)>> {
         self.notify(|callback, context, control| callback.on_evaluation_begin(context, control));
-        let metrics = self.evaluate(prefix)?;
+        let metrics = self.evaluate_for_all(prefix)?;
         self.log(metrics.clone());
         self.notify(|callback, context, control| callback.on_evaluate(context, control, &metrics));
         Ok(metrics)

@@ -1,6 +1,7 @@
 //! The training loop.
 
 mod best_metric;
+mod agree;
 mod builder;
 mod cache;
 mod card;
@@ -10,6 +11,7 @@ mod history;
 mod save;
 mod step;
 mod tally;
+mod together;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ pub use builder::TrainerBuilder;
 use crate::arguments::{IntervalStrategy, SaveStrategy, TrainingArguments};
 use crate::callback::{self, Callback, CallbackContext, EnergyMeter, StepReport, TrainerControl};
 use crate::checkpoint;
+use crate::distributed::Communicator;
 use crate::error::Result;
 use crate::guard::Guards;
 use crate::optimizer::Optimizer;
@@ -127,6 +130,9 @@ pub struct Trainer {
     /// The one among the callbacks, where there is one.
     pub(crate) energy: Option<EnergyMeter>,
     pub(crate) interrupt: Interrupt,
+    pub(crate) communicator: Arc<dyn Communicator>,
+    /// Whether a process was asked to end the run, as all agreed after the last step.
+    pub(crate) stops_here: bool,
     pub(crate) state: TrainerState,
     pub(crate) control: TrainerControl,
     pub(crate) card: CardRecord,
@@ -250,7 +256,15 @@ impl Trainer {
     ///
     /// As [`Self::train`], and if the checkpoint is missing, incomplete or of another model.
     pub fn train_from(&mut self, resume: &Resume) -> Result<TrainOutput> {
-        let plan = Plan::new(&self.arguments, &self.train)?;
+        let result = self.run_from(resume);
+        if result.is_err() {
+            self.communicator.fail();
+        }
+        result
+    }
+
+    fn run_from(&mut self, resume: &Resume) -> Result<TrainOutput> {
+        let plan = Plan::new(&self.arguments_of_all()?, &self.train)?;
         let total_steps = plan.total_steps();
         let schedule = LearningRateSchedule::new(
             self.arguments.lr_scheduler_type,
@@ -277,6 +291,7 @@ impl Trainer {
         if let Some(directory) = &checkpoint {
             self.resume_from(directory, &mut optimizer, total_steps)?;
         }
+        self.meet(&plan)?;
         self.check_model()?;
         self.skip_stopped_epoch(&plan);
         let first_step = self.state.global_step;
@@ -287,6 +302,7 @@ impl Trainer {
         if checkpoint.is_some() {
             callback::restore(&mut self.callbacks, &self.state.stateful_callbacks);
         }
+        self.agree();
         if self.arguments.eval_on_start && first_step == 0 {
             self.before = Some(self.evaluate_and_log("eval")?);
             history.restart_clock();
@@ -369,7 +385,7 @@ impl Trainer {
                 self.request_by_step(total_steps);
                 self.notify(|callback, context, control| callback.on_step_end(context, control));
                 self.log_evaluate_save(optimizer, schedule, history)?;
-                if self.interrupt.is_requested() {
+                if self.stops_here {
                     return self.save_checkpoint(optimizer, schedule).map(Some);
                 }
                 if self.control.should_training_stop || self.control.should_epoch_stop {
@@ -417,10 +433,12 @@ impl Trainer {
         schedule: &LearningRateSchedule,
         history: &mut History,
     ) -> Result<()> {
+        self.agree();
         if std::mem::take(&mut self.control.should_log)
             && let Some(logs) = history.take_logs(&self.report)
         {
             self.log(logs);
+            self.agree();
         }
         if std::mem::take(&mut self.control.should_evaluate) {
             let metrics = self.evaluate_and_log("eval")?;
@@ -428,10 +446,12 @@ impl Trainer {
             let improved = self.track_best(&metrics)?;
             self.control.should_save |=
                 improved && self.arguments.save_strategy == SaveStrategy::Best;
+            self.agree();
         }
         if self.control.should_save {
             self.save_checkpoint(optimizer, schedule)?;
             self.control.should_save = false;
+            self.agree();
         }
         Ok(())
     }
@@ -442,11 +462,14 @@ impl Trainer {
             .expect("the model is absent only within a step")
     }
 
-    /// Calls a hook of every callback.
+    /// Calls a hook of every callback, in the process that speaks for the run.
     pub(crate) fn notify(
         &mut self,
         mut hook: impl FnMut(&mut dyn Callback, &CallbackContext<'_>, &mut TrainerControl),
     ) {
+        if !self.is_first() {
+            return;
+        }
         let context = CallbackContext {
             arguments: &self.arguments,
             state: &self.state,
@@ -458,6 +481,9 @@ impl Trainer {
     }
 
     pub(crate) fn warn(&mut self, message: &str) {
+        if !self.is_first() {
+            return;
+        }
         tracing::warn!("{message}");
         for callback in &mut self.callbacks {
             callback.on_warning(message);

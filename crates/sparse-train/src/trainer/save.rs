@@ -156,8 +156,12 @@ impl Trainer {
         if self.state.best_global_step == Some(self.state.global_step) {
             self.state.best_model_checkpoint = Some(directory.display().to_string());
         }
+        self.compare_weights()?;
         self.state.stateful_callbacks =
             callback::states(&self.callbacks, &self.control, self.skipped);
+        if !self.is_first() {
+            return Ok(directory);
+        }
         self.write_card();
         checkpoint::save(
             &directory,
@@ -315,6 +319,15 @@ impl Trainer {
         else {
             return error;
         };
+        if !self.is_first() {
+            return Error::NonFinite {
+                step,
+                what,
+                value,
+                learning_rate,
+                batch: None,
+            };
+        }
         let batches: Result<Vec<_>> = plan
             .batches_from(step - 1 + self.skipped)
             .take(n_micro_batches)

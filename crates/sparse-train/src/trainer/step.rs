@@ -19,17 +19,17 @@ use crate::regulation::Measured;
 use crate::schedule::LearningRateSchedule;
 
 /// A micro-batch and its random numbers.
-struct MicroBatch {
-    batch: CollatedBatch,
-    context: ForwardContext,
+pub(super) struct MicroBatch {
+    pub(super) batch: CollatedBatch,
+    pub(super) context: ForwardContext,
 }
 
 /// What the micro-batches of an update add to.
-struct Sums {
-    gradients: GradientSet,
-    tally: Tally,
-    n_micro_batches: usize,
-    learning_rate: f64,
+pub(super) struct Sums {
+    pub(super) gradients: GradientSet,
+    pub(super) tally: Tally,
+    pub(super) n_micro_batches: usize,
+    pub(super) learning_rate: f64,
 }
 
 impl Trainer {
@@ -51,12 +51,17 @@ impl Trainer {
         feed: &mut Prefetch,
     ) -> Result<bool> {
         let step = self.state.global_step;
-        let Some(sums) = self.accumulate(schedule.rate(step), n_micro_batches, feed)? else {
+        let sums = if self.communicator.size() > 1 {
+            Some(self.accumulate_together(schedule.rate(step), n_micro_batches, feed)?)
+        } else {
+            self.accumulate(schedule.rate(step), n_micro_batches, feed)?
+        };
+        let Some(Sums {
+            gradients, tally, ..
+        }) = sums
+        else {
             return Ok(false);
         };
-        let Sums {
-            gradients, tally, ..
-        } = sums;
         self.report(&tally, &gradients)?;
         self.notify(|callback, context, control| callback.on_pre_optimizer_step(context, control));
         let scale = clip(self.report.grad_norm, self.arguments.max_grad_norm);
@@ -198,7 +203,7 @@ impl Trainer {
     }
 
     /// How to cut a batch: as the arguments say, or else the loss.
-    fn mini_batches(&self, loss: &dyn Loss) -> Option<MiniBatches> {
+    pub(super) fn mini_batches(&self, loss: &dyn Loss) -> Option<MiniBatches> {
         let arguments = &self.arguments;
         let tokens = arguments.mini_batch_num_tokens.map(MiniBatches::Tokens);
         tokens
@@ -207,7 +212,7 @@ impl Trainer {
     }
 
     /// What the loss of a data set sees of a micro-batch.
-    fn assemble(
+    pub(super) fn assemble(
         &self,
         dataset: usize,
         batch: &CollatedBatch,
@@ -226,10 +231,10 @@ impl Trainer {
     }
 
     /// Counts what a loss saw and said.
-    fn add_loss(
+    pub(super) fn add_loss<'a>(
         &self,
         dataset: usize,
-        micro_batches: &[MicroBatch],
+        micro_batches: impl IntoIterator<Item = &'a MicroBatch>,
         embedded: &[EmbeddedBatch],
         output: &LossOutput,
         sums: &mut Sums,
@@ -237,7 +242,7 @@ impl Trainer {
         for (embedded, micro_batch) in embedded.iter().zip(micro_batches) {
             sums.tally.count(dataset, embedded, &micro_batch.batch);
         }
-        let value = sums.tally.add(output, micro_batches.len());
+        let value = sums.tally.add(output, embedded.len());
         if value.is_finite() || !self.guards.config.non_finite {
             return Ok(());
         }
@@ -320,7 +325,7 @@ impl Trainer {
     }
 
     /// Whether the guards look closer at the update that comes: one that is logged, or the last.
-    fn looks_closer(&self) -> bool {
+    pub(super) fn looks_closer(&self) -> bool {
         let step = self.state.global_step + 1;
         let config = &self.guards.config;
         (config.dense_model || config.collapse)
@@ -394,6 +399,10 @@ fn clip(norm: f64, max_norm: f64) -> f64 {
 #[cfg(test)]
 #[path = "gradient_tests.rs"]
 mod gradient_tests;
+
+#[cfg(test)]
+#[path = "together_tests.rs"]
+mod together_tests;
 
 #[cfg(test)]
 mod tests {
