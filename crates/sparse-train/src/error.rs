@@ -64,6 +64,14 @@ pub enum Error {
         /// The weights in force, in words.
         weights: String,
     },
+    /// A step needs more memory than the device has, in the smallest mini-batches.
+    #[error(
+        "the device is out of memory, even one text at a time ({message}); lower `max_seq_length` or `per_device_train_batch_size`"
+    )]
+    OutOfMemory {
+        /// What the device said.
+        message: String,
+    },
     /// A checkpoint is missing or incomplete.
     #[error("checkpoint `{}`: {message}", path.display())]
     Checkpoint {
@@ -119,7 +127,10 @@ impl Error {
             | Self::Argument { .. }
             | Self::Incomplete(_)
             | Self::Checkpoint { .. } => true,
-            Self::NonFinite { .. } | Self::DeadModel { .. } | Self::Io { .. } => false,
+            Self::NonFinite { .. }
+            | Self::DeadModel { .. }
+            | Self::OutOfMemory { .. }
+            | Self::Io { .. } => false,
             Self::Model(error) => error.is_user_error(),
             Self::Data(error) => error.is_user_error(),
             Self::Loss(error) => error.is_user_error(),

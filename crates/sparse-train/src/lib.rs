@@ -35,11 +35,16 @@ mod state;
 mod token_cache;
 mod trainer;
 
-pub use arguments::{IntervalStrategy, Prompts, Routes, SaveStrategy, TrainingArguments};
+pub use arguments::{
+    CountTokens, IntervalStrategy, Prompts, Routes, SaveStrategy, TrainingArguments,
+};
 pub use callback::{Callback, CallbackContext, StepReport, TrainerControl};
 pub use config::{ModelConfig, TrainingFile};
 pub use error::{Error, Result};
 pub use guard::GuardConfig;
-pub use schedule::{LearningRateSchedule, SchedulerOptions, SchedulerType};
+pub use optimizer::OptimizerType;
+pub use schedule::{
+    LearningRateSchedule, MetricMode, SchedulerOptions, SchedulerType, ThresholdMode,
+};
 pub use state::TrainerState;
 pub use trainer::{Interrupt, Resume, TrainOutput, Trainer, TrainerBuilder};

@@ -45,7 +45,8 @@ impl TrainingFile {
     pub fn trainer(&self, device: &Device) -> Result<TrainerBuilder> {
         let mut builder = Trainer::builder(self.load_encoder(device)?, self.arguments.clone())
             .regularizer_schedule(self.regularizer_schedule.clone())
-            .guards(self.guards);
+            .guards(self.guards)
+            .warnings(self.warnings.clone());
         if let Some(schedule) = &self.top_k_schedule {
             builder = builder.top_k_schedule(schedule.clone());
         }

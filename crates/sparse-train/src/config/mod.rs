@@ -3,6 +3,8 @@
 mod read;
 mod suggest;
 
+pub(crate) use suggest::nearest;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -70,6 +72,9 @@ pub struct TrainingFile {
     /// What to measure during and after training.
     #[serde(default)]
     pub evaluator: Vec<EvaluatorConfig>,
+    /// What reading the file warned of: arguments of the reference that have no effect here. The trainer passes them on.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
 }
 
 /// `[model]` of a training file.
@@ -129,7 +134,8 @@ impl TrainingFile {
     ///
     /// As [`Self::load`].
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
-        let file: Self = read::parse(text, overrides)?;
+        let (mut file, warnings): (Self, _) = read::parse(text, overrides)?;
+        file.warnings = warnings;
         file.validate()?;
         Ok(file)
     }

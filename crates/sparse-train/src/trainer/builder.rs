@@ -35,6 +35,7 @@ pub struct TrainerBuilder {
     guards: GuardConfig,
     callbacks: Vec<Box<dyn Callback>>,
     interrupt: Interrupt,
+    warnings: Vec<String>,
 }
 
 impl TrainerBuilder {
@@ -52,7 +53,14 @@ impl TrainerBuilder {
             guards: GuardConfig::default(),
             callbacks: Vec::new(),
             interrupt: Interrupt::default(),
+            warnings: Vec::new(),
         }
+    }
+
+    /// Adds what the trainer warns of when it is built.
+    pub(crate) fn warnings(mut self, warnings: Vec<String>) -> Self {
+        self.warnings.extend(warnings);
+        self
     }
 
     /// Adds a data set to train on. With several, each needs a name.
@@ -149,7 +157,8 @@ impl TrainerBuilder {
                 "needs something to evaluate: add an `[[eval_dataset]]` or an `[[evaluator]]`, or set it to \"no\"",
             ));
         }
-        let mut warnings = Vec::new();
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.extend(self.arguments.warnings());
         let train = self.with_losses(&self.train, "train_dataset", &mut warnings)?;
         let eval = self.with_losses(&self.eval, "eval_dataset", &mut warnings)?;
         for name in self.losses.keys() {
@@ -163,6 +172,20 @@ impl TrainerBuilder {
                     ),
                 ));
             }
+        }
+        if self.arguments.auto_find_batch_size
+            && let Some(dataset) = train
+                .iter()
+                .find(|dataset| dataset.loss.needs_autoencoder())
+        {
+            return Err(Error::argument(
+                "arguments.auto_find_batch_size",
+                format!(
+                    "doesn't go with `{}`, the loss of `{}`: the autoencoder counts each batch once; set `mini_batch_size`",
+                    dataset.loss.name(),
+                    dataset.name
+                ),
+            ));
         }
         let card = super::card::training_card(&self.encoder, &train, &self.regularizer_schedule);
         self.encoder.set_model_card(card);
@@ -186,6 +209,9 @@ impl TrainerBuilder {
             control: TrainerControl::default(),
             report: StepReport::default(),
             before: None,
+            found_mini_batches: None,
+            #[cfg(test)]
+            texts_that_fit: None,
         };
         for warning in warnings {
             trainer.warn(&warning);

@@ -19,13 +19,14 @@ use crate::regulation::Measured;
 use crate::schedule::LearningRateSchedule;
 
 /// A micro-batch and its random numbers.
-struct MicroBatch {
-    batch: CollatedBatch,
+pub(super) struct MicroBatch {
+    pub(super) batch: CollatedBatch,
     context: ForwardContext,
 }
 
 /// What the micro-batches of an update add to.
-struct Sums {
+#[derive(Clone)]
+pub(super) struct Sums {
     gradients: GradientSet,
     tally: Tally,
     n_micro_batches: usize,
@@ -60,7 +61,12 @@ impl Trainer {
             .encoder
             .take()
             .expect("the model is absent only within a step");
-        self.encoder = Some(optimizer.step(encoder, gradients, schedule.factor(step), scale));
+        self.encoder = Some(optimizer.step(
+            encoder,
+            gradients,
+            |rate| schedule.rate_of(rate, step),
+            scale,
+        ));
         self.notify(|callback, context, control| callback.on_optimizer_step(context, control));
         self.check_update(&tally)?;
         self.steer(&tally, schedule.factor(step));
@@ -91,7 +97,7 @@ impl Trainer {
             let context = ForwardContext::training(stream.derive_index(index as u64));
             let micro_batch = MicroBatch { batch, context };
             if !waits {
-                self.backward(dataset, &[micro_batch], &mut sums)?;
+                self.backward_within_memory(dataset, &[micro_batch], &mut sums)?;
             } else if let Some((_, group)) = waiting.iter_mut().find(|(other, _)| *other == dataset)
             {
                 group.push(micro_batch);
@@ -103,13 +109,13 @@ impl Trainer {
             }
         }
         for (dataset, group) in waiting {
-            self.backward(dataset, &group, &mut sums)?;
+            self.backward_within_memory(dataset, &group, &mut sums)?;
         }
         Ok(sums)
     }
 
     /// Adds the gradient of micro-batches whose loss is computed together, weighted by their share of the update.
-    fn backward(
+    pub(super) fn backward(
         &mut self,
         dataset: usize,
         micro_batches: &[MicroBatch],
@@ -117,6 +123,8 @@ impl Trainer {
     ) -> Result<()> {
         let loss = self.train[dataset].loss.clone();
         let cut = self.mini_batches(&*loss);
+        #[cfg(test)]
+        self.fail_without_memory(micro_batches, cut);
         let divisor = sums.n_micro_batches as f64 / micro_batches.len() as f64;
         let embedded;
         if let ([MicroBatch { batch, context }], None) = (micro_batches, cut) {
@@ -190,13 +198,29 @@ impl Trainer {
         }
     }
 
-    /// How to cut a batch: as the arguments say, or else the loss.
-    fn mini_batches(&self, loss: &dyn Loss) -> Option<MiniBatches> {
+    /// How to cut a batch: as fits into memory, or else as the arguments say, or else the loss.
+    pub(super) fn mini_batches(&self, loss: &dyn Loss) -> Option<MiniBatches> {
         let arguments = &self.arguments;
         let tokens = arguments.mini_batch_num_tokens.map(MiniBatches::Tokens);
-        tokens
-            .or(arguments.mini_batch_size.map(MiniBatches::Rows))
+        self.found_mini_batches
+            .or(tokens)
+            .or(arguments.cached_rows().map(MiniBatches::Rows))
             .or(loss.mini_batches())
+    }
+
+    /// Fails as a device does whose memory holds no more than [`Trainer::texts_that_fit`].
+    #[cfg(test)]
+    fn fail_without_memory(&self, micro_batches: &[MicroBatch], cut: Option<MiniBatches>) {
+        let Some(fits) = self.texts_that_fit else {
+            return;
+        };
+        let blocks = micro_batches.iter().flat_map(|one| &one.batch.blocks);
+        let largest = blocks.map(|(tokens, _)| match cut {
+            Some(MiniBatches::Rows(rows)) => rows.min(tokens.n_texts()),
+            _ => tokens.n_texts(),
+        });
+        let largest = largest.max().unwrap_or(0);
+        assert!(largest <= fits, "out of memory: {largest} texts");
     }
 
     /// What the loss of a data set sees of a micro-batch.
@@ -299,7 +323,10 @@ impl Trainer {
         let (step, total_steps) = (self.state.global_step, self.state.max_steps);
         for (&dataset, sides) in &tally.active {
             let name = &self.train[dataset].name;
-            let without_dropout = tally.without_dropout.get(&dataset).map(|sides| sides.means());
+            let without_dropout = tally
+                .without_dropout
+                .get(&dataset)
+                .map(|sides| sides.means());
             let measured = Measured {
                 active: sides.means(),
                 without_dropout: without_dropout.unwrap_or_default(),
