@@ -37,7 +37,9 @@ mod state;
 mod token_cache;
 mod trainer;
 
-pub use arguments::{IntervalStrategy, Prompts, Routes, SaveStrategy, TrainingArguments};
+pub use arguments::{
+    CountTokens, IntervalStrategy, Prompts, Routes, SaveStrategy, TrainingArguments,
+};
 pub use callback::{
     Callback, CallbackContext, EarlyStopping, EnergyMeter, JsonLines, StepReport, TensorBoard,
     Tracker, TrainerControl,
@@ -45,6 +47,9 @@ pub use callback::{
 pub use config::{ModelCardConfig, ModelConfig, TrainingFile};
 pub use error::{Error, Result};
 pub use guard::GuardConfig;
-pub use schedule::{LearningRateSchedule, SchedulerOptions, SchedulerType};
+pub use optimizer::OptimizerType;
+pub use schedule::{
+    LearningRateSchedule, MetricMode, SchedulerOptions, SchedulerType, ThresholdMode,
+};
 pub use state::TrainerState;
 pub use trainer::{Interrupt, Resume, TrainOutput, Trainer, TrainerBuilder};

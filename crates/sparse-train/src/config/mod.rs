@@ -4,6 +4,8 @@ mod model_card;
 mod read;
 mod suggest;
 
+pub(crate) use suggest::nearest;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -77,6 +79,9 @@ pub struct TrainingFile {
     /// What to measure during and after training.
     #[serde(default)]
     pub evaluator: Vec<EvaluatorConfig>,
+    /// What reading the file warned of: arguments of the reference that have no effect here. The trainer passes them on.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
 }
 
 /// `[model]` of a training file.
@@ -136,7 +141,8 @@ impl TrainingFile {
     ///
     /// As [`Self::load`].
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
-        let file: Self = read::parse(text, overrides)?;
+        let (mut file, warnings): (Self, _) = read::parse(text, overrides)?;
+        file.warnings = warnings;
         file.validate()?;
         Ok(file)
     }

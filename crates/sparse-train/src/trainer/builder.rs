@@ -41,6 +41,7 @@ pub struct TrainerBuilder {
     callbacks: Vec<Box<dyn Callback>>,
     interrupt: Interrupt,
     communicator: Option<Arc<dyn Communicator>>,
+    warnings: Vec<String>,
 }
 
 impl TrainerBuilder {
@@ -60,7 +61,14 @@ impl TrainerBuilder {
             callbacks: Vec::new(),
             interrupt: Interrupt::default(),
             communicator: None,
+            warnings: Vec::new(),
         }
+    }
+
+    /// Adds what the trainer warns of when it is built.
+    pub(crate) fn warnings(mut self, warnings: Vec<String>) -> Self {
+        self.warnings.extend(warnings);
+        self
     }
 
     /// Adds a data set to train on. With several, each needs a name.
@@ -181,7 +189,8 @@ impl TrainerBuilder {
                 "needs something to evaluate: add an `[[eval_dataset]]` or an `[[evaluator]]`, or set it to \"no\"",
             ));
         }
-        let mut warnings = Vec::new();
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.extend(self.arguments.warnings());
         let train = self.with_losses(&self.train, "train_dataset", &mut warnings)?;
         let eval = self.with_losses(&self.eval, "eval_dataset", &mut warnings)?;
         for name in self.losses.keys() {
@@ -195,6 +204,20 @@ impl TrainerBuilder {
                     ),
                 ));
             }
+        }
+        if self.arguments.auto_find_batch_size
+            && let Some(dataset) = train
+                .iter()
+                .find(|dataset| dataset.loss.needs_autoencoder())
+        {
+            return Err(Error::argument(
+                "arguments.auto_find_batch_size",
+                format!(
+                    "doesn't go with `{}`, the loss of `{}`: the autoencoder counts each batch once; set `mini_batch_size`",
+                    dataset.loss.name(),
+                    dataset.name
+                ),
+            ));
         }
         self.model_card.validate()?;
         let collator = Collator::new(
@@ -238,6 +261,9 @@ impl TrainerBuilder {
             skipped: 0,
             report: StepReport::default(),
             before: None,
+            found_mini_batches: None,
+            #[cfg(test)]
+            texts_that_fit: None,
         };
         for warning in warnings {
             trainer.warn(&warning);

@@ -8,6 +8,7 @@ mod card;
 mod embed;
 mod evaluate;
 mod history;
+mod memory;
 mod save;
 mod step;
 mod tally;
@@ -21,12 +22,12 @@ use std::time::Instant;
 use burn::module::Module;
 use sparse_data::Dataset;
 use sparse_eval::Evaluator;
-use sparse_losses::Loss;
+use sparse_losses::{Loss, MiniBatches};
 use sparse_model::SparseEncoder;
 
 pub use builder::TrainerBuilder;
 
-use crate::arguments::{IntervalStrategy, SaveStrategy, TrainingArguments};
+use crate::arguments::{CountTokens, IntervalStrategy, SaveStrategy, TrainingArguments};
 use crate::callback::{self, Callback, CallbackContext, EnergyMeter, StepReport, TrainerControl};
 use crate::checkpoint;
 use crate::distributed::Communicator;
@@ -140,6 +141,11 @@ pub struct Trainer {
     pub(crate) skipped: usize,
     pub(crate) report: StepReport,
     pub(crate) before: Option<Vec<(String, f64)>>,
+    /// Mini-batches that fit into memory, where larger ones did not.
+    pub(crate) found_mini_batches: Option<MiniBatches>,
+    /// Texts that fit into the memory of a device in a test.
+    #[cfg(test)]
+    pub(crate) texts_that_fit: Option<usize>,
 }
 
 impl Trainer {
@@ -266,13 +272,7 @@ impl Trainer {
     fn run_from(&mut self, resume: &Resume) -> Result<TrainOutput> {
         let plan = Plan::new(&self.arguments_of_all()?, &self.train)?;
         let total_steps = plan.total_steps();
-        let schedule = LearningRateSchedule::new(
-            self.arguments.lr_scheduler_type,
-            self.arguments.lr_scheduler_kwargs.clone(),
-            self.arguments.learning_rate,
-            self.arguments.warmup(total_steps),
-            total_steps,
-        )?;
+        let mut schedule = self.arguments.schedule(total_steps)?;
         self.announce(&plan, &schedule);
         checkpoint::remove_leftovers(&self.arguments.output_dir)?;
         let found = checkpoint::find(resume, &self.arguments.output_dir)?;
@@ -287,16 +287,20 @@ impl Trainer {
             self.load_model(directory)?;
         }
         let mut optimizer = Optimizer::new(self.model(), &self.arguments)?;
+        schedule.start(optimizer.rates());
+        if let Some(rates) = optimizer.describe_rates(&self.arguments) {
+            tracing::info!("{rates}");
+        }
         self.reset_state(&plan);
         if let Some(directory) = &checkpoint {
-            self.resume_from(directory, &mut optimizer, total_steps)?;
+            self.resume_from(directory, &mut optimizer, &mut schedule, total_steps)?;
         }
         self.meet(&plan)?;
         self.check_model()?;
         self.skip_stopped_epoch(&plan);
         let first_step = self.state.global_step;
         let started = Instant::now();
-        let mut history = History::new();
+        let mut history = History::new(&self.arguments, self.state.num_input_tokens_seen);
 
         self.notify(|callback, context, control| callback.on_train_begin(context, control));
         if checkpoint.is_some() {
@@ -310,8 +314,13 @@ impl Trainer {
         let mut interrupted = None;
         if first_step < total_steps {
             let mut feed = self.feed(&plan)?;
-            interrupted =
-                self.run_epochs(&plan, &schedule, &mut optimizer, &mut history, &mut feed)?;
+            interrupted = self.run_epochs(
+                &plan,
+                &mut schedule,
+                &mut optimizer,
+                &mut history,
+                &mut feed,
+            )?;
             feed.report();
         }
         let rows_per_step = plan.rows_per_step();
@@ -348,7 +357,7 @@ impl Trainer {
     fn run_epochs(
         &mut self,
         plan: &Plan,
-        schedule: &LearningRateSchedule,
+        schedule: &mut LearningRateSchedule,
         optimizer: &mut Optimizer,
         history: &mut History,
         feed: &mut Prefetch,
@@ -430,20 +439,23 @@ impl Trainer {
     fn log_evaluate_save(
         &mut self,
         optimizer: &Optimizer,
-        schedule: &LearningRateSchedule,
+        schedule: &mut LearningRateSchedule,
         history: &mut History,
     ) -> Result<()> {
         self.agree();
         if std::mem::take(&mut self.control.should_log)
-            && let Some(logs) = history.take_logs(&self.report)
+            && let Some(mut logs) = history.take_logs(&self.report)
         {
+            if self.arguments.include_num_input_tokens_seen != CountTokens::No {
+                logs.extend(history.token_speed(self.state.num_input_tokens_seen));
+            }
             self.log(logs);
             self.agree();
         }
         if std::mem::take(&mut self.control.should_evaluate) {
             let metrics = self.evaluate_and_log("eval")?;
             history.restart_clock();
-            let improved = self.track_best(&metrics)?;
+            let improved = self.track_best(&metrics, schedule)?;
             self.control.should_save |=
                 improved && self.arguments.save_strategy == SaveStrategy::Best;
             self.agree();

@@ -25,6 +25,7 @@ pub(super) struct MicroBatch {
 }
 
 /// What the micro-batches of an update add to.
+#[derive(Clone)]
 pub(super) struct Sums {
     pub(super) gradients: GradientSet,
     pub(super) tally: Tally,
@@ -69,7 +70,12 @@ impl Trainer {
             .encoder
             .take()
             .expect("the model is absent only within a step");
-        self.encoder = Some(optimizer.step(encoder, gradients, schedule.factor(step), scale));
+        self.encoder = Some(optimizer.step(
+            encoder,
+            gradients,
+            |rate| schedule.rate_of(rate, step),
+            scale,
+        ));
         self.notify(|callback, context, control| callback.on_optimizer_step(context, control));
         self.check_update(&tally)?;
         self.steer(&tally, schedule.factor(step));
@@ -100,7 +106,7 @@ impl Trainer {
             let context = ForwardContext::training(stream.derive_index(index as u64));
             let micro_batch = MicroBatch { batch, context };
             if !waits {
-                self.backward(dataset, &[micro_batch], &mut sums)?;
+                self.backward_within_memory(dataset, &[micro_batch], &mut sums)?;
             } else if let Some((_, group)) = waiting.iter_mut().find(|(other, _)| *other == dataset)
             {
                 group.push(micro_batch);
@@ -115,13 +121,13 @@ impl Trainer {
             }
         }
         for (dataset, group) in waiting {
-            self.backward(dataset, &group, &mut sums)?;
+            self.backward_within_memory(dataset, &group, &mut sums)?;
         }
         Ok(Some(sums))
     }
 
     /// Adds the gradient of micro-batches whose loss is computed together, weighted by their share of the update.
-    fn backward(
+    pub(super) fn backward(
         &mut self,
         dataset: usize,
         micro_batches: &[MicroBatch],
@@ -129,6 +135,8 @@ impl Trainer {
     ) -> Result<()> {
         let loss = self.train[dataset].loss.clone();
         let cut = self.mini_batches(&*loss);
+        #[cfg(test)]
+        self.fail_without_memory(micro_batches, cut);
         let divisor = sums.n_micro_batches as f64 / micro_batches.len() as f64;
         let embedded;
         if let ([MicroBatch { batch, context }], None) = (micro_batches, cut) {
@@ -202,13 +210,29 @@ impl Trainer {
         }
     }
 
-    /// How to cut a batch: as the arguments say, or else the loss.
+    /// How to cut a batch: as fits into memory, or else as the arguments say, or else the loss.
     pub(super) fn mini_batches(&self, loss: &dyn Loss) -> Option<MiniBatches> {
         let arguments = &self.arguments;
         let tokens = arguments.mini_batch_num_tokens.map(MiniBatches::Tokens);
-        tokens
-            .or(arguments.mini_batch_size.map(MiniBatches::Rows))
+        self.found_mini_batches
+            .or(tokens)
+            .or(arguments.cached_rows().map(MiniBatches::Rows))
             .or(loss.mini_batches())
+    }
+
+    /// Fails as a device does whose memory holds no more than [`Trainer::texts_that_fit`].
+    #[cfg(test)]
+    fn fail_without_memory(&self, micro_batches: &[MicroBatch], cut: Option<MiniBatches>) {
+        let Some(fits) = self.texts_that_fit else {
+            return;
+        };
+        let blocks = micro_batches.iter().flat_map(|one| &one.batch.blocks);
+        let largest = blocks.map(|(tokens, _)| match cut {
+            Some(MiniBatches::Rows(rows)) => rows.min(tokens.n_texts()),
+            _ => tokens.n_texts(),
+        });
+        let largest = largest.max().unwrap_or(0);
+        assert!(largest <= fits, "out of memory: {largest} texts");
     }
 
     /// What the loss of a data set sees of a micro-batch.
