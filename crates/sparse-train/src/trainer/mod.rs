@@ -1,7 +1,7 @@
 //! The training loop.
 
-mod best_metric;
 mod agree;
+mod best_metric;
 mod builder;
 mod cache;
 mod card;
@@ -274,7 +274,10 @@ impl Trainer {
         let total_steps = plan.total_steps();
         let mut schedule = self.arguments.schedule(total_steps)?;
         self.announce(&plan, &schedule);
-        checkpoint::remove_leftovers(&self.arguments.output_dir)?;
+        if self.is_first() {
+            checkpoint::remove_leftovers(&self.arguments.output_dir)?;
+        }
+        self.communicator.wait_for_all();
         let found = checkpoint::find(resume, &self.arguments.output_dir)?;
         for (path, message) in &found.skipped {
             self.warn(&format!(

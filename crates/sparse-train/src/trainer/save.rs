@@ -264,7 +264,7 @@ impl Trainer {
 
     /// Draws the history beside the model; a picture that can't be written doesn't fail a run.
     fn draw_curve(&mut self) {
-        if !self.arguments.training_curve {
+        if !self.is_first() || !self.arguments.training_curve {
             return;
         }
         let primaries = self.evaluators.iter();
