@@ -26,6 +26,14 @@
 //! Every operation works on plain and on autodiff devices, and on the CPU its result does not depend on the number
 //! of threads. This crate never sees text, files or models.
 
+#![cfg_attr(
+    feature = "tch",
+    allow(
+        deprecated,
+        reason = "Burn deprecates LibTorch; it is offered for comparison runs"
+    )
+)]
+
 mod activation;
 mod attention;
 mod autodiff;

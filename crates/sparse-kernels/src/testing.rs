@@ -1,8 +1,16 @@
 //! What the tests share.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use proptest::test_runner::Config;
 
 use crate::RandomStream;
+
+/// `n` random cases on the CPU. `BURN_DEVICE` sends the tests to another backend, where each new shape may be a kernel to
+/// compile: a tenth of them there.
+pub(crate) fn cases(n: u32) -> Config {
+    let elsewhere = std::env::var("BURN_DEVICE").is_ok_and(|device| device != "flex");
+    Config::with_cases(if elsewhere { n.div_ceil(10) } else { n })
+}
 
 /// Normally distributed numbers.
 pub(crate) fn random(seed: u64, n: usize) -> Vec<f32> {

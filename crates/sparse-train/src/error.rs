@@ -64,6 +64,9 @@ pub enum Error {
         /// The weights in force, in words.
         weights: String,
     },
+    /// The processes of a run don't do the same.
+    #[error("{0}")]
+    Processes(String),
     /// A step needs more memory than the device has, in the smallest mini-batches.
     #[error(
         "the device is out of memory, even one text at a time ({message}); lower `max_seq_length` or `per_device_train_batch_size`"
@@ -79,6 +82,23 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         message: String,
+    },
+    /// A checkpoint can't be written.
+    #[error(
+        "checkpoint `{}` can't be saved, {}",
+        path.display(),
+        last.as_ref().map_or_else(
+            || "and there is no earlier one".to_owned(),
+            |last| format!("the last one is whole: go on from it with `--resume {}`", last.display()),
+        )
+    )]
+    Save {
+        /// Its directory.
+        path: PathBuf,
+        /// The checkpoint before it.
+        last: Option<PathBuf>,
+        /// What went wrong.
+        source: Box<Self>,
     },
     /// The file system refused.
     #[error("failed to {action} `{}`", path.display())]
@@ -129,6 +149,8 @@ impl Error {
             | Self::Checkpoint { .. } => true,
             Self::NonFinite { .. }
             | Self::DeadModel { .. }
+            | Self::Save { .. }
+            | Self::Processes(_)
             | Self::OutOfMemory { .. }
             | Self::Io { .. } => false,
             Self::Model(error) => error.is_user_error(),

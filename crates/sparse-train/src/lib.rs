@@ -23,6 +23,8 @@ mod callback;
 mod checkpoint;
 mod collator;
 mod config;
+mod curve;
+pub mod distributed;
 mod error;
 mod guard;
 mod optimizer;
@@ -38,8 +40,11 @@ mod trainer;
 pub use arguments::{
     CountTokens, IntervalStrategy, Prompts, Routes, SaveStrategy, TrainingArguments,
 };
-pub use callback::{Callback, CallbackContext, StepReport, TrainerControl};
-pub use config::{ModelConfig, TrainingFile};
+pub use callback::{
+    Callback, CallbackContext, EarlyStopping, EnergyMeter, JsonLines, StepReport, TensorBoard,
+    Tracker, TrainerControl,
+};
+pub use config::{ModelCardConfig, ModelConfig, TrainingFile};
 pub use error::{Error, Result};
 pub use guard::GuardConfig;
 pub use optimizer::OptimizerType;

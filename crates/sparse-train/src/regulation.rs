@@ -161,6 +161,25 @@ impl Regulation {
         }
     }
 
+    /// A sentence for each target that the run missed.
+    pub(crate) fn missed_targets(&self) -> Vec<String> {
+        let several = self.state.controllers.len() > 1;
+        let controllers = self.state.controllers.iter();
+        controllers
+            .flat_map(|(name, Controllers { document, query })| {
+                [(document, "documents"), (query, "queries")].map(|(controller, side)| {
+                    let what = if several {
+                        format!("{side} of `{name}`")
+                    } else {
+                        side.to_owned()
+                    };
+                    controller.as_ref()?.miss(&what)
+                })
+            })
+            .flatten()
+            .collect()
+    }
+
     /// Active dimensions that a vector keeps in a step, if the activation schedule limits them.
     pub(crate) fn largest_kept(&self, step: usize, total_steps: usize) -> Option<usize> {
         let schedule = self.top_k.as_ref()?;

@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod commands;
+mod databases;
 mod hub;
 mod idf;
+mod killed;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod nano_beir;
 mod searching;
 mod support;

@@ -136,7 +136,6 @@ fn gelu_new_inner<B: Backend>(x: Plain<B>) -> Plain<B> {
 impl Activate for burn::backend::Cube {}
 
 #[cfg(feature = "tch")]
-#[allow(deprecated, reason = "deprecated by Burn, offered for comparison runs")]
 impl Activate for burn::backend::LibTorch {}
 
 /// The backward pass.
@@ -181,7 +180,7 @@ mod tests {
 
     #[test]
     fn values_are_those_of_torch() {
-        let x = Tensor::<2>::from_data([[-3.0, -1.0, -0.1, 0.0, 0.5, 2.0]], &Device::flex());
+        let x = Tensor::<2>::from_data([[-3.0, -1.0, -0.1, 0.0, 0.5, 2.0]], &Device::default());
         // torch.nn.functional.gelu(x), gelu(x, approximate="tanh"), relu(x), silu(x)
         let expected = [
             [

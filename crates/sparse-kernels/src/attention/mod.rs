@@ -185,5 +185,4 @@ pub(crate) trait PackedAttention: Backend {
 impl PackedAttention for burn::backend::Cube {}
 
 #[cfg(feature = "tch")]
-#[allow(deprecated, reason = "deprecated by Burn, offered for comparison runs")]
 impl PackedAttention for burn::backend::LibTorch {}

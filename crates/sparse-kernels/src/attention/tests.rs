@@ -3,12 +3,11 @@
 use burn::backend::Flex;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
-use proptest::test_runner::Config;
 
 use super::{AttentionOptions, AttentionSettings, PackedAttention, packed_attention, plain};
 use crate::cpu::{self, Floats};
 use crate::plain::OptionalTensor;
-use crate::testing::{assert_close, assert_independent_of_threads, matrix, random, values};
+use crate::testing::{assert_close, assert_independent_of_threads, cases, matrix, random, values};
 use crate::{Dropout, RandomStream, RowOffsets};
 
 /// Attention text by text, differentiated by Burn.
@@ -131,7 +130,7 @@ impl Case {
             &AttentionOptions,
         ) -> Tensor<2>,
     ) -> Vec<Vec<f32>> {
-        let device = Device::flex().autodiff();
+        let device = Device::default().autodiff();
         let rows = self.rows();
         let shape = [rows.total(), self.n_heads * self.d_head];
         let [query, key, value] =
@@ -177,7 +176,7 @@ const NAMES: [&str; 5] = [
 ];
 
 proptest! {
-    #![proptest_config(Config::with_cases(40))]
+    #![proptest_config(cases(40))]
 
     #[test]
     fn attention_and_its_gradients_are_those_of_every_text_alone(case in Case::any()) {
@@ -225,7 +224,7 @@ proptest! {
 
 #[test]
 fn a_text_of_one_token_gets_its_value() {
-    let device = Device::flex();
+    let device = Device::default();
     let [query, key, value] = [1, 2, 3].map(|seed| matrix(seed, [2, 6], &device));
     let rows = RowOffsets::from_lengths(&[1, 0, 1]);
     let y = packed_attention(
@@ -241,7 +240,7 @@ fn a_text_of_one_token_gets_its_value() {
 
 #[test]
 fn other_texts_of_the_batch_make_no_difference() {
-    let device = Device::flex();
+    let device = Device::default();
     let [query, key, value] = [1, 2, 3].map(|seed| matrix(seed, [12, 8], &device));
     let options = AttentionOptions::new(0.5);
     let rows = RowOffsets::from_lengths(&[5, 7]);
@@ -267,7 +266,7 @@ fn other_texts_of_the_batch_make_no_difference() {
 
 #[test]
 fn views_of_one_product_are_read_where_they_lie() {
-    let device = Device::flex();
+    let device = Device::default();
     let all = matrix(1, [9, 24], &device);
     let rows = RowOffsets::from_lengths(&[4, 5]);
     let options = AttentionOptions::new(0.5);
@@ -298,7 +297,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
 #[test]
 #[should_panic(expected = "10 columns in 3 heads")]
 fn heads_divide_the_columns() {
-    let [query, key, value] = [1, 2, 3].map(|seed| matrix(seed, [2, 10], &Device::flex()));
+    let [query, key, value] = [1, 2, 3].map(|seed| matrix(seed, [2, 10], &Device::default()));
     let rows = RowOffsets::from_lengths(&[2]);
     packed_attention(query, key, value, 3, &rows, &AttentionOptions::new(1.0));
 }

@@ -153,7 +153,6 @@ impl DropoutOp for Flex {
 impl DropoutOp for burn::backend::Cube {}
 
 #[cfg(feature = "tch")]
-#[allow(deprecated, reason = "deprecated by Burn, offered for comparison runs")]
 impl DropoutOp for burn::backend::LibTorch {}
 
 /// The backward pass.
@@ -203,7 +202,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "dropout rate 1 is not in [0, 1)")]
     fn a_rate_that_leaves_nothing_is_refused() {
-        let x = Tensor::<2>::ones([2, 2], &Device::flex());
+        let x = Tensor::<2>::ones([2, 2], &Device::default());
         let setting = Dropout::new(1.0, RandomStream::new(1));
         dropout(x, Some(&setting));
     }
@@ -236,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_gradient_passes_where_the_value_did() {
-        let device = Device::flex().autodiff();
+        let device = Device::default().autodiff();
         let x = Tensor::<2>::from_data(TensorData::new(vec![1.0_f32; 12], [3, 4]), &device)
             .require_grad();
         let setting = Dropout::new(0.5, RandomStream::new(5));

@@ -133,7 +133,6 @@ impl Embedding for Flex {
 impl Embedding for burn::backend::Cube {}
 
 #[cfg(feature = "tch")]
-#[allow(deprecated, reason = "deprecated by Burn, offered for comparison runs")]
 impl Embedding for burn::backend::LibTorch {}
 
 /// The backward pass.
@@ -175,7 +174,8 @@ mod tests {
 
     #[test]
     fn rows_come_in_the_order_of_the_ids() {
-        let table = Tensor::<2>::from_data([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], &Device::flex());
+        let table =
+            Tensor::<2>::from_data([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], &Device::default());
         let rows = embedding(table, &[2, 0, 2]);
         assert_eq!(
             rows.to_data(),
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_table_used_twice_gets_the_sum_of_both_gradients() {
-        let device = Device::flex().autodiff();
+        let device = Device::default().autodiff();
         let table =
             Tensor::<2>::from_data([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], &device).require_grad();
         // Looked up, and multiplied with: as in a model whose head shares the embedding table.
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_table_shared_by_lookups_and_heads_of_two_columns_gets_the_sum_of_all_gradients() {
-        let device = Device::flex().autodiff();
+        let device = Device::default().autodiff();
         let rows = RowOffsets::from_lengths(&[2, 1]);
         let ids = [[4, 0, 4], [2, 4, 1]];
         let gradient = |columns: &[[i32; 3]]| {
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_computed_table_gets_its_gradient_too() {
-        let device = Device::flex().autodiff();
+        let device = Device::default().autodiff();
         let table = Tensor::<2>::ones([2, 2], &device).require_grad();
         let doubled = table.clone() * 2.0;
         let loss = embedding(doubled.clone(), &[1]).sum() + embedding(doubled, &[1, 0]).sum();
@@ -234,7 +234,7 @@ mod tests {
         let so_far = || OptionalTensor::Present(cpu::tensor(random(2, 7 * 37), &[7, 37]));
         let fast = Tensor::<2>::from_data(
             Flex::embedding_rows_backward(gradient(), ids.clone(), 7, so_far()).into_data(),
-            &Device::flex(),
+            &Device::default(),
         );
         let slow = plain_backward::<Flex>(gradient(), &ids, 7, so_far()).into_data();
         fast.to_data()
@@ -244,6 +244,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "id 3 is outside the table of 3 entries")]
     fn an_id_outside_the_table_is_named() {
-        embedding(Tensor::zeros([3, 2], &Device::flex()), &[0, 3]);
+        embedding(Tensor::zeros([3, 2], &Device::default()), &[0, 3]);
     }
 }

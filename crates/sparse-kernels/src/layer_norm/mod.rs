@@ -166,7 +166,6 @@ fn plain_backward<B: Backend>(
 impl LayerNorm for burn::backend::Cube {}
 
 #[cfg(feature = "tch")]
-#[allow(deprecated, reason = "deprecated by Burn, offered for comparison runs")]
 impl LayerNorm for burn::backend::LibTorch {}
 
 /// The backward pass.

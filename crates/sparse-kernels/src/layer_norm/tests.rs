@@ -3,11 +3,12 @@
 use burn::backend::Flex;
 use burn::tensor::{Device, Tensor};
 use proptest::prelude::{any, proptest};
-use proptest::test_runner::Config;
 
 use super::{LayerNorm, layer_norm, plain_backward};
 use crate::cpu::{self, Floats};
-use crate::testing::{assert_close, assert_independent_of_threads, matrix, random, values, vector};
+use crate::testing::{
+    assert_close, assert_independent_of_threads, cases, matrix, random, values, vector,
+};
 
 fn written_out(
     x: Tensor<2>,
@@ -33,7 +34,7 @@ type Norm = fn(Tensor<2>, Option<Tensor<2>>, Tensor<1>, Option<Tensor<1>>, f64) 
 
 /// Output and the gradients of input, residual, weight and bias, of `Σ r ∘ y` with random r.
 fn run(norm: Norm, shape: [usize; 2], residual: bool, bias: bool, seed: u64) -> Vec<Vec<f32>> {
-    let device = Device::flex().autodiff();
+    let device = Device::default().autodiff();
     let x = matrix(seed, shape, &device).require_grad();
     let residual = residual.then(|| matrix(seed ^ 1, shape, &device).require_grad());
     let weight = vector(seed ^ 2, shape[1], &device).require_grad();
@@ -56,7 +57,7 @@ fn run(norm: Norm, shape: [usize; 2], residual: bool, bias: bool, seed: u64) -> 
 }
 
 proptest! {
-    #![proptest_config(Config::with_cases(40))]
+    #![proptest_config(cases(40))]
 
     #[test]
     fn outputs_and_gradients_are_those_of_the_written_out_norm(
@@ -87,7 +88,7 @@ proptest! {
 
 #[test]
 fn a_row_becomes_its_deviations_in_units_of_their_root_mean_square() {
-    let device = Device::flex();
+    let device = Device::default();
     // s = (1, 3, 5, 7): mean 4, variance (9 + 1 + 1 + 9) / 4 = 5.
     let x = Tensor::<2>::from_data([[1.0, 2.0, 3.0, 4.0]], &device);
     let residual = Tensor::<2>::from_data([[0.0, 1.0, 2.0, 3.0]], &device);

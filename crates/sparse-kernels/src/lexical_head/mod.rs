@@ -157,5 +157,4 @@ pub(crate) trait LexicalHead: Backend {
 impl LexicalHead for burn::backend::Cube {}
 
 #[cfg(feature = "tch")]
-#[allow(deprecated, reason = "deprecated by Burn, offered for comparison runs")]
 impl LexicalHead for burn::backend::LibTorch {}

@@ -3,13 +3,14 @@
 use burn::backend::Flex;
 use burn::tensor::{Device, Tensor, TensorData, Tolerance, activation::relu};
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
-use proptest::test_runner::Config;
 
 use super::{Activation, HeadOptions, LexicalHead, PoolingStrategy, lexical_head, plain};
 use crate::RowOffsets;
 use crate::cpu::{self, Floats};
 use crate::plain::OptionalTensor;
-use crate::testing::{assert_close, assert_independent_of_threads, matrix, random, values, vector};
+use crate::testing::{
+    assert_close, assert_independent_of_threads, cases, matrix, random, values, vector,
+};
 
 const POOLINGS: [PoolingStrategy; 2] = [PoolingStrategy::Max, PoolingStrategy::Sum];
 const ACTIVATIONS: [Activation; 2] = [Activation::Relu, Activation::Log1pRelu];
@@ -88,7 +89,7 @@ impl Case {
         &self,
         head: impl Fn(Tensor<2>, Tensor<2>, Option<Tensor<1>>, &RowOffsets, HeadOptions) -> Tensor<2>,
     ) -> Vec<Vec<f32>> {
-        let device = Device::flex().autodiff();
+        let device = Device::default().autodiff();
         let rows = self.rows();
         let hidden = matrix(self.seed, [rows.total(), self.width], &device).require_grad();
         let weight = matrix(self.seed ^ 1, [self.vocab_size, self.width], &device).require_grad();
@@ -136,7 +137,7 @@ const NAMES: [&str; 4] = [
 ];
 
 proptest! {
-    #![proptest_config(Config::with_cases(40))]
+    #![proptest_config(cases(40))]
 
     #[test]
     fn the_fused_head_and_its_gradients_are_those_of_the_written_out_head(case in Case::any()) {
@@ -178,7 +179,7 @@ proptest! {
 #[test]
 fn values_are_those_of_the_reference() {
     // Logits rows [1, -2, .5], [3, 0, -1] of one text, by a weight of unit rows.
-    let device = Device::flex();
+    let device = Device::default();
     let hidden = Tensor::<2>::from_data([[1.0, -2.0, 0.5], [3.0, 0.0, -1.0]], &device);
     let weight = Tensor::<2>::eye(3, &device);
     let rows = RowOffsets::from_lengths(&[2]);
@@ -208,7 +209,7 @@ fn values_are_those_of_the_reference() {
 
 #[test]
 fn the_gradient_of_a_tie_goes_to_its_first_position() {
-    let device = Device::flex().autodiff();
+    let device = Device::default().autodiff();
     let hidden = Tensor::<2>::from_data([[1.0], [2.0], [2.0], [2.0]], &device).require_grad();
     let weight = Tensor::<2>::from_data([[1.0]], &device);
     let rows = RowOffsets::from_lengths(&[4]);
@@ -232,7 +233,7 @@ fn the_gradient_of_a_tie_goes_to_its_first_position() {
 
 #[test]
 fn texts_without_tokens_and_columns_without_positive_logits_give_zeros_and_no_gradient() {
-    let device = Device::flex().autodiff();
+    let device = Device::default().autodiff();
     for pooling in POOLINGS {
         let hidden = Tensor::<2>::from_data([[1.0, 1.0], [2.0, 3.0]], &device).require_grad();
         let weight = Tensor::<2>::from_data([[-1.0, -1.0], [0.0, -2.0]], &device).require_grad();
@@ -254,7 +255,7 @@ fn texts_without_tokens_and_columns_without_positive_logits_give_zeros_and_no_gr
 
 #[test]
 fn a_batch_without_tokens_gives_zeros() {
-    let device = Device::flex();
+    let device = Device::default();
     let rows = RowOffsets::from_lengths(&[0, 0]);
     let hidden = Tensor::<2>::zeros([0, 4], &device);
     let weight = matrix(1, [7, 4], &device);
@@ -271,7 +272,7 @@ fn a_batch_without_tokens_gives_zeros() {
 
 #[test]
 fn a_broken_hidden_state_shows_in_the_vector() {
-    let device = Device::flex();
+    let device = Device::default();
     let hidden = Tensor::<2>::from_data([[1.0], [f32::NAN], [2.0]], &device);
     let weight = Tensor::<2>::from_data([[1.0], [-1.0]], &device);
     let rows = RowOffsets::from_lengths(&[3]);

@@ -211,7 +211,6 @@ fn plain_backward<B: Backend>(
 impl Linear for burn::backend::Cube {}
 
 #[cfg(feature = "tch")]
-#[allow(deprecated, reason = "deprecated by Burn, offered for comparison runs")]
 impl Linear for burn::backend::LibTorch {}
 
 /// The backward pass; the arguments are input, weight and, with `N = 3`, bias.

@@ -2,11 +2,10 @@
 
 use burn::tensor::{Device, Tensor};
 use proptest::prelude::{any, proptest};
-use proptest::test_runner::Config;
 
 use super::{activation_linear, linear, linear_activation};
 use crate::HiddenActivation;
-use crate::testing::{assert_close, assert_independent_of_threads, matrix, values, vector};
+use crate::testing::{assert_close, assert_independent_of_threads, cases, matrix, values, vector};
 
 type Layer = fn(Tensor<2>, Tensor<2>, Option<Tensor<1>>) -> Tensor<2>;
 
@@ -36,7 +35,7 @@ fn linear_of_silu(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> T
 
 /// Output and the gradients of input, weight and bias, of `Σ r ∘ y` with random r.
 fn run(layer: Layer, [n, d_in, d_out]: [usize; 3], with_bias: bool, seed: u64) -> Vec<Vec<f32>> {
-    let device = Device::flex().autodiff();
+    let device = Device::default().autodiff();
     let x = matrix(seed, [n, d_in], &device).require_grad();
     let weight = matrix(seed ^ 1, [d_out, d_in], &device).require_grad();
     let bias = with_bias.then(|| vector(seed ^ 2, d_out, &device).require_grad());
@@ -51,7 +50,7 @@ fn run(layer: Layer, [n, d_in, d_out]: [usize; 3], with_bias: bool, seed: u64) -
 }
 
 proptest! {
-    #![proptest_config(Config::with_cases(30))]
+    #![proptest_config(cases(30))]
 
     #[test]
     fn outputs_and_gradients_are_those_of_the_written_out_layer(
@@ -83,7 +82,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
 
 #[test]
 fn the_gradient_of_an_untracked_input_is_not_computed() {
-    let device = Device::flex().autodiff();
+    let device = Device::default().autodiff();
     let weight = matrix(1, [3, 4], &device).require_grad();
     let x = matrix(2, [5, 4], &device);
     let gradients = linear(x.clone(), weight.clone(), None).sum().backward();
@@ -102,6 +101,6 @@ fn the_gradient_of_an_untracked_input_is_not_computed() {
 #[test]
 #[should_panic(expected = "inputs as wide as the weight's rows")]
 fn shapes_that_do_not_fit_are_refused() {
-    let device = Device::flex();
+    let device = Device::default();
     linear(matrix(1, [2, 3], &device), matrix(2, [4, 5], &device), None);
 }

@@ -186,7 +186,6 @@ fn plain_squared_norm<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
 impl AdamW for burn::backend::Cube {}
 
 #[cfg(feature = "tch")]
-#[allow(deprecated, reason = "deprecated by Burn, offered for comparison runs")]
 impl AdamW for burn::backend::LibTorch {}
 
 impl AdamW for Flex {
@@ -305,7 +304,7 @@ mod tests {
 
     #[test]
     fn two_steps_are_those_of_torch() {
-        let device = Device::flex();
+        let device = Device::default();
         let tensor = |values: [f32; 2]| Tensor::<1>::from_data(values, &device);
         let parameter = tensor([1.0, -2.0]);
         let state = AdamWState::zeros_like(&parameter);
@@ -333,7 +332,7 @@ mod tests {
 
     #[test]
     fn the_gradient_scale_is_a_factor_on_the_gradient() {
-        let device = Device::flex();
+        let device = Device::default();
         let tensor =
             |seed| Tensor::<1>::from_data(TensorData::new(random(seed, 1000), [1000]), &device);
         let state = AdamWState {
@@ -365,7 +364,7 @@ mod tests {
     fn the_squared_norm_sums_the_squares() {
         let values = random(7, 10_001);
         let exact: f64 = values.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-        let tensor = Tensor::<1>::from_data(TensorData::new(values, [10_001]), &Device::flex());
+        let tensor = Tensor::<1>::from_data(TensorData::new(values, [10_001]), &Device::default());
         assert!((squared_norm(tensor) / exact - 1.0).abs() < 1e-6);
     }
 }

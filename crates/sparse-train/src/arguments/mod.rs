@@ -12,6 +12,7 @@ use sparse_data::{BatchSamplerKind, MultiDatasetKind, SampleOrder};
 
 pub use tokens::CountTokens;
 
+use crate::callback::Tracker;
 use crate::error::Result;
 use crate::optimizer::OptimizerType;
 use crate::schedule::{LearningRateSchedule, MetricMode, SchedulerOptions, SchedulerType};
@@ -187,6 +188,21 @@ pub struct TrainingArguments {
     pub metric_for_best_model: Option<String>,
     /// Whether larger is better (default: unless the metric ends in `loss`).
     pub greater_is_better: Option<bool>,
+    /// Evaluations in a row without improvement of `metric_for_best_model` that end the run.
+    pub early_stopping_patience: Option<usize>,
+    /// By how much the metric must beat the best one before to count as improved, in its own units.
+    pub early_stopping_threshold: f64,
+    /// Where logs go beside `trainer_state.json`: `none`, `all`, a name or a list of names.
+    #[serde(deserialize_with = "crate::callback::deserialize_trackers")]
+    pub report_to: Vec<Tracker>,
+    /// Name of the run: the folder of its event files.
+    pub run_name: Option<String>,
+    /// Where event files for TensorBoard go; `runs/NAME` in the output directory by default.
+    pub logging_dir: Option<PathBuf>,
+    /// Grams of CO2 equivalent for each kWh of electricity; by default the mean over the world (IEA, 2019).
+    pub carbon_intensity: f64,
+    /// Draws `training_curve.svg` into the output directory at the end.
+    pub training_curve: bool,
 }
 
 impl Default for TrainingArguments {
@@ -242,20 +258,19 @@ impl Default for TrainingArguments {
             load_best_model_at_end: false,
             metric_for_best_model: None,
             greater_is_better: None,
+            early_stopping_patience: None,
+            early_stopping_threshold: 0.0,
+            report_to: Vec::new(),
+            run_name: None,
+            logging_dir: None,
+            carbon_intensity: 475.0,
+            training_curve: true,
         }
     }
 }
 
 /// Arguments of the reference that this product doesn't take, and what to do instead; [`foreign`] has more.
 pub(crate) const REFUSED: &[(&str, &str)] = &[
-    (
-        "report_to",
-        "isn't supported yet: every log is in `trainer_state.json`",
-    ),
-    (
-        "run_name",
-        "isn't supported yet: it would only name a run for an external tracker",
-    ),
     (
         "push_to_hub",
         "isn't supported yet: upload the directory `final`",

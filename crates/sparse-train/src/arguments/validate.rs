@@ -104,6 +104,7 @@ impl TrainingArguments {
             )?;
         }
         self.validate_together()?;
+        self.validate_reports()?;
         self.validate_best_model()
     }
 

@@ -1,5 +1,6 @@
 //! The training file: one TOML file that says everything about a run.
 
+mod model_card;
 mod read;
 mod suggest;
 
@@ -16,6 +17,9 @@ use sparse_losses::{LossConfig, RegularizerScheduleConfig, TopKScheduleConfig};
 use crate::arguments::TrainingArguments;
 use crate::error::{Error, Result};
 use crate::guard::GuardConfig;
+
+pub use model_card::ModelCardConfig;
+pub(crate) use model_card::is_hub_id;
 
 /// A training file, read and checked.
 ///
@@ -63,6 +67,9 @@ pub struct TrainingFile {
     /// How many dimensions of each vector stay active, fewer and fewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_k_schedule: Option<TopKScheduleConfig>,
+    /// What the model's card says beside what the run gives.
+    #[serde(default)]
+    pub model_card: ModelCardConfig,
     /// Which checks run.
     #[serde(default)]
     pub guards: GuardConfig,
@@ -170,6 +177,7 @@ impl TrainingFile {
         if let Some(schedule) = &self.top_k_schedule {
             schedule.validate()?;
         }
+        self.model_card.validate()?;
         self.arguments.validate()
     }
 }
@@ -207,8 +215,9 @@ mod tests {
     fn the_files_of_the_documentation_are_read() {
         let quickstart = include_str!("../../../../examples/quickstart.toml");
         let documented = include_str!("../../../../docs/training-file.md");
+        let callbacks = include_str!("../../../../docs/callbacks.md");
         let mut read = 0;
-        for text in blocks(documented).chain([quickstart]) {
+        for text in blocks(documented).chain(blocks(callbacks)).chain([quickstart]) {
             // A block that shows one table is laid over a file that is otherwise complete.
             let rest = if text.contains("[model]") {
                 ""
@@ -218,6 +227,6 @@ mod tests {
             TrainingFile::parse(&format!("{rest}{text}"), &[]).unwrap();
             read += 1;
         }
-        assert_eq!(read, 4);
+        assert_eq!(read, 7);
     }
 }

@@ -10,17 +10,18 @@ const SLOW: f64 = 0.9;
 /// Steps that the controller looks ahead: the delay from a change of the weight to its effect on the running means.
 const HORIZON: f64 = 20.0;
 
-/// Gain on the predicted error: 10 % too many dimensions raise the weight by a factor of 1.1¹⁰ = 2.6 at once.
-const PROPORTIONAL: f64 = 10.0;
+/// Gain on the predicted error: 10 % too many dimensions raise the weight by a factor of 1.1⁵ = 1.6 at once.
+const PROPORTIONAL: f64 = 5.0;
 
-/// Largest change of the weight's logarithm in a step through the integral: four orders of magnitude take 19 steps.
-const RATE: f64 = 0.5;
+/// Largest change of the weight's logarithm in a step through the integral: four orders of magnitude take 46 steps.
+const RATE: f64 = 0.2;
 
 /// Predicted error at which the integral comes near its largest change.
 const SATURATION: f64 = 0.3;
 
-/// Range of weights. Below it a regulariser does nothing that training notices; were it wider, a model whose dimensions fall
-/// by themselves would send the weight so far down that it takes the rest of the run to come back.
+/// Range of weights; the lowest means none. AdamW divides each gradient by its own size, so that even a tiny weight moves
+/// what the rest of the loss leaves alone: a model that has grown too sparse comes back only without any. Were the range
+/// wider, its logarithm would wander so far down that it takes the rest of the run to come back.
 const WEIGHTS: (f64, f64) = (1e-7, 1e4);
 
 /// Share of the past in the running mean of the gap that dropout makes.
@@ -38,8 +39,8 @@ const LEAST: f64 = 0.1;
 ///
 /// ```text
 /// e = a − r + 20·(ȧ − ṙ)                    predicted error: where the model will be if nothing changes
-/// I ← I + 0.5 · η · tanh(e / 0.3)           η: learning rate as a share of its peak, since a model moves as far as that
-/// weight = exp(I + 10·e)
+/// I ← I + 0.2 · η · tanh(e / 0.3)           η: learning rate as a share of its peak, since a model moves as far as that
+/// weight = exp(I + 5·e)                     none below 1e-7
 /// ```
 ///
 /// `I` starts at the logarithm of the configured weight, which may be wrong by orders of magnitude.
@@ -74,7 +75,11 @@ impl SparsityController {
 
     /// The weight for the next step.
     pub(crate) fn weight(&self) -> f64 {
-        self.weight
+        if self.is_off() { 0.0 } else { self.weight }
+    }
+
+    fn is_off(&self) -> bool {
+        self.weight <= WEIGHTS.0 * (1.0 + 1e-9)
     }
 
     /// Takes in the active dimensions of the same texts with and without dropout.
@@ -84,6 +89,26 @@ impl SparsityController {
             Some(past) => GAP * past + (1.0 - GAP) * gap,
             None => gap,
         });
+    }
+
+    /// What the model has at the end of a run, if that is more than a tenth off the target: a sentence about `what`.
+    pub(crate) fn miss(&self, what: &str) -> Option<String> {
+        let measured = self.course?.fast;
+        if (measured - self.target).exp_m1().abs() <= 0.1 {
+            return None;
+        }
+        let remedy = if measured < self.target && self.is_off() {
+            "the regulariser is off, and the loss alone leaves no more: choose a lower target"
+        } else if measured < self.target {
+            "the model has not grown back yet: train longer"
+        } else {
+            "the model has not shrunk that far yet: train longer, or with a higher learning rate"
+        };
+        Some(format!(
+            "{what} have {:.0} active dimensions at the end, the target is {:.0}: {remedy}",
+            measured.exp(),
+            self.target.exp(),
+        ))
     }
 
     /// Takes in what an update measured. `progress` is the share of the ramp that is over, `ramp` its length in steps,
@@ -140,7 +165,8 @@ mod tests {
                 let step = f64::from(step);
                 let rate = (step / warmup).min((331.0 - step) / (331.0 - warmup));
                 let balance = -3.0 * (logarithm - 200.0_f64.ln());
-                drive = 0.9 * drive + 0.1 * ((controller.weight().ln() - balance) / 2.0).tanh();
+                drive = 0.9 * drive
+                    + 0.1 * ((controller.weight().max(1e-9).ln() - balance) / 2.0).tanh();
                 logarithm -= speed * rate * drive;
                 controller.observe(measured.exp(), step / ramp, ramp, rate);
                 logarithm.exp()
@@ -172,8 +198,26 @@ mod tests {
         let mut controller = SparsityController::new(200, 1.0);
         controller.observe(250.0, 0.0, 10.0, 1.0);
         controller.observe(0.0, 0.1, 10.0, 1.0);
-        assert!(controller.weight() < 1e-3, "{}", controller.weight());
-        assert!((controller.weight() / 1e-7 - 1.0).abs() < 1e-6);
+        assert_eq!(controller.weight(), 0.0);
+    }
+
+    #[test]
+    fn a_missed_target_is_told_with_its_cause() {
+        let end = |target, dims: f64| {
+            let mut controller = SparsityController::new(target, 1e-7);
+            for _ in 0..200 {
+                controller.observe(dims, 2.0, 10.0, 1.0);
+            }
+            controller.miss("documents").unwrap_or_default()
+        };
+        assert_eq!(end(200, 185.0), "");
+        assert_eq!(
+            end(200, 150.0),
+            "documents have 150 active dimensions at the end, the target is 200: the regulariser is off, and the loss alone \
+             leaves no more: choose a lower target"
+        );
+        assert!(end(200, 300.0).ends_with("with a higher learning rate"));
+        assert_eq!(SparsityController::new(200, 1.0).miss("documents"), None);
     }
 
     #[test]

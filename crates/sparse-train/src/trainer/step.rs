@@ -21,16 +21,16 @@ use crate::schedule::LearningRateSchedule;
 /// A micro-batch and its random numbers.
 pub(super) struct MicroBatch {
     pub(super) batch: CollatedBatch,
-    context: ForwardContext,
+    pub(super) context: ForwardContext,
 }
 
 /// What the micro-batches of an update add to.
 #[derive(Clone)]
 pub(super) struct Sums {
-    gradients: GradientSet,
-    tally: Tally,
-    n_micro_batches: usize,
-    learning_rate: f64,
+    pub(super) gradients: GradientSet,
+    pub(super) tally: Tally,
+    pub(super) n_micro_batches: usize,
+    pub(super) learning_rate: f64,
 }
 
 impl Trainer {
@@ -42,18 +42,27 @@ impl Trainer {
         ))
     }
 
-    /// Runs update `global_step` (0-based) over the next `n_micro_batches`.
+    /// Runs update `global_step` (0-based) over the next `n_micro_batches`. False if a callback ended it between two of them:
+    /// the model is as it was.
     pub(super) fn update(
         &mut self,
         schedule: &LearningRateSchedule,
         optimizer: &mut Optimizer,
         n_micro_batches: usize,
         feed: &mut Prefetch,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let step = self.state.global_step;
-        let Sums {
+        let sums = if self.communicator.size() > 1 {
+            Some(self.accumulate_together(schedule.rate(step), n_micro_batches, feed)?)
+        } else {
+            self.accumulate(schedule.rate(step), n_micro_batches, feed)?
+        };
+        let Some(Sums {
             gradients, tally, ..
-        } = self.accumulate(schedule.rate(step), n_micro_batches, feed)?;
+        }) = sums
+        else {
+            return Ok(false);
+        };
         self.report(&tally, &gradients)?;
         self.notify(|callback, context, control| callback.on_pre_optimizer_step(context, control));
         let scale = clip(self.report.grad_norm, self.arguments.max_grad_norm);
@@ -70,16 +79,16 @@ impl Trainer {
         self.notify(|callback, context, control| callback.on_optimizer_step(context, control));
         self.check_update(&tally)?;
         self.steer(&tally, schedule.factor(step));
-        Ok(())
+        Ok(true)
     }
 
-    /// Gradients and figures of an update.
+    /// Gradients and figures of an update; `None` if a callback ended it between two micro-batches.
     fn accumulate(
         &mut self,
         learning_rate: f64,
         n_micro_batches: usize,
         feed: &mut Prefetch,
-    ) -> Result<Sums> {
+    ) -> Result<Option<Sums>> {
         let stream = RandomStream::new(self.arguments.seed)
             .derive("dropout")
             .derive_index(self.state.global_step as u64);
@@ -106,12 +115,15 @@ impl Trainer {
             }
             if index + 1 < n_micro_batches {
                 self.notify(|callback, context, control| callback.on_substep_end(context, control));
+                if self.control.should_training_stop || self.control.should_epoch_stop {
+                    return Ok(None);
+                }
             }
         }
         for (dataset, group) in waiting {
             self.backward_within_memory(dataset, &group, &mut sums)?;
         }
-        Ok(sums)
+        Ok(Some(sums))
     }
 
     /// Adds the gradient of micro-batches whose loss is computed together, weighted by their share of the update.
@@ -224,7 +236,7 @@ impl Trainer {
     }
 
     /// What the loss of a data set sees of a micro-batch.
-    fn assemble(
+    pub(super) fn assemble(
         &self,
         dataset: usize,
         batch: &CollatedBatch,
@@ -243,10 +255,10 @@ impl Trainer {
     }
 
     /// Counts what a loss saw and said.
-    fn add_loss(
+    pub(super) fn add_loss<'a>(
         &self,
         dataset: usize,
-        micro_batches: &[MicroBatch],
+        micro_batches: impl IntoIterator<Item = &'a MicroBatch>,
         embedded: &[EmbeddedBatch],
         output: &LossOutput,
         sums: &mut Sums,
@@ -254,7 +266,7 @@ impl Trainer {
         for (embedded, micro_batch) in embedded.iter().zip(micro_batches) {
             sums.tally.count(dataset, embedded, &micro_batch.batch);
         }
-        let value = sums.tally.add(output, micro_batches.len());
+        let value = sums.tally.add(output, embedded.len());
         if value.is_finite() || !self.guards.config.non_finite {
             return Ok(());
         }
@@ -337,7 +349,7 @@ impl Trainer {
     }
 
     /// Whether the guards look closer at the update that comes: one that is logged, or the last.
-    fn looks_closer(&self) -> bool {
+    pub(super) fn looks_closer(&self) -> bool {
         let step = self.state.global_step + 1;
         let config = &self.guards.config;
         (config.dense_model || config.collapse)
@@ -411,6 +423,10 @@ fn clip(norm: f64, max_norm: f64) -> f64 {
 #[cfg(test)]
 #[path = "gradient_tests.rs"]
 mod gradient_tests;
+
+#[cfg(test)]
+#[path = "together_tests.rs"]
+mod together_tests;
 
 #[cfg(test)]
 mod tests {
