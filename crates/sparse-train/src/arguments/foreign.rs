@@ -229,6 +229,18 @@ pub(crate) const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
 /// Refused unless the value is the reference's default: what to do instead.
 pub(crate) const REFUSED: &[(&str, &str, &str)] = &[
     (
+        "fp16",
+        "false",
+        "isn't supported: the hand-written passes, the losses and the optimizer compute in f32 on every device; leave it out. \
+         `mini_batch_size` and `optim = \"adafactor\"` save memory without a loss of precision",
+    ),
+    (
+        "bf16",
+        "false",
+        "isn't supported: the hand-written passes, the losses and the optimizer compute in f32 on every device; leave it out. \
+         `mini_batch_size` and `optim = \"adafactor\"` save memory without a loss of precision",
+    ),
+    (
         "tf32",
         "",
         "is a switch of one vendor's GPUs in the reference; leave it out",

@@ -403,4 +403,24 @@ mod tests {
         arguments.warmup_steps = 7.0;
         assert_eq!(arguments.warmup(331), 7);
     }
+
+    #[test]
+    fn a_plateau_is_one_of_the_metric_that_decides_what_is_best() {
+        let rate = |metric: &str, values: [f64; 2]| {
+            let mut arguments = TrainingArguments {
+                lr_scheduler_type: SchedulerType::ReduceLrOnPlateau,
+                metric_for_best_model: Some(metric.to_owned()),
+                learning_rate: 1.0,
+                ..TrainingArguments::default()
+            };
+            arguments.lr_scheduler_kwargs.patience = Some(0);
+            let mut schedule = arguments.schedule(10).unwrap();
+            values.map(|value| schedule.observe(value));
+            schedule.rate(5)
+        };
+        assert_eq!(rate("loss", [2.0, 1.0]), 1.0);
+        assert_eq!(rate("loss", [1.0, 2.0]), 0.1);
+        assert_eq!(rate("x_dot_ndcg@10", [0.1, 0.2]), 1.0);
+        assert_eq!(rate("x_dot_ndcg@10", [0.2, 0.1]), 0.1);
+    }
 }

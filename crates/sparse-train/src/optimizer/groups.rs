@@ -79,7 +79,15 @@ pub(crate) fn describe(
             few => format!("{rate} for `{}`", few.join("`, `")),
         })
         .collect();
-    (!described.is_empty()).then(|| format!("learning rate {}", described.join("; ")))
+    if described.is_empty() {
+        return None;
+    }
+    let why = if arguments.learning_rate_mapping.is_empty() {
+        " (queries without inference learn faster; `learning_rate_mapping` sets another)"
+    } else {
+        ""
+    };
+    Some(format!("learning rate {}{why}", described.join("; ")))
 }
 
 fn rates(parameters: &[NamedParameter], arguments: &TrainingArguments) -> Result<Vec<f64>> {
@@ -202,7 +210,8 @@ mod tests {
         assert_eq!(rate(&by_default, "word_embeddings"), 2e-5);
         assert_eq!(
             describe(&by_default, &arguments).unwrap(),
-            "learning rate 1e-3 for `0.sub_modules.query.0.weight`"
+            "learning rate 1e-3 for `0.sub_modules.query.0.weight` (queries without inference learn faster; \
+             `learning_rate_mapping` sets another)"
         );
         // By the name, with the reference's prefix, and by the class, as its documentation has it.
         for pattern in [

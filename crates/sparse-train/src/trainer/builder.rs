@@ -205,6 +205,12 @@ impl TrainerBuilder {
                 ));
             }
         }
+        if self.arguments.auto_find_batch_size && communicator.size() > 1 {
+            return Err(Error::argument(
+                "arguments.auto_find_batch_size",
+                "doesn't go with several processes, which would have to run out of memory together; set `mini_batch_size`",
+            ));
+        }
         if self.arguments.auto_find_batch_size
             && let Some(dataset) = train
                 .iter()

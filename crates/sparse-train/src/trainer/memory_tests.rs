@@ -64,13 +64,13 @@ fn a_step_that_does_not_fit_is_done_in_halves() {
     let mut ample = trainer(folders[0].path(), |_| {});
     ample.train().unwrap();
     let mut small = trainer(folders[1].path(), |_| {});
-    // Queries come in blocks of 8 texts and documents of 16: 8, then 4 at a time are what is tried.
+    // The three columns are one block of 24 texts: 12, 6 and then 3 at a time are what is tried.
     small.texts_that_fit = Some(5);
     small.train().unwrap();
     let state = &small.state().stateful_callbacks["AutoFindBatchSize"];
     assert_eq!(
         *state,
-        json!({ "args": {}, "attributes": { "mini_batch_size": 4 } })
+        json!({ "args": {}, "attributes": { "mini_batch_size": 3 } })
     );
     assert_eq!(small.state().train_batch_size, 8);
 

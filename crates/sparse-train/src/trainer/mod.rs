@@ -94,8 +94,8 @@ pub(crate) struct DatasetWithLoss {
 
 /// Trains a [`SparseEncoder`]: the loop between a configuration and a finished model.
 ///
-/// Each update averages the gradients of `gradient_accumulation_steps` micro-batches, clips their global norm, and lets AdamW
-/// take a step at the scheduled rate. All randomness is a pure function of the seed and the step, so the same configuration
+/// Each update averages the gradients of `gradient_accumulation_steps` micro-batches, clips their global norm, and lets the
+/// optimizer take a step at the scheduled rate. All randomness is a pure function of the seed and the step, so the same configuration
 /// gives the same bytes on a CPU, and a resumed run the same bytes as one that was never interrupted.
 ///
 /// # Example

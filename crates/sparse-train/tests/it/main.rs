@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+mod arguments;
 mod callbacks;
 mod guards;
 mod model_card;
+mod optimizers;
 mod regulation;
 mod resume;
 mod several;
