@@ -12,7 +12,10 @@
 //!   trainer_state.json                     counters, history, best metric, in the reference's keys
 //! ```
 //!
-//! A checkpoint is written beside and renamed when it is complete: a directory of that name is whole or absent.
+//! A checkpoint is written beside and renamed when it is complete: a directory of that name is whole or absent, unless the
+//! disk lost a part of it. Whoever resumes the last one gets the last one that is whole.
+
+mod integrity;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -60,23 +63,76 @@ fn list(output_dir: &Path) -> BTreeMap<usize, PathBuf> {
         .collect()
 }
 
+/// Where a run resumes.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) directory: Option<PathBuf>,
+    /// Later checkpoints that are broken, each with what is wrong.
+    pub(crate) skipped: Vec<(PathBuf, String)>,
+}
+
 /// The directory to resume from.
-pub(crate) fn find(resume: &Resume, output_dir: &Path) -> Result<Option<PathBuf>> {
+pub(crate) fn find(resume: &Resume, output_dir: &Path) -> Result<Found> {
+    let broken = |path: &Path, message: &str| Error::Checkpoint {
+        path: path.to_path_buf(),
+        message: message.to_owned(),
+    };
     match resume {
-        Resume::No => Ok(None),
-        Resume::From(path) if path.is_dir() => Ok(Some(path.clone())),
-        Resume::From(path) => Err(Error::Checkpoint {
-            path: path.clone(),
-            message: "is no directory".to_owned(),
-        }),
-        Resume::Last => match list(output_dir).pop_last() {
-            Some((_, path)) => Ok(Some(path)),
-            None => Err(Error::Checkpoint {
-                path: output_dir.to_path_buf(),
-                message: "holds no checkpoint to resume from".to_owned(),
-            }),
-        },
+        Resume::No => Ok(Found::default()),
+        Resume::From(path) if path.is_dir() => {
+            integrity::check(path)
+                .map_err(|message| broken(path, &format!("is broken: {message}")))?;
+            Ok(Found {
+                directory: Some(path.clone()),
+                skipped: Vec::new(),
+            })
+        }
+        Resume::From(path) => Err(broken(path, "is no directory")),
+        Resume::Last => {
+            let mut skipped = Vec::new();
+            for path in list(output_dir).into_values().rev() {
+                match integrity::check(&path) {
+                    Ok(()) => {
+                        return Ok(Found {
+                            directory: Some(path),
+                            skipped,
+                        });
+                    }
+                    Err(message) => skipped.push((path, message)),
+                }
+            }
+            Err(match skipped.first() {
+                Some((path, message)) => broken(
+                    path,
+                    &format!("is broken: {message}; there is no earlier one that is whole"),
+                ),
+                None => broken(output_dir, "holds no checkpoint to resume from"),
+            })
+        }
     }
+}
+
+/// Tidies up after runs that were killed while they saved: a checkpoint that was being replaced gets its name back, and what
+/// was not complete goes.
+pub(crate) fn remove_leftovers(output_dir: &Path) -> Result<()> {
+    let entries = fs::read_dir(output_dir).into_iter().flatten().flatten();
+    for entry in entries {
+        let (name, path) = (entry.file_name(), entry.path());
+        let Some(rest) = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(".checkpoint-"))
+        else {
+            continue;
+        };
+        let step = rest.split('.').next().unwrap_or_default();
+        let named = output_dir.join(format!("checkpoint-{step}"));
+        if rest.ends_with(".old") && !named.exists() {
+            fs::rename(&path, &named).map_err(|source| Error::io("rename", &path, source))?;
+        } else {
+            fs::remove_dir_all(&path).map_err(|source| Error::io("remove", &path, source))?;
+        }
+    }
+    Ok(())
 }
 
 /// What a checkpoint is written from.
@@ -149,7 +205,9 @@ fn publish(staging: &Path, directory: &Path) -> Result<()> {
     sync(staging)?;
     if directory.exists() {
         // A checkpoint of the same step from an earlier run: replaced as a whole.
-        let old = staging.with_extension("old");
+        let mut old = staging.as_os_str().to_owned();
+        old.push(".old");
+        let old = PathBuf::from(old);
         fs::rename(directory, &old).map_err(|source| Error::io("replace", directory, source))?;
         fs::rename(staging, directory).map_err(|source| Error::io("rename", staging, source))?;
         return fs::remove_dir_all(&old).map_err(|source| Error::io("remove", &old, source));

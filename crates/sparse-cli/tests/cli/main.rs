@@ -5,6 +5,7 @@
 mod commands;
 mod hub;
 mod idf;
+mod killed;
 mod nano_beir;
 mod searching;
 mod support;

@@ -222,7 +222,15 @@ impl Trainer {
             total_steps,
         )?;
         self.announce(&plan, &schedule);
-        let checkpoint = checkpoint::find(resume, &self.arguments.output_dir)?;
+        checkpoint::remove_leftovers(&self.arguments.output_dir)?;
+        let found = checkpoint::find(resume, &self.arguments.output_dir)?;
+        for (path, message) in &found.skipped {
+            self.warn(&format!(
+                "`{}` is broken and left out: {message}",
+                path.display()
+            ));
+        }
+        let checkpoint = found.directory;
         if let Some(directory) = &checkpoint {
             self.load_model(directory)?;
         }
