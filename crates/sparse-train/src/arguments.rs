@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sparse_data::{BatchSamplerKind, MultiDatasetKind, SampleOrder};
 
 use crate::error::{Error, Result};
+use crate::hub::{HubStrategy, HubToken};
 use crate::schedule::{SchedulerOptions, SchedulerType};
 
 /// When something happens during training.
@@ -165,6 +166,20 @@ pub struct TrainingArguments {
     pub metric_for_best_model: Option<String>,
     /// Whether larger is better (default: unless the metric ends in `loss`).
     pub greater_is_better: Option<bool>,
+    /// Uploads the model to the hub.
+    pub push_to_hub: bool,
+    /// Repository on the hub (default: the name of `output_dir`); without an owner it is the token's.
+    pub hub_model_id: Option<String>,
+    /// What is uploaded during the run.
+    pub hub_strategy: HubStrategy,
+    /// Whether a new repository is private (default: as the hub has it).
+    pub hub_private_repo: Option<bool>,
+    /// Token of the hub; better left to HF_TOKEN.
+    pub hub_token: Option<HubToken>,
+    /// Uploads each checkpoint, even while an earlier one is still on its way.
+    pub hub_always_push: bool,
+    /// Branch of the repository, made if it isn't there (default: main).
+    pub hub_revision: Option<String>,
 }
 
 impl Default for TrainingArguments {
@@ -214,6 +229,13 @@ impl Default for TrainingArguments {
             load_best_model_at_end: false,
             metric_for_best_model: None,
             greater_is_better: None,
+            push_to_hub: false,
+            hub_model_id: None,
+            hub_strategy: HubStrategy::default(),
+            hub_private_repo: None,
+            hub_token: None,
+            hub_always_push: false,
+            hub_revision: None,
         }
     }
 }
@@ -242,10 +264,6 @@ pub(crate) const REFUSED: &[(&str, &str)] = &[
     (
         "run_name",
         "isn't supported yet: it would only name a run for an external tracker",
-    ),
-    (
-        "push_to_hub",
-        "isn't supported yet: upload the directory `final`",
     ),
     (
         "gradient_checkpointing",
@@ -448,6 +466,29 @@ impl TrainingArguments {
             }
         }
         Ok(())
+    }
+
+    /// What of the hub's arguments has no effect.
+    pub(crate) fn hub_warnings(&self) -> Vec<String> {
+        if self.push_to_hub {
+            return Vec::new();
+        }
+        let defaults = Self::default();
+        let given = [
+            ("hub_model_id", self.hub_model_id.is_some()),
+            ("hub_strategy", self.hub_strategy != defaults.hub_strategy),
+            ("hub_private_repo", self.hub_private_repo.is_some()),
+            ("hub_token", self.hub_token.is_some()),
+            ("hub_always_push", self.hub_always_push),
+            ("hub_revision", self.hub_revision.is_some()),
+        ];
+        given
+            .into_iter()
+            .filter(|(_, given)| *given)
+            .map(|(name, _)| {
+                format!("`arguments.{name}` has no effect without `push_to_hub = true`")
+            })
+            .collect()
     }
 
     /// The metric that decides what is best, with its prefix, where one is asked for.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use sparse_data::{ColumnRoles, Dataset};
 use sparse_eval::Evaluator;
+use sparse_hub::HubOptions;
 use sparse_losses::{
     DataSummary, LabelShape, LabelSummary, LossConfig, RegularizerScheduleConfig,
     TopKScheduleConfig,
@@ -35,6 +36,7 @@ pub struct TrainerBuilder {
     guards: GuardConfig,
     callbacks: Vec<Box<dyn Callback>>,
     interrupt: Interrupt,
+    hub: HubOptions,
 }
 
 impl TrainerBuilder {
@@ -52,6 +54,7 @@ impl TrainerBuilder {
             guards: GuardConfig::default(),
             callbacks: Vec::new(),
             interrupt: Interrupt::default(),
+            hub: HubOptions::default(),
         }
     }
 
@@ -119,6 +122,12 @@ impl TrainerBuilder {
         self
     }
 
+    /// Sets address and token of the hub for `push_to_hub`, instead of those of the environment.
+    pub fn hub(mut self, options: HubOptions) -> Self {
+        self.hub = options;
+        self
+    }
+
     /// Checks everything against everything else. Nothing is written.
     ///
     /// # Errors
@@ -149,7 +158,7 @@ impl TrainerBuilder {
                 "needs something to evaluate: add an `[[eval_dataset]]` or an `[[evaluator]]`, or set it to \"no\"",
             ));
         }
-        let mut warnings = Vec::new();
+        let mut warnings = self.arguments.hub_warnings();
         let train = self.with_losses(&self.train, "train_dataset", &mut warnings)?;
         let eval = self.with_losses(&self.eval, "eval_dataset", &mut warnings)?;
         for name in self.losses.keys() {
@@ -186,6 +195,8 @@ impl TrainerBuilder {
             control: TrainerControl::default(),
             report: StepReport::default(),
             before: None,
+            hub: self.hub,
+            uploader: None,
         };
         for warning in warnings {
             trainer.warn(&warning);

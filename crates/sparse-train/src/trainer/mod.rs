@@ -6,6 +6,7 @@ mod card;
 mod embed;
 mod evaluate;
 mod history;
+mod hub;
 mod save;
 mod step;
 mod tally;
@@ -18,6 +19,7 @@ use std::time::Instant;
 use burn::module::Module;
 use sparse_data::Dataset;
 use sparse_eval::Evaluator;
+use sparse_hub::HubOptions;
 use sparse_losses::Loss;
 use sparse_model::SparseEncoder;
 
@@ -28,6 +30,7 @@ use crate::callback::{Callback, CallbackContext, StepReport, TrainerControl};
 use crate::checkpoint;
 use crate::error::Result;
 use crate::guard::Guards;
+use crate::hub::Uploader;
 use crate::optimizer::Optimizer;
 use crate::plan::{EpochPlan, Plan};
 use crate::prefetch::Prefetch;
@@ -127,6 +130,8 @@ pub struct Trainer {
     pub(crate) control: TrainerControl,
     pub(crate) report: StepReport,
     pub(crate) before: Option<Vec<(String, f64)>>,
+    pub(crate) hub: HubOptions,
+    pub(crate) uploader: Option<Uploader>,
 }
 
 impl Trainer {
@@ -222,12 +227,19 @@ impl Trainer {
             total_steps,
         )?;
         self.announce(&plan, &schedule);
+        self.prepare_uploads()?;
         checkpoint::remove_leftovers(&self.arguments.output_dir)?;
         let found = checkpoint::find(resume, &self.arguments.output_dir)?;
         for (path, message) in &found.skipped {
             self.warn(&format!(
                 "`{}` is broken and left out: {message}",
                 path.display()
+            ));
+        }
+        if let (Resume::No, Some(last)) = (resume, checkpoint::last(&self.arguments.output_dir)) {
+            self.warn(&format!(
+                "`{}` is of an earlier run: take another `output_dir`, or resuming may go on from it",
+                last.display()
             ));
         }
         let checkpoint = found.directory;
@@ -258,6 +270,7 @@ impl Trainer {
                 self.run_epochs(&plan, &schedule, &mut optimizer, &mut history, &mut feed)?;
             feed.report();
         }
+        self.finish_uploads();
         let rows_per_step = plan.rows_per_step();
         let metrics = self.finish(&history, rows_per_step, started, interrupted.is_some())?;
         Ok(TrainOutput {

@@ -135,6 +135,13 @@ impl Trainer {
                 ),
             });
         }
+        if let Some(best) = &self.state.best_model_checkpoint
+            && !Path::new(best).is_dir()
+        {
+            let message = format!("the best checkpoint so far, `{best}`, isn't there any more");
+            self.warn(&message);
+            self.state.best_model_checkpoint = None;
+        }
         tracing::info!(
             "resumed from `{}` at step {}",
             directory.display(),
@@ -153,6 +160,7 @@ impl Trainer {
         if self.state.best_global_step == Some(self.state.global_step) {
             self.state.best_model_checkpoint = Some(directory.display().to_string());
         }
+        self.state.remember_control(&self.control);
         checkpoint::save(
             &directory,
             &checkpoint::Contents {
@@ -165,6 +173,7 @@ impl Trainer {
                 learning_rate: schedule.rate(self.state.global_step),
             },
         )?;
+        self.upload_checkpoint(&directory);
         checkpoint::rotate(&self.arguments, &self.state)?;
         self.notify(|callback, context, control| callback.on_save(context, control, &directory));
         Ok(directory)

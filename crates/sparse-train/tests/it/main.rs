@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+mod flat;
 mod guards;
+mod hub;
 mod regulation;
 mod resume;
 mod several;
