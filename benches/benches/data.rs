@@ -1,4 +1,5 @@
-//! A million rows of pairs with a label: loading them from Parquet, and the batches of an epoch by every sampler.
+//! A million rows of pairs with a label: loading them from Parquet, in time and memory, and the batches of an epoch by
+//! every sampler.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
@@ -34,9 +35,11 @@ fn text(row: usize, length: usize) -> String {
     text
 }
 
-/// Queries of 6 words, every twentieth of them asked twice, documents of 40 words, a thousand labels; about 330 MB of text.
-fn write(path: &Path) {
+/// Queries of 6 words, every twentieth of them asked twice, documents of 40 words, a thousand labels. Returns the bytes of
+/// all texts.
+fn write(path: &Path) -> usize {
     let mut writer = None;
+    let mut text_bytes = 0;
     for start in (0..ROWS).step_by(PART) {
         let rows = start..start + PART;
         let queries: Vec<String> = rows
@@ -45,6 +48,8 @@ fn write(path: &Path) {
             .collect();
         let documents: Vec<String> = rows.clone().map(|row| text(row + ROWS, 40)).collect();
         let labels: Vec<i64> = rows.map(|row| (row % 1000) as i64).collect();
+        let texts = queries.iter().chain(&documents);
+        text_bytes += texts.map(String::len).sum::<usize>();
         let table = Table::from_columns([
             ("query", Column::from(queries)),
             ("document", Column::from(documents)),
@@ -62,13 +67,40 @@ fn write(path: &Path) {
     if let Some(writer) = writer {
         writer.close().expect("the disk has room");
     }
+    text_bytes
+}
+
+/// The most memory that this process has ever held, in bytes, where the system tells.
+fn peak_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+}
+
+/// Prints what the table holds, and what the process held while it was read for the first time.
+fn report_memory(path: &str, text_bytes: usize) {
+    let before = peak_bytes();
+    let table = Table::read(path).expect("the file was just written");
+    let times = |bytes: u64| bytes as f64 / text_bytes as f64;
+    eprintln!(
+        "{:.0} MB of text; the table takes {:.2} times that",
+        text_bytes as f64 / 1e6,
+        times(table.memory_bytes() as u64)
+    );
+    if let (Some(before), Some(after)) = (before, peak_bytes()) {
+        eprintln!(
+            "the process grew by {:.2} times the text while it was read",
+            times(after - before)
+        );
+    }
 }
 
 fn million_rows(criterion: &mut Criterion) {
     let directory = tempfile::tempdir().expect("there is a temporary directory");
     let path = directory.path().join("million.parquet");
-    write(&path);
+    let text_bytes = write(&path);
     let path = path.display().to_string();
+    report_memory(&path, text_bytes);
     let mut group = criterion.benchmark_group("data");
     group.sample_size(10);
     group.throughput(Throughput::Elements(ROWS as u64));

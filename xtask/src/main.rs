@@ -2,6 +2,7 @@
 
 mod arrows;
 mod bench;
+mod features;
 mod tools;
 
 use anyhow::Result;
@@ -50,15 +51,10 @@ fn check() -> Result<()> {
         run(&mut std::process::Command::new("typos"))?;
     }
     arrows::check()?;
-    run(cargo().args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--locked",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
+    run(cargo()
+        .args(["clippy", "--workspace", "--all-targets", "--locked"])
+        .args(features::optional())
+        .args(["--", "-D", "warnings"]))?;
     if has_cargo_command("deny") {
         run(cargo().args(["deny", "check", "bans", "licenses", "sources"]))?;
     }
@@ -66,18 +62,21 @@ fn check() -> Result<()> {
 }
 
 fn test(backend: &str, slow: bool) -> Result<()> {
-    // Other backends run the tests of the kernels: everything above them only calls these. The benches have no tests, and
-    // without them the tests share their build with `cargo quickstart`.
-    let (packages, features): (&[&str], Option<&str>) = match backend {
-        "flex" => (&["--workspace", "--exclude", "sparse-benches"], None),
-        other => (&["--package", "sparse-kernels"], Some(other)),
+    // Other backends run the tests of the kernels: everything above them only calls these. The benches have no tests.
+    let (packages, features): (&[&str], Vec<String>) = match backend {
+        "flex" => (
+            &["--workspace", "--exclude", "sparse-benches"],
+            features::optional(),
+        ),
+        other => (
+            &["--package", "sparse-kernels"],
+            vec!["--features".to_owned(), other.to_owned()],
+        ),
     };
     let with_features = |command: &mut std::process::Command| {
-        command.args(packages).arg("--locked");
-        if let Some(features) = features {
-            command
-                .args(["--features", features])
-                .env("BURN_DEVICE", backend);
+        command.args(packages).arg("--locked").args(&features);
+        if backend != "flex" {
+            command.env("BURN_DEVICE", backend);
         }
     };
     let mut tests = cargo();
@@ -96,14 +95,10 @@ fn test(backend: &str, slow: bool) -> Result<()> {
     }
     run(&mut tests)?;
     if backend == "flex" {
-        run(cargo().args([
-            "test",
-            "--doc",
-            "--workspace",
-            "--exclude",
-            "sparse-benches",
-            "--locked",
-        ]))?;
+        let mut examples = cargo();
+        examples.args(["test", "--doc"]);
+        with_features(&mut examples);
+        run(&mut examples)?;
     }
     Ok(())
 }
@@ -112,6 +107,7 @@ fn docs() -> Result<()> {
     let mut command = cargo();
     command
         .args(["doc", "--workspace", "--no-deps", "--locked"])
+        .args(features::optional())
         .env("RUSTDOCFLAGS", "-D warnings");
     run(&mut command)
 }

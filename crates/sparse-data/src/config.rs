@@ -10,8 +10,8 @@ use crate::error::{Error, Result, list_names};
 use crate::lookup::{Lookup, resolve_ids};
 use crate::retrieval::Retrieval;
 use crate::source::{
-    DataFile, Format, ReadOptions, SplitFiles, canonical_split, hub_splits, query, read_files,
-    resolve,
+    DataFile, DatabaseTable, DatabaseUrl, Format, ReadOptions, SplitFiles, canonical_split,
+    database_place, hub_splits, query, read_files, resolve,
 };
 use crate::split::SplitExpression;
 use crate::table::Table;
@@ -81,6 +81,16 @@ pub struct DatasetConfig {
     /// Branch, tag or commit of the hub's repository, whose own files are read then, not those that the hub converted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
+    /// A database: `sqlite:data/pairs.db` or `postgres://user@host/database`. Needs the feature `databases`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseUrl>,
+    /// Table or view of the database, in the order of its primary key; `schema.table` if the schema is not the usual one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// Instead of `table`, a query that the database answers, in its own SQL. Without `order by` the rows are ordered by
+    /// their columns, so that they come in the same order every time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
     /// A folder with `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`, taken as (query, document) pairs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retrieval: Option<PathBuf>,
@@ -150,6 +160,7 @@ impl DatasetConfig {
         let sources: Vec<&str> = [
             ("path", self.path.is_some()),
             ("hub", self.hub.is_some()),
+            ("database", self.database.is_some()),
             ("retrieval", self.retrieval.is_some()),
         ]
         .into_iter()
@@ -159,7 +170,7 @@ impl DatasetConfig {
             [] => {
                 return setting(
                     "path",
-                    "is missing: a data set needs `path`, `hub` or `retrieval`",
+                    "is missing: a data set needs `path`, `hub`, `database` or `retrieval`",
                 );
             }
             [_] => {}
@@ -181,6 +192,25 @@ impl DatasetConfig {
             for (key, given) in [("subset", &self.subset), ("revision", &self.revision)] {
                 if given.is_some() {
                     return setting(key, "belongs to `hub`");
+                }
+            }
+        }
+        match &self.database {
+            Some(_) if self.table.is_some() && self.query.is_some() => {
+                return setting("query", "and `table` can't both be given");
+            }
+            Some(_) if self.format.is_some() || self.delimiter.is_some() => {
+                return setting(
+                    "format",
+                    "and `delimiter` belong to `path`, not to `database`",
+                );
+            }
+            Some(database) => database.validate()?,
+            None => {
+                for (key, given) in [("table", &self.table), ("query", &self.query)] {
+                    if given.is_some() {
+                        return setting(key, "belongs to `database`");
+                    }
                 }
             }
         }
@@ -246,8 +276,13 @@ impl DatasetConfig {
                 });
             shown.collect::<Vec<_>>().join(", ")
         });
+        let database = self
+            .database
+            .as_ref()
+            .map(|url| database_place(url, self.table.as_deref()));
         paths
             .or_else(|| self.hub.clone())
+            .or(database)
             .or(folder)
             .or_else(|| self.name.clone())
             .unwrap_or_default()
@@ -264,9 +299,16 @@ impl DatasetConfig {
             split.check_names(&folder.display().to_string(), &known)?;
             return concatenate_splits(&split, |name| retrieval.training_pairs(name));
         }
-        let splits = self.splits()?;
         // The columns can be left in the file only if nothing else looks at them.
         let untouched = self.sql.is_none() && self.lookups.is_empty();
+        if let Some(database) = self.open_database()? {
+            let columns = self.columns.as_deref().filter(|_| untouched);
+            return match self.database_split()? {
+                None => database.read(columns),
+                Some(split) => concatenate_splits(&split, |_| database.read(columns)),
+            };
+        }
+        let splits = self.splits()?;
         let options = ReadOptions {
             format: self.format,
             delimiter: self
@@ -284,6 +326,32 @@ impl DatasetConfig {
                 .flat_map(|split| &split.files);
             read_files(files, &options)
         })
+    }
+
+    /// The table or the query of a database, if the source is one.
+    pub(crate) fn open_database(&self) -> Result<Option<DatabaseTable>> {
+        let open = |url| DatabaseTable::open(url, self.table.as_deref(), self.query.as_deref());
+        self.database.as_ref().map(open).transpose()
+    }
+
+    /// The split expression; all rows of a database are the split `train`.
+    fn database_split(&self) -> Result<Option<SplitExpression>> {
+        let Some(split) = self.split_expression()? else {
+            return Ok(None);
+        };
+        let known = ["train"];
+        let split = split.with_names(canonical_split, &known);
+        split.check_names(&self.place(), &known)?;
+        Ok(Some(split))
+    }
+
+    /// How often all rows of a database are asked for.
+    pub(crate) fn whole_database(&self) -> Result<usize> {
+        let Some(split) = self.database_split()? else {
+            return Ok(1);
+        };
+        refuse_slices(&split)?;
+        Ok(split.names().count())
     }
 
     /// The files of the source by split, at least one.
@@ -325,19 +393,24 @@ impl DatasetConfig {
         let Some(split) = self.choose_split(&splits)? else {
             return Ok(splits[0].files.clone());
         };
-        if !split.is_whole() {
-            return Err(Error::Setting {
-                key: "split",
-                problem: "takes a slice, which needs the whole table in memory and can't be streamed; name whole splits"
-                    .to_owned(),
-            });
-        }
+        refuse_slices(&split)?;
         let files = split.names().flat_map(|name| {
             let of_name = splits.iter().filter(move |split| split.name == name);
             of_name.flat_map(|split| split.files.clone())
         });
         Ok(files.collect())
     }
+}
+
+fn refuse_slices(split: &SplitExpression) -> Result<()> {
+    if split.is_whole() {
+        return Ok(());
+    }
+    Err(Error::Setting {
+        key: "split",
+        problem: "takes a slice, which needs the whole table in memory and can't be streamed; name whole splits"
+            .to_owned(),
+    })
 }
 
 fn concatenate_splits(
@@ -381,8 +454,8 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// If the configuration is not valid, a file is missing or malformed, a split or a column is not there, the query
-    /// fails, no row is left, or the columns stand in an order that their names contradict (positive before anchor)
+    /// If the configuration is not valid, a file is missing or malformed, a database or a table of it can't be read, a split
+    /// or a column is not there, the query fails, no row is left, or the columns stand in an order that their names contradict (positive before anchor)
     /// and `columns` does not confirm.
     pub fn load(config: &DatasetConfig) -> Result<Self> {
         config.validate()?;
@@ -394,14 +467,26 @@ impl Table {
                         .to_owned(),
             });
         }
-        let mut table = config.read()?;
+        // A question about a database's table as it stands needs only the columns that it names.
+        let untouched = config.split.is_none() && config.lookups.is_empty();
+        let direct = match &config.sql {
+            Some(sql) if untouched => Some(sql).zip(config.open_database()?),
+            _ => None,
+        };
+        let asked = direct.is_some();
+        let mut table = match direct {
+            Some((sql, database)) => database.query(sql)?,
+            None => config.read()?,
+        };
         if let Some(name) = &config.name {
             table = table.with_name(name);
         }
         if !config.lookups.is_empty() {
             table = resolve_ids(&table, &config.lookups)?;
         }
-        if let Some(sql) = &config.sql {
+        if let Some(sql) = &config.sql
+            && !asked
+        {
             table = query(&table, sql)?;
         }
         if let Some(columns) = &config.columns {

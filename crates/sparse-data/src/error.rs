@@ -99,6 +99,18 @@ pub enum Error {
         /// What is wrong and how to mend it.
         problem: String,
     },
+    /// A table of a database that is not there.
+    #[error("`{place}` has no table `{table}`{}; it has {known}", suggestion(nearest.as_deref()))]
+    UnknownTable {
+        /// The database.
+        place: String,
+        /// The table asked for.
+        table: String,
+        /// The most similar table.
+        nearest: Option<String>,
+        /// All tables and views.
+        known: String,
+    },
     /// A split that is not there.
     #[error("`{place}` has no split `{split}`{}; it has {known}", suggestion(nearest.as_deref()))]
     UnknownSplit {
@@ -135,8 +147,10 @@ pub enum Error {
         problem: String,
     },
     /// A query that failed.
-    #[error("`sql = \"{query}\"` on `{place}` failed: {problem}")]
+    #[error("`{key} = \"{query}\"` on `{place}` failed: {problem}")]
     Sql {
+        /// Name of the setting: `sql`, or `query` if a database was asked.
+        key: &'static str,
         /// The query as it was given.
         query: String,
         /// The data it was asked of.

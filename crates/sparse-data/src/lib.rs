@@ -1,8 +1,8 @@
 //! Tables of text and samplers of batches, on Arrow and DataFusion.
 //!
 //! A [`Table`] is read from files (CSV, TSV, JSON, Parquet, Arrow, text; compressed, by pattern, by directory; of this
-//! machine, of an object store or of the hub), from a [`Retrieval`] folder or from memory, cut by a [`SplitExpression`] and reshaped by SQL or by its methods. Its
-//! [`ColumnRoles`] say which columns are inputs and which is the label. A [`BatchSampler`] cuts an epoch into lists of
+//! machine, of an object store or of the hub), from a database, from a [`Retrieval`] folder or from memory, cut by a
+//! [`SplitExpression`] and reshaped by SQL or by its methods. Its [`ColumnRoles`] say which columns are inputs and which is the label. A [`BatchSampler`] cuts an epoch into lists of
 //! rows, and [`Table::batch`] makes a [`Batch`] of texts and labels out of one. A [`StreamingTable`] does the same for
 //! data that are larger than memory; a [`Dataset`] is either.
 //!
@@ -26,7 +26,8 @@
 //! ```
 //!
 //! Bad data are the user's to mend, so every [`Error`] names the file, the row and the column. This crate never sees a
-//! tensor and never tokenizes; only `source/remote.rs` and `source/hub.rs` open a socket.
+//! tensor and never tokenizes; only `source/remote.rs`, `source/hub.rs` and `source/database/` open a
+//! socket.
 
 mod batch;
 mod columns;
@@ -65,7 +66,7 @@ pub use sampler::{
     MultiDatasetSampler, NoDuplicatesSampler, SampleOrder, SamplerConfig, ShuffledSampler,
     TokenBudgetSampler,
 };
-pub use source::Format;
+pub use source::{DatabaseUrl, Format};
 pub use split::SplitExpression;
 pub use stream::{StreamBatches, StreamConfig, StreamingTable};
 pub use table::Table;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use sparse_data::{BatchSamplerKind, MultiDatasetKind, SampleOrder};
 
+use crate::callback::Tracker;
 use crate::error::{Error, Result};
 use crate::hub::{HubStrategy, HubToken};
 use crate::schedule::{SchedulerOptions, SchedulerType};
@@ -166,6 +167,21 @@ pub struct TrainingArguments {
     pub metric_for_best_model: Option<String>,
     /// Whether larger is better (default: unless the metric ends in `loss`).
     pub greater_is_better: Option<bool>,
+    /// Evaluations in a row without improvement of `metric_for_best_model` that end the run.
+    pub early_stopping_patience: Option<usize>,
+    /// By how much the metric must beat the best one before to count as improved, in its own units.
+    pub early_stopping_threshold: f64,
+    /// Where logs go beside `trainer_state.json`: `none`, `all`, a name or a list of names.
+    #[serde(deserialize_with = "crate::callback::deserialize_trackers")]
+    pub report_to: Vec<Tracker>,
+    /// Name of the run: the folder of its event files.
+    pub run_name: Option<String>,
+    /// Where event files for TensorBoard go; `runs/NAME` in the output directory by default.
+    pub logging_dir: Option<PathBuf>,
+    /// Grams of CO2 equivalent for each kWh of electricity; by default the mean over the world (IEA, 2019).
+    pub carbon_intensity: f64,
+    /// Draws `training_curve.svg` into the output directory at the end.
+    pub training_curve: bool,
     /// Uploads the model to the hub.
     pub push_to_hub: bool,
     /// Repository on the hub (default: the name of `output_dir`); without an owner it is the token's.
@@ -229,6 +245,13 @@ impl Default for TrainingArguments {
             load_best_model_at_end: false,
             metric_for_best_model: None,
             greater_is_better: None,
+            early_stopping_patience: None,
+            early_stopping_threshold: 0.0,
+            report_to: Vec::new(),
+            run_name: None,
+            logging_dir: None,
+            carbon_intensity: 475.0,
+            training_curve: true,
             push_to_hub: false,
             hub_model_id: None,
             hub_strategy: HubStrategy::default(),
@@ -256,14 +279,6 @@ pub(crate) const REFUSED: &[(&str, &str)] = &[
     (
         "no_cuda",
         "isn't needed: choose the device with `--device cpu`",
-    ),
-    (
-        "report_to",
-        "isn't supported yet: every log is in `trainer_state.json`",
-    ),
-    (
-        "run_name",
-        "isn't supported yet: it would only name a run for an external tracker",
     ),
     (
         "gradient_checkpointing",
@@ -408,6 +423,7 @@ impl TrainingArguments {
                 "must be a whole number of steps, or a share of all steps below 1",
             )?;
         }
+        self.validate_reports()?;
         self.validate_best_model()
     }
 

@@ -42,6 +42,9 @@ const DATA_STATE: &str = "data_state.json";
 const ARGUMENTS: &str = "training_args.json";
 const STATE: &str = "trainer_state.json";
 
+/// How a model's directory begins while it is written.
+const SAVING: &str = ".saving-";
+
 /// Where the checkpoint of a step lies.
 pub(crate) fn directory(output_dir: &Path, step: usize) -> PathBuf {
     output_dir.join(format!("checkpoint-{step}"))
@@ -119,10 +122,12 @@ pub(crate) fn remove_leftovers(output_dir: &Path) -> Result<()> {
     let entries = fs::read_dir(output_dir).into_iter().flatten().flatten();
     for entry in entries {
         let (name, path) = (entry.file_name(), entry.path());
-        let Some(rest) = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(".checkpoint-"))
-        else {
+        let name = name.to_string_lossy();
+        if name.starts_with(SAVING) {
+            fs::remove_dir_all(&path).map_err(|source| Error::io("remove", &path, source))?;
+            continue;
+        }
+        let Some(rest) = name.strip_prefix(".checkpoint-") else {
             continue;
         };
         let step = rest.split('.').next().unwrap_or_default();
@@ -134,11 +139,6 @@ pub(crate) fn remove_leftovers(output_dir: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Where the last checkpoint lies that an earlier run left.
-pub(crate) fn last(output_dir: &Path) -> Option<PathBuf> {
-    list(output_dir).pop_last().map(|(_, path)| path)
 }
 
 /// What a checkpoint is written from.
@@ -168,7 +168,11 @@ pub(crate) fn save(directory: &Path, contents: &Contents<'_>) -> Result<()> {
         // The cause is reported; what is left of the attempt is of no use.
         let _ = fs::remove_dir_all(&staging);
     }
-    written
+    written.map_err(|source| Error::Save {
+        path: directory.to_path_buf(),
+        last: list(parent).pop_last().map(|(_, path)| path),
+        source: Box::new(source),
+    })
 }
 
 fn write(staging: &Path, contents: &Contents<'_>) -> Result<()> {

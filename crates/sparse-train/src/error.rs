@@ -72,6 +72,23 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// A checkpoint can't be written.
+    #[error(
+        "checkpoint `{}` can't be saved, {}",
+        path.display(),
+        last.as_ref().map_or_else(
+            || "and there is no earlier one".to_owned(),
+            |last| format!("the last one is whole: go on from it with `--resume {}`", last.display()),
+        )
+    )]
+    Save {
+        /// Its directory.
+        path: PathBuf,
+        /// The checkpoint before it.
+        last: Option<PathBuf>,
+        /// What went wrong.
+        source: Box<Self>,
+    },
     /// The file system refused.
     #[error("failed to {action} `{}`", path.display())]
     Io {
@@ -122,7 +139,10 @@ impl Error {
             | Self::Argument { .. }
             | Self::Incomplete(_)
             | Self::Checkpoint { .. } => true,
-            Self::NonFinite { .. } | Self::DeadModel { .. } | Self::Io { .. } => false,
+            Self::NonFinite { .. }
+            | Self::DeadModel { .. }
+            | Self::Save { .. }
+            | Self::Io { .. } => false,
             Self::Model(error) => error.is_user_error(),
             Self::Data(error) => error.is_user_error(),
             Self::Loss(error) => error.is_user_error(),

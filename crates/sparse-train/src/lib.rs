@@ -23,6 +23,7 @@ mod callback;
 mod checkpoint;
 mod collator;
 mod config;
+mod curve;
 mod error;
 mod guard;
 mod hub;
@@ -37,8 +38,11 @@ mod token_cache;
 mod trainer;
 
 pub use arguments::{IntervalStrategy, Prompts, Routes, SaveStrategy, TrainingArguments};
-pub use callback::{Callback, CallbackContext, StepReport, TrainerControl};
-pub use config::{ModelConfig, TrainingFile};
+pub use callback::{
+    Callback, CallbackContext, EarlyStopping, EnergyMeter, JsonLines, StepReport, TensorBoard,
+    Tracker, TrainerControl,
+};
+pub use config::{ModelCardConfig, ModelConfig, TrainingFile};
 pub use error::{Error, Result};
 pub use guard::GuardConfig;
 pub use hub::{HubStrategy, HubToken};

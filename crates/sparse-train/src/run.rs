@@ -45,6 +45,7 @@ impl TrainingFile {
     pub fn trainer(&self, device: &Device) -> Result<TrainerBuilder> {
         let mut builder = Trainer::builder(self.load_encoder(device)?, self.arguments.clone())
             .regularizer_schedule(self.regularizer_schedule.clone())
+            .model_card(self.model_card.clone())
             .guards(self.guards)
             .hub(HubOptions {
                 cache_dir: self.model.cache_dir.clone(),

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::callback::TrainerControl;
 use crate::error::{Error, Result};
 
 /// State of a run, as `trainer_state.json` stores it (the reference's keys).
@@ -78,22 +77,6 @@ impl TrainerState {
             trial_name: None,
             trial_params: None,
         }
-    }
-
-    /// Notes the requests of callbacks as the reference does: at a save, which ends the run after the last step.
-    pub(crate) fn remember_control(&mut self, control: &TrainerControl) {
-        let flags = json!({
-            "args": {
-                "should_epoch_stop": false,
-                "should_evaluate": control.should_evaluate,
-                "should_log": control.should_log,
-                "should_save": true,
-                "should_training_stop": control.should_training_stop || self.global_step >= self.max_steps,
-            },
-            "attributes": {},
-        });
-        self.stateful_callbacks
-            .insert("TrainerControl".to_owned(), flags);
     }
 
     /// Writes the state as the reference does: keys sorted, indented by 2, a newline at the end.

@@ -12,6 +12,7 @@ use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::output::{line, table, to_stderr};
 use crate::progress::TrainingProgress;
+use crate::staged_file::StagedFile;
 
 /// Fine-tunes a model as a training file says.
 ///
@@ -77,6 +78,7 @@ impl Train {
             steps: Some(trainer.state().global_step as u64),
             ..EvaluationRun::default()
         };
+        let mut measured = Vec::new();
         for evaluator in trainer.evaluators() {
             tracing::info!("evaluating the final model on `{}`", evaluator.name());
             let after = evaluator.evaluate(&encoder, &run)?;
@@ -86,6 +88,15 @@ impl Train {
                     .iter()
                     .map(|(name, value)| (name.to_owned(), value.into())),
             );
+            measured.push(after);
+        }
+        for (index, metrics) in measured.iter().enumerate() {
+            trainer.record_evaluation(index, metrics);
+        }
+        if let Some(card) = trainer.model_card() {
+            let mut file_of_card = StagedFile::create(&file.final_dir().join("README.md"))?;
+            file_of_card.line(card.trim_end())?;
+            file_of_card.finish()?;
         }
         if !global.quiet {
             show_samples(&trainer, &encoder)?;

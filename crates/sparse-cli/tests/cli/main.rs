@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod commands;
+mod databases;
 mod hub;
 mod idf;
 mod killed;
 mod nano_beir;
+mod overview;
 mod searching;
 mod support;
 mod training;

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::catalog::MemTable;
+use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::table::{Chunk, Table, normal_type, normalize, number_chunks};
 
 /// Rows in a batch. Small enough that a chunk's text never nears the 2 GiB that its offsets can count.
-const BATCH_ROWS: usize = 8192;
+pub(super) const BATCH_ROWS: usize = 8192;
 
 fn runtime() -> Result<&'static Runtime> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
@@ -130,17 +130,26 @@ pub(super) fn message(error: &DataFusionError) -> String {
 
 /// Asks a question in SQL of a table that is called `data`; the order of the rows is kept unless the query changes it.
 pub(crate) fn query(table: &Table, sql: &str) -> Result<Table> {
-    let place = table.name().unwrap_or_else(|| table.place()).to_owned();
-    let error = |problem: String| Error::Sql {
-        query: sql.to_owned(),
-        place: place.clone(),
-        problem,
-    };
+    let place = table.name().unwrap_or_else(|| table.place());
     let batches = table.to_batches()?;
-    let schema = Arc::clone(table.schema());
-    let (schema, batches) = block_on(async {
+    let memory = MemTable::try_new(Arc::clone(table.schema()), vec![batches])
+        .map_err(|failure| sql_error(place, sql, &failure))?;
+    let rows = query_provider(Arc::new(memory), place, sql)?;
+    Ok(match table.name() {
+        Some(name) => rows.with_name(name),
+        None => rows,
+    })
+}
+
+/// Asks a question in SQL of a provider's table, which is called `data`.
+pub(super) fn query_provider(
+    provider: Arc<dyn TableProvider>,
+    place: &str,
+    sql: &str,
+) -> Result<Table> {
+    let answer = block_on(async {
         let context = session();
-        context.register_table("data", Arc::new(MemTable::try_new(schema, vec![batches])?))?;
+        context.register_table("data", provider)?;
         let read_only = SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)
@@ -148,14 +157,19 @@ pub(crate) fn query(table: &Table, sql: &str) -> Result<Table> {
         let frame = context.sql_with_options(sql, read_only).await?;
         let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
         Ok::<_, DataFusionError>((schema, frame.collect().await?))
-    })?
-    .map_err(|failure| error(message(&failure)))?;
-    let rows = Table::from_chunks(
+    })?;
+    let (schema, batches) = answer.map_err(|failure| sql_error(place, sql, &failure))?;
+    Table::from_chunks(
         &schema,
         number_chunks(&format!("result of sql on {place}"), batches),
-    )?;
-    Ok(match table.name() {
-        Some(name) => rows.with_name(name),
-        None => rows,
-    })
+    )
+}
+
+fn sql_error(place: &str, sql: &str, failure: &DataFusionError) -> Error {
+    Error::Sql {
+        key: "sql",
+        query: sql.to_owned(),
+        place: place.to_owned(),
+        problem: message(failure),
+    }
 }

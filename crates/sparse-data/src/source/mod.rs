@@ -2,6 +2,7 @@
 
 mod arrow_ipc;
 mod data_file;
+mod database;
 mod delimited;
 mod engine;
 mod files;
@@ -23,6 +24,8 @@ use crate::error::{Error, Result};
 use crate::table::Table;
 
 pub(crate) use data_file::{DataFile, LocalFile};
+pub use database::DatabaseUrl;
+pub(crate) use database::{DatabasePart, DatabaseTable, place as database_place};
 pub(crate) use engine::query;
 pub(crate) use files::{SplitFiles, canonical_split, require, resolve};
 pub(crate) use hub::splits as hub_splits;

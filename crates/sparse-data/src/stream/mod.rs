@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
 
-use self::shard::{Shard, ShardReader, shards};
+use self::shard::{Shard, ShardReader, database_shards, shards};
 use crate::batch::Batch;
 use crate::columns::ColumnRoles;
 use crate::config::DatasetConfig;
@@ -38,9 +38,9 @@ impl Default for StreamConfig {
     }
 }
 
-/// Rows in files, read anew every epoch: Parquet and JSON lines.
+/// Rows in files or in a database, read anew every epoch: Parquet, JSON lines, tables with a primary key.
 ///
-/// An epoch takes the parts of the files (row groups, ranges of lines) in random order and moves their rows through a
+/// An epoch takes the parts (row groups, ranges of lines, ranges of the key) in random order and moves their rows through a
 /// buffer: it is filled, shuffled, and half of it given out, until the end. Each row comes once an epoch. The order is
 /// a pure function of seed and epoch, so a run goes on exactly by skipping the batches that it has seen.
 ///
@@ -73,13 +73,14 @@ impl StreamingTable {
     ///
     /// # Errors
     ///
-    /// If the configuration asks for what needs the whole table (`retrieval`, `sql`, `lookups`, a slice), a file is missing or
+    /// If the configuration asks for what needs the whole table (`retrieval`, `sql`, `query`, `lookups`, a slice), a file is missing or
     /// malformed or of another format, or a column is not there.
     pub fn open(config: &DatasetConfig) -> Result<Self> {
         config.validate()?;
         let needs_memory = [
             ("retrieval", config.retrieval.is_some()),
             ("sql", config.sql.is_some()),
+            ("query", config.query.is_some()),
             ("lookups", !config.lookups.is_empty()),
         ];
         if let Some((key, _)) = needs_memory.into_iter().find(|(_, given)| *given) {
@@ -89,8 +90,11 @@ impl StreamingTable {
             });
         }
         let place = config.place();
-        let files = config.whole_splits()?;
-        let (schema, shards) = shards(&files, config.format, config.columns.as_deref())?;
+        let columns = config.columns.as_deref();
+        let (schema, shards) = match config.open_database()? {
+            Some(database) => database_shards(&database, columns, config.whole_database()?)?,
+            None => shards(&config.whole_splits()?, config.format, columns)?,
+        };
         let num_rows = shards.iter().map(|shard| shard.num_rows).sum();
         if num_rows == 0 {
             return Err(Error::Empty {

@@ -1,4 +1,4 @@
-//! Parts of files that can be read apart: row groups of Parquet, ranges of JSON lines.
+//! Parts that can be read apart: row groups of Parquet, ranges of JSON lines, ranges of a table's key.
 
 use std::fmt;
 use std::fs::File;
@@ -14,7 +14,8 @@ use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::{Error, Result, list_names, nearest};
 use crate::source::{
-    DataFile, Format, LineRange, LocalFile, io_error, line_ranges, malformed, open_range, require,
+    DataFile, DatabasePart, DatabaseTable, Format, LineRange, LocalFile, io_error, line_ranges,
+    malformed, open_range, require,
 };
 use crate::table::{Chunk, Table, check_names, normal_type, normalize};
 
@@ -24,12 +25,24 @@ const PART_ROWS: usize = 1024;
 /// Bytes of a range of lines.
 const RANGE_BYTES: u64 = 16 << 20;
 
-/// A part of a file.
+/// A part of the rows.
 #[derive(Debug, Clone)]
 pub(super) struct Shard {
+    source: Source,
+    pub(super) num_rows: u64,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    File(FilePart),
+    Database(DatabasePart),
+}
+
+/// A part of a file.
+#[derive(Debug, Clone)]
+struct FilePart {
     file: Arc<LocalFile>,
     kind: ShardKind,
-    pub(super) num_rows: u64,
     /// Row of the file that comes first, from 1.
     first_row: u64,
 }
@@ -59,6 +72,22 @@ pub(super) fn shards(
         all.extend(shards);
     }
     Ok((Arc::new(shared.unwrap_or_else(Schema::empty)), all))
+}
+
+/// The parts of a database's table, `times` over, and its columns that are read.
+pub(super) fn database_shards(
+    database: &DatabaseTable,
+    columns: Option<&[String]>,
+    times: usize,
+) -> Result<(SchemaRef, Vec<Shard>)> {
+    let (schema, parts) = database.parts(columns)?;
+    let shards = parts.into_iter().map(|part| Shard {
+        num_rows: part.num_rows(),
+        source: Source::Database(part),
+    });
+    let shards: Vec<Shard> = shards.collect();
+    let all = std::iter::repeat_n(shards, times).flatten().collect();
+    Ok((Arc::new(schema), all))
 }
 
 /// The parts of one file, and its columns that are read.
@@ -139,10 +168,12 @@ fn row_groups(file: &Arc<LocalFile>) -> Result<(Schema, Vec<Shard>)> {
         .map(|(i, group)| {
             let num_rows = u64::try_from(group.num_rows()).unwrap_or(0);
             let shard = Shard {
-                file: Arc::clone(file),
-                kind: ShardKind::RowGroup(i),
+                source: Source::File(FilePart {
+                    file: Arc::clone(file),
+                    kind: ShardKind::RowGroup(i),
+                    first_row,
+                }),
                 num_rows,
-                first_row,
             };
             first_row += num_rows;
             shard
@@ -168,10 +199,12 @@ fn ranges_of_lines(file: &Arc<LocalFile>) -> Result<(Schema, Vec<Shard>)> {
         .iter()
         .zip(ends)
         .map(|(&range, end)| Shard {
-            file: Arc::clone(file),
-            kind: ShardKind::Lines(range),
+            source: Source::File(FilePart {
+                file: Arc::clone(file),
+                kind: ShardKind::Lines(range),
+                first_row: range.first_row,
+            }),
             num_rows: end - range.first_row,
-            first_row: range.first_row,
         })
         .collect();
     Ok((schema, shards))
@@ -180,10 +213,19 @@ fn ranges_of_lines(file: &Arc<LocalFile>) -> Result<(Schema, Vec<Shard>)> {
 impl Shard {
     /// Starts to read the columns of `schema`.
     pub(super) fn open(&self, schema: &SchemaRef) -> Result<ShardReader> {
+        Ok(match &self.source {
+            Source::File(part) => ShardReader::File(part.open(schema)?),
+            Source::Database(part) => ShardReader::Rows(Some(part.read(schema)?)),
+        })
+    }
+}
+
+impl FilePart {
+    fn open(&self, schema: &SchemaRef) -> Result<FileReader> {
         let batches = self
             .batches(schema)
             .map_err(|error| self.file.renamed(error))?;
-        Ok(ShardReader {
+        Ok(FileReader {
             file: Arc::clone(&self.file),
             batches,
             next_row: self.first_row,
@@ -219,15 +261,32 @@ impl Shard {
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
 
 /// Reads a shard part by part.
-pub(super) struct ShardReader {
-    file: Arc<LocalFile>,
-    batches: Batches,
-    next_row: u64,
+#[derive(Debug)]
+pub(super) enum ShardReader {
+    File(FileReader),
+    /// All rows, until they are taken.
+    Rows(Option<Table>),
 }
 
 impl ShardReader {
     /// The next rows, as a table of `schema`.
     pub(super) fn next_part(&mut self, schema: &SchemaRef) -> Result<Option<Table>> {
+        match self {
+            Self::File(reader) => reader.next_part(schema),
+            Self::Rows(rows) => Ok(rows.take()),
+        }
+    }
+}
+
+/// Reads a part of a file.
+pub(super) struct FileReader {
+    file: Arc<LocalFile>,
+    batches: Batches,
+    next_row: u64,
+}
+
+impl FileReader {
+    fn next_part(&mut self, schema: &SchemaRef) -> Result<Option<Table>> {
         let Some(batch) = self.batches.next() else {
             return Ok(None);
         };
@@ -265,9 +324,9 @@ impl ShardReader {
     }
 }
 
-impl fmt::Debug for ShardReader {
+impl fmt::Debug for FileReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ShardReader")
+        f.debug_struct("FileReader")
             .field("file", &self.file)
             .field("next_row", &self.next_row)
             .finish_non_exhaustive()

@@ -9,11 +9,19 @@ mod bad_input;
 mod formats;
 mod hub;
 mod large;
+#[cfg(not(feature = "databases"))]
+mod no_databases;
+#[cfg(all(feature = "databases", unix))]
+mod postgres;
+#[cfg(all(feature = "databases", unix))]
+mod postgres_server;
 mod remote;
 mod retrieval;
 mod samplers;
 mod server;
 mod sources;
+#[cfg(feature = "databases")]
+mod sqlite;
 mod streaming;
 
 use std::path::Path;

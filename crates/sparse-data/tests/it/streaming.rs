@@ -32,7 +32,8 @@ fn queries(batches: &[Batch]) -> Vec<String> {
         .collect()
 }
 
-fn check(stream: &StreamingTable, num_rows: usize) {
+/// Each row comes once an epoch, in an order of the epoch's own, and a stream goes on at any batch.
+pub(crate) fn check(stream: &StreamingTable, num_rows: usize) {
     let config = StreamConfig {
         batch_size: 32,
         buffer_rows: 3000,

@@ -1,5 +1,6 @@
 //! The training file: one TOML file that says everything about a run.
 
+mod model_card;
 mod read;
 mod suggest;
 
@@ -14,6 +15,9 @@ use sparse_losses::{LossConfig, RegularizerScheduleConfig, TopKScheduleConfig};
 use crate::arguments::TrainingArguments;
 use crate::error::{Error, Result};
 use crate::guard::GuardConfig;
+
+pub use model_card::ModelCardConfig;
+pub(crate) use model_card::is_hub_id;
 
 /// A training file, read and checked.
 ///
@@ -61,6 +65,9 @@ pub struct TrainingFile {
     /// How many dimensions of each vector stay active, fewer and fewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_k_schedule: Option<TopKScheduleConfig>,
+    /// What the model's card says beside what the run gives.
+    #[serde(default)]
+    pub model_card: ModelCardConfig,
     /// Which checks run.
     #[serde(default)]
     pub guards: GuardConfig,
@@ -163,6 +170,7 @@ impl TrainingFile {
         if let Some(schedule) = &self.top_k_schedule {
             schedule.validate()?;
         }
+        self.model_card.validate()?;
         self.arguments.validate()
     }
 }
@@ -183,8 +191,12 @@ mod tests {
     fn the_files_of_the_documentation_are_read() {
         let quickstart = include_str!("../../../../examples/quickstart.toml");
         let documented = include_str!("../../../../docs/training-file.md");
+        let callbacks = include_str!("../../../../docs/callbacks.md");
         let mut read = 0;
-        for text in blocks(documented).chain([quickstart]) {
+        for text in blocks(documented)
+            .chain(blocks(callbacks))
+            .chain([quickstart])
+        {
             // A block that shows one table is laid over a file that is otherwise complete.
             let rest = if text.contains("[model]") {
                 ""
@@ -194,6 +206,6 @@ mod tests {
             TrainingFile::parse(&format!("{rest}{text}"), &[]).unwrap();
             read += 1;
         }
-        assert_eq!(read, 4);
+        assert_eq!(read, 7);
     }
 }

@@ -13,9 +13,12 @@ use sparse_losses::{
 };
 use sparse_model::SparseEncoder;
 
+use super::card::CardRecord;
 use super::{DatasetWithLoss, Interrupt, Trainer, TrainerControl};
 use crate::arguments::{IntervalStrategy, TrainingArguments};
 use crate::callback::{Callback, StepReport};
+use crate::collator::Collator;
+use crate::config::ModelCardConfig;
 use crate::error::{Error, Result};
 use crate::guard::{GuardConfig, Guards};
 use crate::regulation::Regulation;
@@ -33,6 +36,7 @@ pub struct TrainerBuilder {
     evaluators: Vec<Box<dyn Evaluator>>,
     regularizer_schedule: RegularizerScheduleConfig,
     top_k_schedule: Option<TopKScheduleConfig>,
+    model_card: ModelCardConfig,
     guards: GuardConfig,
     callbacks: Vec<Box<dyn Callback>>,
     interrupt: Interrupt,
@@ -51,6 +55,7 @@ impl TrainerBuilder {
             evaluators: Vec::new(),
             regularizer_schedule: RegularizerScheduleConfig::default(),
             top_k_schedule: None,
+            model_card: ModelCardConfig::default(),
             guards: GuardConfig::default(),
             callbacks: Vec::new(),
             interrupt: Interrupt::default(),
@@ -101,6 +106,12 @@ impl TrainerBuilder {
     /// `max_active_dims`, unless it has a limit.
     pub fn top_k_schedule(mut self, schedule: TopKScheduleConfig) -> Self {
         self.top_k_schedule = Some(schedule);
+        self
+    }
+
+    /// Sets what the model's card says beside what the run gives.
+    pub fn model_card(mut self, model_card: ModelCardConfig) -> Self {
+        self.model_card = model_card;
         self
     }
 
@@ -173,8 +184,23 @@ impl TrainerBuilder {
                 ));
             }
         }
-        let card = super::card::training_card(&self.encoder, &train, &self.regularizer_schedule);
-        self.encoder.set_model_card(card);
+        self.model_card.validate()?;
+        let collator = Collator::new(
+            self.encoder.preprocessor()?,
+            self.arguments.prompts.clone(),
+            self.arguments.router_mapping.clone(),
+        );
+        let card = CardRecord::new(
+            self.model_card,
+            &self.encoder,
+            &collator,
+            &train,
+            &eval,
+            &self.regularizer_schedule,
+        )?;
+        super::best_metric::check(&self.arguments, &self.encoder, &eval, &self.evaluators)?;
+        let (mut callbacks, energy) = self.arguments.callbacks();
+        callbacks.append(&mut self.callbacks);
         let regulation = Regulation::new(
             self.regularizer_schedule,
             self.top_k_schedule,
@@ -189,10 +215,13 @@ impl TrainerBuilder {
             evaluators: self.evaluators,
             regulation,
             guards: Guards::new(self.guards),
-            callbacks: self.callbacks,
+            callbacks,
+            energy,
             interrupt: self.interrupt,
             state: TrainerState::new(),
             control: TrainerControl::default(),
+            card,
+            skipped: 0,
             report: StepReport::default(),
             before: None,
             hub: self.hub,
@@ -201,6 +230,7 @@ impl TrainerBuilder {
         for warning in warnings {
             trainer.warn(&warning);
         }
+        trainer.write_card();
         trainer.notify(|callback, context, control| callback.on_init_end(context, control));
         Ok(trainer)
     }

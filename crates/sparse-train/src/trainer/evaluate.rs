@@ -33,7 +33,9 @@ impl Trainer {
         let mut metrics = Vec::new();
         let (mut rows, mut batches) = (0, 0);
         let several = self.eval.len() > 1;
-        for dataset in &self.eval {
+        // Callbacks are told of each batch, while the data sets lie aside.
+        let datasets = std::mem::take(&mut self.eval);
+        let losses = datasets.iter().try_for_each(|dataset| -> Result<()> {
             let prefix = if several {
                 format!("{prefix}_{}", dataset.name)
             } else {
@@ -47,15 +49,22 @@ impl Trainer {
             }
             rows += n_rows;
             batches += n_batches;
-        }
+            Ok(())
+        });
+        self.eval = datasets;
+        losses?;
         let run = EvaluationRun {
             output_path: Some(self.arguments.output_dir.join("eval")),
             epoch: Some(self.state.epoch),
             steps: Some(self.state.global_step as u64),
             ..EvaluationRun::default()
         };
-        for evaluator in &self.evaluators {
-            for (name, value) in evaluator.evaluate(&encoder, &run)?.iter() {
+        for (index, evaluator) in self.evaluators.iter().enumerate() {
+            let figures = evaluator.evaluate(&encoder, &run)?;
+            let own: Vec<(String, f64)> = figures.clone().into_iter().collect();
+            self.card
+                .record(index, evaluator.as_ref(), encoder.similarity_fn(), &own);
+            for (name, value) in figures.iter() {
                 let key = if name.starts_with(&format!("{prefix}_")) {
                     name.to_owned()
                 } else {
@@ -85,7 +94,7 @@ impl Trainer {
 
     /// Mean loss over the rows of a data set, with the regulariser weights in force now; batches are always those of epoch 0.
     fn dataset_loss(
-        &self,
+        &mut self,
         encoder: &SparseEncoder,
         dataset: &DatasetWithLoss,
         prefix: &str,
@@ -117,6 +126,7 @@ impl Trainer {
             }
             n_rows += batch.n_rows;
             n_batches += 1;
+            self.notify(|callback, context, control| callback.on_prediction_step(context, control));
         }
         let total: f64 = sums.iter().map(|(_, sum)| sum).sum();
         metrics.push((format!("{prefix}_loss"), total / n_rows.max(1) as f64));

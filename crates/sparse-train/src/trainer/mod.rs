@@ -1,5 +1,6 @@
 //! The training loop.
 
+mod best_metric;
 mod builder;
 mod cache;
 mod card;
@@ -26,7 +27,7 @@ use sparse_model::SparseEncoder;
 pub use builder::TrainerBuilder;
 
 use crate::arguments::{IntervalStrategy, SaveStrategy, TrainingArguments};
-use crate::callback::{Callback, CallbackContext, StepReport, TrainerControl};
+use crate::callback::{self, Callback, CallbackContext, EnergyMeter, StepReport, TrainerControl};
 use crate::checkpoint;
 use crate::error::Result;
 use crate::guard::Guards;
@@ -37,6 +38,7 @@ use crate::prefetch::Prefetch;
 use crate::regulation::Regulation;
 use crate::schedule::LearningRateSchedule;
 use crate::state::TrainerState;
+use card::{CardRecord, Run};
 use history::History;
 
 /// A request to end the run after the current step, shared with a signal handler.
@@ -125,9 +127,14 @@ pub struct Trainer {
     pub(crate) regulation: Regulation,
     pub(crate) guards: Guards,
     pub(crate) callbacks: Vec<Box<dyn Callback>>,
+    /// The one among the callbacks, where there is one.
+    pub(crate) energy: Option<EnergyMeter>,
     pub(crate) interrupt: Interrupt,
     pub(crate) state: TrainerState,
     pub(crate) control: TrainerControl,
+    pub(crate) card: CardRecord,
+    /// Updates that `should_epoch_stop` left out: the position in the data is so far ahead of `global_step`.
+    pub(crate) skipped: usize,
     pub(crate) report: StepReport,
     pub(crate) before: Option<Vec<(String, f64)>>,
     pub(crate) hub: HubOptions,
@@ -191,6 +198,37 @@ impl Trainer {
             .unwrap_or_default())
     }
 
+    /// The model card as the run stands: what is saved as `README.md`. `None` where `model_card.generate` is off.
+    pub fn model_card(&self) -> Option<String> {
+        let run = Run {
+            encoder: self.model(),
+            arguments: &self.arguments,
+            state: &self.state,
+            emissions: self.energy.as_ref().and_then(EnergyMeter::measured),
+        };
+        self.card.config.generate.then(|| self.card.render(&run))
+    }
+
+    /// Takes the figures of an evaluation of the final model, by the evaluator at `index`, into the model card.
+    pub fn record_evaluation(&mut self, index: usize, metrics: &sparse_eval::Metrics) {
+        let own = self.model().similarity_fn();
+        let figures: Vec<(String, f64)> = metrics
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        if let Some(evaluator) = self.evaluators.get(index) {
+            self.card.record(index, evaluator.as_ref(), own, &figures);
+            self.write_card();
+        }
+    }
+
+    /// Gives the model its card.
+    fn write_card(&mut self) {
+        if let (Some(card), Some(encoder)) = (self.model_card(), &mut self.encoder) {
+            encoder.set_model_card(card);
+        }
+    }
+
     /// What `eval_on_start` measured before the first step.
     pub fn metrics_before(&self) -> Option<&[(String, f64)]> {
         self.before.as_deref()
@@ -236,12 +274,6 @@ impl Trainer {
                 path.display()
             ));
         }
-        if let (Resume::No, Some(last)) = (resume, checkpoint::last(&self.arguments.output_dir)) {
-            self.warn(&format!(
-                "`{}` is of an earlier run: take another `output_dir`, or resuming may go on from it",
-                last.display()
-            ));
-        }
         let checkpoint = found.directory;
         if let Some(directory) = &checkpoint {
             self.load_model(directory)?;
@@ -252,20 +284,22 @@ impl Trainer {
             self.resume_from(directory, &mut optimizer, total_steps)?;
         }
         self.check_model()?;
+        self.skip_stopped_epoch(&plan);
         let first_step = self.state.global_step;
         let started = Instant::now();
         let mut history = History::new();
 
         self.notify(|callback, context, control| callback.on_train_begin(context, control));
+        if checkpoint.is_some() {
+            callback::restore(&mut self.callbacks, &self.state.stateful_callbacks);
+        }
         if self.arguments.eval_on_start && first_step == 0 {
             self.before = Some(self.evaluate_and_log("eval")?);
             history.restart_clock();
         }
         let mut interrupted = None;
         if first_step < total_steps {
-            let cache_bytes = self.arguments.tokenization_cache_mb << 20;
-            let collator = self.collator()?.with_cache(cache_bytes);
-            let mut feed = Prefetch::start(collator, &plan, first_step)?;
+            let mut feed = self.feed(&plan)?;
             interrupted =
                 self.run_epochs(&plan, &schedule, &mut optimizer, &mut history, &mut feed)?;
             feed.report();
@@ -281,6 +315,27 @@ impl Trainer {
         })
     }
 
+    /// The batches from here on.
+    fn feed(&self, plan: &Plan) -> Result<Prefetch> {
+        let cache_bytes = self.arguments.tokenization_cache_mb << 20;
+        let collator = self.collator()?.with_cache(cache_bytes);
+        Prefetch::start(collator, plan, self.state.global_step + self.skipped)
+    }
+
+    /// Counts what is left of an epoch as skipped, where a checkpoint was written while `should_epoch_stop` ended it.
+    fn skip_stopped_epoch(&mut self, plan: &Plan) {
+        let (skipped, stopping) = callback::skipped(&self.state.stateful_callbacks);
+        self.skipped = skipped;
+        let position = self.state.global_step + skipped;
+        if !stopping || position >= plan.planned_updates() {
+            return;
+        }
+        let (epoch, within) = plan.position(position);
+        if within > 0 {
+            self.skipped += plan.epoch_length(epoch).updates - within;
+        }
+    }
+
     fn run_epochs(
         &mut self,
         plan: &Plan,
@@ -290,8 +345,13 @@ impl Trainer {
         feed: &mut Prefetch,
     ) -> Result<Option<PathBuf>> {
         let total_steps = plan.total_steps();
-        while self.state.global_step < total_steps && !self.control.should_training_stop {
-            let (epoch, within) = plan.position(self.state.global_step);
+        let position = |trainer: &Self| trainer.state.global_step + trainer.skipped;
+        while self.state.global_step < total_steps
+            && position(self) < plan.planned_updates()
+            && !self.control.should_training_stop
+        {
+            let (epoch, within) = plan.position(position(self));
+            self.control.should_epoch_stop = false;
             self.notify(|callback, context, control| callback.on_epoch_begin(context, control));
             let EpochPlan { updates, batches } = plan.epoch_length(epoch);
             for update in within..updates {
@@ -303,26 +363,37 @@ impl Trainer {
                 self.control.should_evaluate = false;
                 self.control.should_save = false;
                 self.notify(|callback, context, control| callback.on_step_begin(context, control));
-                self.update(schedule, optimizer, micro_batches.len(), feed)
+                let finished = self
+                    .update(schedule, optimizer, micro_batches.len(), feed)
                     .map_err(|error| self.with_batch(error, plan, micro_batches.len()))?;
+                if !finished {
+                    break;
+                }
                 history.record(&self.report);
                 self.state.global_step += 1;
                 self.state.epoch = epoch as f64 + micro_batches.end as f64 / batches as f64;
                 history.pace(&mut self.report, total_steps - self.state.global_step);
-                self.notify(|callback, context, control| callback.on_step_end(context, control));
                 self.request_by_step(total_steps);
+                self.notify(|callback, context, control| callback.on_step_end(context, control));
                 self.log_evaluate_save(optimizer, schedule, history)?;
                 if self.interrupt.is_requested() {
                     return self.save_checkpoint(optimizer, schedule).map(Some);
                 }
-                if self.control.should_training_stop {
+                if self.control.should_training_stop || self.control.should_epoch_stop {
                     break;
                 }
             }
-            self.control.should_log = self.arguments.logging_strategy == IntervalStrategy::Epoch;
-            self.control.should_evaluate = self.arguments.eval_strategy == IntervalStrategy::Epoch
+            if self.control.should_epoch_stop && !self.control.should_training_stop {
+                let left = plan.first_update(epoch) + updates - position(self);
+                self.skipped += left;
+                if left > 0 && position(self) < plan.planned_updates() {
+                    *feed = self.feed(plan)?;
+                }
+            }
+            self.control.should_log |= self.arguments.logging_strategy == IntervalStrategy::Epoch;
+            self.control.should_evaluate |= self.arguments.eval_strategy == IntervalStrategy::Epoch
                 && self.state.epoch >= self.arguments.eval_delay;
-            self.control.should_save = self.arguments.save_strategy == SaveStrategy::Epoch;
+            self.control.should_save |= self.arguments.save_strategy == SaveStrategy::Epoch;
             self.notify(|callback, context, control| callback.on_epoch_end(context, control));
             self.log_evaluate_save(optimizer, schedule, history)?;
         }
@@ -344,6 +415,7 @@ impl Trainer {
         self.control.should_evaluate |= evaluates && step as f64 >= arguments.eval_delay;
         self.control.should_save |= arguments.save_strategy == SaveStrategy::Steps
             && (step.is_multiple_of(self.state.save_steps) || last);
+        self.control.should_training_stop |= last;
     }
 
     fn log_evaluate_save(
@@ -364,8 +436,9 @@ impl Trainer {
             self.control.should_save |=
                 improved && self.arguments.save_strategy == SaveStrategy::Best;
         }
-        if std::mem::take(&mut self.control.should_save) {
+        if self.control.should_save {
             self.save_checkpoint(optimizer, schedule)?;
+            self.control.should_save = false;
         }
         Ok(())
     }

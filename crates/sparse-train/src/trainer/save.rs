@@ -1,5 +1,6 @@
 //! The start and the end of a run, and everything written to disk between.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -8,8 +9,9 @@ use sparse_model::SparseEncoder;
 
 use super::history::History;
 use super::{Trainer, TrainerControl};
-use crate::callback::StepReport;
+use crate::callback::{self, StepReport};
 use crate::checkpoint;
+use crate::curve;
 use crate::error::{Error, Result};
 use crate::guard::{Guards, Warning, save_batch};
 use crate::optimizer::Optimizer;
@@ -33,6 +35,7 @@ impl Trainer {
             .reset(&self.train, self.model().embedding_dimension());
         self.guards = Guards::new(self.guards.config);
         self.control = TrainerControl::default();
+        self.skipped = 0;
         self.report = StepReport::default();
     }
 
@@ -160,7 +163,9 @@ impl Trainer {
         if self.state.best_global_step == Some(self.state.global_step) {
             self.state.best_model_checkpoint = Some(directory.display().to_string());
         }
-        self.state.remember_control(&self.control);
+        self.state.stateful_callbacks =
+            callback::states(&self.callbacks, &self.control, self.skipped);
+        self.write_card();
         checkpoint::save(
             &directory,
             &checkpoint::Contents {
@@ -234,10 +239,38 @@ impl Trainer {
             self.load_best()?;
         }
         self.notify(|callback, context, control| callback.on_train_end(context, control));
+        self.draw_curve();
+        if !interrupted {
+            let encoder = self.encoder();
+            self.card.run_example(&encoder)?;
+        }
+        self.write_card();
         Ok(metrics
             .into_iter()
             .chain([("epoch".to_owned(), self.state.epoch)])
             .collect())
+    }
+
+    /// Draws the history beside the model; a picture that can't be written doesn't fail a run.
+    fn draw_curve(&mut self) {
+        if !self.arguments.training_curve {
+            return;
+        }
+        let primaries = self.evaluators.iter();
+        let primaries = primaries.filter_map(|evaluator| evaluator.primary_metric());
+        let mut metrics: Vec<String> = primaries.map(|name| format!("eval_{name}")).collect();
+        metrics.extend(
+            self.arguments
+                .best_metric()
+                .filter(|name| !metrics.contains(name)),
+        );
+        let path = self.arguments.output_dir.join("training_curve.svg");
+        let drawn = fs::create_dir_all(&self.arguments.output_dir)
+            .map_err(|source| Error::io("create", &self.arguments.output_dir, source))
+            .and_then(|()| curve::draw(&path, &self.state.log_history, &metrics));
+        if let Err(error) = drawn {
+            self.warn(&format!("there is no training curve: {error}"));
+        }
     }
 
     /// Looks at the model before the first step.
@@ -291,7 +324,7 @@ impl Trainer {
             return error;
         };
         let batches: Result<Vec<_>> = plan
-            .batches_from(step - 1)
+            .batches_from(step - 1 + self.skipped)
             .take(n_micro_batches)
             .map(|batch| Ok(batch?.1))
             .collect();

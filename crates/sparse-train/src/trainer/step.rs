@@ -41,18 +41,22 @@ impl Trainer {
         ))
     }
 
-    /// Runs update `global_step` (0-based) over the next `n_micro_batches`.
+    /// Runs update `global_step` (0-based) over the next `n_micro_batches`. False if a callback ended it between two of them:
+    /// the model is as it was.
     pub(super) fn update(
         &mut self,
         schedule: &LearningRateSchedule,
         optimizer: &mut Optimizer,
         n_micro_batches: usize,
         feed: &mut Prefetch,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let step = self.state.global_step;
+        let Some(sums) = self.accumulate(schedule.rate(step), n_micro_batches, feed)? else {
+            return Ok(false);
+        };
         let Sums {
             gradients, tally, ..
-        } = self.accumulate(schedule.rate(step), n_micro_batches, feed)?;
+        } = sums;
         self.report(&tally, &gradients)?;
         self.notify(|callback, context, control| callback.on_pre_optimizer_step(context, control));
         let scale = clip(self.report.grad_norm, self.arguments.max_grad_norm);
@@ -64,16 +68,16 @@ impl Trainer {
         self.notify(|callback, context, control| callback.on_optimizer_step(context, control));
         self.check_update(&tally)?;
         self.steer(&tally, schedule.factor(step));
-        Ok(())
+        Ok(true)
     }
 
-    /// Gradients and figures of an update.
+    /// Gradients and figures of an update; `None` if a callback ended it between two micro-batches.
     fn accumulate(
         &mut self,
         learning_rate: f64,
         n_micro_batches: usize,
         feed: &mut Prefetch,
-    ) -> Result<Sums> {
+    ) -> Result<Option<Sums>> {
         let stream = RandomStream::new(self.arguments.seed)
             .derive("dropout")
             .derive_index(self.state.global_step as u64);
@@ -100,12 +104,15 @@ impl Trainer {
             }
             if index + 1 < n_micro_batches {
                 self.notify(|callback, context, control| callback.on_substep_end(context, control));
+                if self.control.should_training_stop || self.control.should_epoch_stop {
+                    return Ok(None);
+                }
             }
         }
         for (dataset, group) in waiting {
             self.backward(dataset, &group, &mut sums)?;
         }
-        Ok(sums)
+        Ok(Some(sums))
     }
 
     /// Adds the gradient of micro-batches whose loss is computed together, weighted by their share of the update.

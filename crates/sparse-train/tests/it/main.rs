@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+mod callbacks;
 mod flat;
 mod guards;
 mod hub;
+mod model_card;
 mod regulation;
 mod resume;
 mod several;

@@ -8,7 +8,7 @@ use sparse_train::{
     TrainingArguments,
 };
 
-use crate::support::{arguments, encoder, golden, splade_run, table, weights};
+use crate::support::{arguments, encoder, golden, loss, splade_run, table, weights};
 
 /// 12 steps with a checkpoint every 5.
 fn short(output_dir: &Path) -> TrainingArguments {
@@ -92,7 +92,7 @@ fn a_checkpoint_holds_what_the_reference_holds() {
     let arguments = TrainingArguments {
         save_total_limit: Some(1),
         eval_strategy: IntervalStrategy::Steps,
-        eval_steps: Some(5.0),
+        eval_steps: Some(12.0),
         save_strategy: SaveStrategy::Steps,
         save_steps: 12.0,
         metric_for_best_model: Some("loss".to_owned()),
@@ -142,7 +142,11 @@ fn a_checkpoint_holds_what_the_reference_holds() {
         let is_whole = |value: &serde_json::Value| value.is_u64();
         assert_eq!(is_whole(value), is_whole(&state[key]), "{key}");
     }
-    assert_eq!(state["stateful_callbacks"], reference["stateful_callbacks"]);
+    let flags = |state: &serde_json::Value| -> Vec<String> {
+        let flags = &state["stateful_callbacks"]["TrainerControl"]["args"];
+        flags.as_object().unwrap().keys().cloned().collect()
+    };
+    assert_eq!(flags(&state), flags(&reference));
     // A training log, an evaluation, the end of the run.
     for kind in ["learning_rate", "eval_loss"] {
         let of_kind = |state: &serde_json::Value| {
@@ -216,11 +220,15 @@ fn a_checkpoint_of_another_model_is_refused_before_the_first_step() {
         .unwrap()
         .train()
         .unwrap();
-    let mut trainer =
-        sparse_train::Trainer::builder(encoder("splade-old-layout"), short(folder.path()))
-            .train_dataset(table("a_splade_mnrl"))
-            .build()
-            .unwrap();
+    let csr = serde_json::json!({
+        "type": "csr",
+        "loss": { "type": "multiple_negatives_ranking" },
+    });
+    let mut trainer = sparse_train::Trainer::builder(encoder("csr"), short(folder.path()))
+        .train_dataset(table("a_splade_mnrl"))
+        .loss(loss(csr))
+        .build()
+        .unwrap();
     let error = trainer.train_from(&Resume::Last).unwrap_err();
     assert!(error.is_user_error());
     let text = error.to_string();
@@ -277,7 +285,8 @@ fn checkpoints_that_cant_be_resumed_say_why() {
     let path = folder.path().join("checkpoint-12/optimizer.safetensors");
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    let text = message(short(folder.path()), &Resume::Last);
+    let last = Resume::From(folder.path().join("checkpoint-12"));
+    let text = message(short(folder.path()), &last);
     assert!(
         text.contains("optimizer.safetensors") && text.contains("isn't whole"),
         "{text}"
