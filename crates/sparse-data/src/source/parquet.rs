@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::arrow::record_batch::RecordBatchReader;
 use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -42,7 +43,8 @@ pub(super) fn read(path: &Path, columns: Option<&[String]>) -> Result<Table> {
         .with_batch_size(BATCH_ROWS)
         .build()
         .map_err(|error| malformed(path, error.to_string()))?;
-    let fields = reader.schema_ref().fields().iter();
+    let read = reader.schema();
+    let fields = read.fields().iter();
     let fields: Vec<Field> = fields
         .map(|field| Field::new(field.name(), normal_type(field.data_type()), true))
         .collect();

@@ -66,9 +66,15 @@ fn a_million_rows() {
     }
     writer.unwrap().close().unwrap();
 
+    let before = peak_bytes();
     let clock = Instant::now();
     let table = Table::read(path.to_str().unwrap()).unwrap();
     println!("load: {:?}", clock.elapsed());
+    if let (Some(before), Some(after)) = (before, peak_bytes()) {
+        let grown = (after - before) as f64 / text_bytes as f64;
+        println!("the process grew by {grown:.3} times the text");
+        assert!(grown < 1.5);
+    }
     let memory = table.memory_bytes() as f64 / text_bytes as f64;
     println!(
         "{} MB of text, table {memory:.3} times that",
@@ -106,4 +112,11 @@ fn a_million_rows() {
     let clock = Instant::now();
     assert_eq!(table.shuffle(42).num_rows(), ROWS);
     println!("shuffle: {:?}", clock.elapsed());
+}
+
+/// The most memory that this process has ever held, in bytes, where the system tells.
+fn peak_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
 }
