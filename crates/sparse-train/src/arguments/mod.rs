@@ -291,7 +291,6 @@ impl Default for TrainingArguments {
     }
 }
 
-
 impl TrainingArguments {
     /// Arguments that write to `output_dir`, everything else at its default.
     pub fn new(output_dir: impl Into<PathBuf>) -> Self {
