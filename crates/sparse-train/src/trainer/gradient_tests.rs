@@ -91,6 +91,7 @@ fn first_update(
     let mut feed = Prefetch::start(trainer.collator().unwrap(), &plan, 0).unwrap();
     let sums = trainer
         .accumulate(1e-3, n_micro_batches, &mut feed)
+        .unwrap()
         .unwrap();
     (
         sums.tally.report.loss,
