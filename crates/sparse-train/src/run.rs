@@ -46,7 +46,12 @@ impl TrainingFile {
         let mut builder = Trainer::builder(self.load_encoder(device)?, self.arguments.clone())
             .regularizer_schedule(self.regularizer_schedule.clone())
             .model_card(self.model_card.clone())
-            .guards(self.guards);
+            .guards(self.guards)
+            .warnings(self.warnings.clone())
+            .hub(HubOptions {
+                cache_dir: self.model.cache_dir.clone(),
+                ..HubOptions::default()
+            });
         if let Some(schedule) = &self.top_k_schedule {
             builder = builder.top_k_schedule(schedule.clone());
         }

@@ -7,7 +7,10 @@ mod databases;
 mod hub;
 mod idf;
 mod killed;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod nano_beir;
+mod overview;
 mod searching;
 mod support;
 mod training;
