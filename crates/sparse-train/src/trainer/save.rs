@@ -261,7 +261,9 @@ impl Trainer {
         self.draw_curve();
         if !interrupted {
             let encoder = self.encoder();
-            self.card.run_example(&encoder)?;
+            if let Err(error) = self.card.run_example(&encoder) {
+                self.warn(&format!("the model card shows no scores: {error}"));
+            }
         }
         self.write_card();
         Ok(metrics
