@@ -118,6 +118,7 @@ pub(crate) fn find(resume: &Resume, output_dir: &Path) -> Result<Found> {
 /// Tidies up after runs that were killed while they saved: a checkpoint that was being replaced gets its name back, and what
 /// was not complete goes.
 pub(crate) fn remove_leftovers(output_dir: &Path) -> Result<()> {
+    crate::hub::remove_leftovers(output_dir)?;
     let entries = fs::read_dir(output_dir).into_iter().flatten().flatten();
     for entry in entries {
         let (name, path) = (entry.file_name(), entry.path());
@@ -410,9 +411,12 @@ pub(crate) fn rotate(arguments: &TrainingArguments, state: &TrainerState) -> Res
         return Ok(());
     };
     let checkpoints = list(&arguments.output_dir);
+    // By its name: the directory may have been written another way when the run began.
+    let best = state.best_model_checkpoint.as_deref();
+    let best = best.and_then(|path| Path::new(path).file_name());
     let protected: Vec<&PathBuf> = checkpoints
         .values()
-        .filter(|path| Some(path.display().to_string()) == state.best_model_checkpoint)
+        .filter(|path| best.is_some() && path.file_name() == best)
         .chain(checkpoints.get(&state.global_step))
         .collect();
     let surplus = checkpoints.len().saturating_sub(limit);
@@ -425,4 +429,36 @@ pub(crate) fn rotate(arguments: &TrainingArguments, state: &TrainerState) -> Res
         fs::remove_dir_all(path).map_err(|source| Error::io("remove", path, source))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_spares_the_best_and_the_newest() {
+        let remaining = |limit: usize, best: Option<&str>| -> Vec<usize> {
+            let folder = tempfile::tempdir().unwrap();
+            for step in [4, 8, 12] {
+                fs::create_dir(directory(folder.path(), step)).unwrap();
+            }
+            let arguments = TrainingArguments {
+                save_total_limit: Some(limit),
+                ..TrainingArguments::new(folder.path())
+            };
+            let state = TrainerState {
+                global_step: 12,
+                best_model_checkpoint: best.map(str::to_owned),
+                ..TrainerState::new()
+            };
+            rotate(&arguments, &state).unwrap();
+            list(folder.path()).into_keys().collect()
+        };
+        assert_eq!(remaining(3, None), [4, 8, 12]);
+        assert_eq!(remaining(2, None), [8, 12]);
+        assert_eq!(remaining(1, None), [12]);
+        // The best one counts, under whatever path it was written.
+        assert_eq!(remaining(2, Some("elsewhere/checkpoint-4")), [4, 12]);
+        assert_eq!(remaining(1, Some("./out/checkpoint-4")), [4, 12]);
+    }
 }

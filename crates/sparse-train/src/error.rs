@@ -119,6 +119,9 @@ pub enum Error {
     /// The loss refuses its configuration or the data.
     #[error(transparent)]
     Loss(#[from] sparse_losses::Error),
+    /// The hub refuses a repository or can't be reached.
+    #[error(transparent)]
+    Hub(#[from] sparse_hub::Error),
     /// An evaluator can't be built or run.
     #[error(transparent)]
     Evaluation(#[from] sparse_eval::Error),
@@ -156,6 +159,7 @@ impl Error {
             Self::Model(error) => error.is_user_error(),
             Self::Data(error) => error.is_user_error(),
             Self::Loss(error) => error.is_user_error(),
+            Self::Hub(error) => error.is_user_error(),
             Self::Evaluation(error) => error.is_user_error(),
         }
     }

@@ -27,6 +27,7 @@ mod curve;
 pub mod distributed;
 mod error;
 mod guard;
+mod hub;
 mod optimizer;
 mod plan;
 mod prefetch;
@@ -47,6 +48,7 @@ pub use callback::{
 pub use config::{ModelCardConfig, ModelConfig, TrainingFile};
 pub use error::{Error, Result};
 pub use guard::GuardConfig;
+pub use hub::{HubStrategy, HubToken};
 pub use optimizer::OptimizerType;
 pub use schedule::{
     LearningRateSchedule, MetricMode, SchedulerOptions, SchedulerType, ThresholdMode,

@@ -47,7 +47,11 @@ impl TrainingFile {
             .regularizer_schedule(self.regularizer_schedule.clone())
             .model_card(self.model_card.clone())
             .guards(self.guards)
-            .warnings(self.warnings.clone());
+            .warnings(self.warnings.clone())
+            .hub(HubOptions {
+                cache_dir: self.model.cache_dir.clone(),
+                ..HubOptions::default()
+            });
         if let Some(schedule) = &self.top_k_schedule {
             builder = builder.top_k_schedule(schedule.clone());
         }

@@ -120,6 +120,11 @@ impl Train {
             show_samples(&trainer, &encoder)?;
         }
         line(&serde_json::Value::Object(metrics).to_string())?;
+        if file.arguments.push_to_hub {
+            // Last, so that what fails here has lost nothing.
+            let upload = trainer.push_to_hub("End of training")?;
+            tracing::info!("uploaded the model: {}", upload.url);
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -10,6 +10,7 @@ mod killed;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod nano_beir;
+mod overview;
 mod searching;
 mod support;
 mod training;

@@ -14,6 +14,7 @@ pub use tokens::CountTokens;
 
 use crate::callback::Tracker;
 use crate::error::Result;
+use crate::hub::{HubStrategy, HubToken};
 use crate::optimizer::OptimizerType;
 use crate::schedule::{LearningRateSchedule, MetricMode, SchedulerOptions, SchedulerType};
 
@@ -203,6 +204,20 @@ pub struct TrainingArguments {
     pub carbon_intensity: f64,
     /// Draws `training_curve.svg` into the output directory at the end.
     pub training_curve: bool,
+    /// Uploads the model to the hub.
+    pub push_to_hub: bool,
+    /// Repository on the hub (default: the name of `output_dir`); without an owner it is the token's.
+    pub hub_model_id: Option<String>,
+    /// What is uploaded during the run.
+    pub hub_strategy: HubStrategy,
+    /// Whether a new repository is private (default: as the hub has it).
+    pub hub_private_repo: Option<bool>,
+    /// Token of the hub; better left to HF_TOKEN.
+    pub hub_token: Option<HubToken>,
+    /// Uploads each checkpoint, even while an earlier one is still on its way.
+    pub hub_always_push: bool,
+    /// Branch of the repository, made if it isn't there (default: main).
+    pub hub_revision: Option<String>,
 }
 
 impl Default for TrainingArguments {
@@ -265,15 +280,17 @@ impl Default for TrainingArguments {
             logging_dir: None,
             carbon_intensity: 475.0,
             training_curve: true,
+            push_to_hub: false,
+            hub_model_id: None,
+            hub_strategy: HubStrategy::default(),
+            hub_private_repo: None,
+            hub_token: None,
+            hub_always_push: false,
+            hub_revision: None,
         }
     }
 }
 
-/// Arguments of the reference that this product doesn't take, and what to do instead; [`foreign`] has more.
-pub(crate) const REFUSED: &[(&str, &str)] = &[(
-    "push_to_hub",
-    "isn't supported yet: upload the directory `final`",
-)];
 
 impl TrainingArguments {
     /// Arguments that write to `output_dir`, everything else at its default.
@@ -282,6 +299,29 @@ impl TrainingArguments {
             output_dir: output_dir.into(),
             ..Self::default()
         }
+    }
+
+    /// What of the hub's arguments has no effect.
+    pub(crate) fn hub_warnings(&self) -> Vec<String> {
+        if self.push_to_hub {
+            return Vec::new();
+        }
+        let defaults = Self::default();
+        let given = [
+            ("hub_model_id", self.hub_model_id.is_some()),
+            ("hub_strategy", self.hub_strategy != defaults.hub_strategy),
+            ("hub_private_repo", self.hub_private_repo.is_some()),
+            ("hub_token", self.hub_token.is_some()),
+            ("hub_always_push", self.hub_always_push),
+            ("hub_revision", self.hub_revision.is_some()),
+        ];
+        given
+            .into_iter()
+            .filter(|(_, given)| *given)
+            .map(|(name, _)| {
+                format!("`arguments.{name}` has no effect without `push_to_hub = true`")
+            })
+            .collect()
     }
 
     /// The metric that decides what is best, with its prefix, where one is asked for.

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::suggest::explain;
-use crate::arguments::{REFUSED, foreign};
+use crate::arguments::foreign;
 use crate::error::{Error, Result};
 use crate::optimizer::ELSEWHERE;
 
@@ -120,14 +120,6 @@ fn take_foreign(table: &mut Table) -> Result<Vec<String>> {
             && !is_default(&value, default)
         {
             return Err(Error::argument(format!("arguments.{name}"), *reason));
-        }
-    }
-    for (name, reason) in REFUSED {
-        match arguments.get(*name) {
-            Some(value) if *value != Value::Boolean(false) => {
-                return Err(Error::argument(format!("arguments.{name}"), *reason));
-            }
-            _ => {}
         }
     }
     let optim = arguments.get("optim").and_then(Value::as_str);

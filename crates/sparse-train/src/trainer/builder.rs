@@ -6,6 +6,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use sparse_data::{ColumnRoles, Dataset};
 use sparse_eval::Evaluator;
+use sparse_hub::HubOptions;
 use sparse_losses::{
     DataSummary, LabelShape, LabelSummary, LossConfig, RegularizerScheduleConfig,
     TopKScheduleConfig,
@@ -42,6 +43,7 @@ pub struct TrainerBuilder {
     interrupt: Interrupt,
     communicator: Option<Arc<dyn Communicator>>,
     warnings: Vec<String>,
+    hub: HubOptions,
 }
 
 impl TrainerBuilder {
@@ -62,6 +64,7 @@ impl TrainerBuilder {
             interrupt: Interrupt::default(),
             communicator: None,
             warnings: Vec::new(),
+            hub: HubOptions::default(),
         }
     }
 
@@ -147,6 +150,12 @@ impl TrainerBuilder {
         self
     }
 
+    /// Sets address and token of the hub for `push_to_hub`, instead of those of the environment.
+    pub fn hub(mut self, options: HubOptions) -> Self {
+        self.hub = options;
+        self
+    }
+
     /// Checks everything against everything else. Nothing is written.
     ///
     /// # Errors
@@ -191,6 +200,7 @@ impl TrainerBuilder {
         }
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.extend(self.arguments.warnings());
+        warnings.extend(self.arguments.hub_warnings());
         let train = self.with_losses(&self.train, "train_dataset", &mut warnings)?;
         let eval = self.with_losses(&self.eval, "eval_dataset", &mut warnings)?;
         for name in self.losses.keys() {
@@ -270,6 +280,8 @@ impl TrainerBuilder {
             found_mini_batches: None,
             #[cfg(test)]
             texts_that_fit: None,
+            hub: self.hub,
+            uploader: None,
         };
         for warning in warnings {
             trainer.warn(&warning);

@@ -15,8 +15,9 @@ use crate::state::entry;
 impl Trainer {
     /// Computes the loss of every evaluation data set and runs every evaluator.
     ///
-    /// Keys are `PREFIX_loss` (`PREFIX_NAME_loss` with several data sets), the parts of the loss, `PREFIX_runtime` in seconds,
-    /// `PREFIX_samples_per_second`, `PREFIX_steps_per_second`, and `PREFIX_` before every metric of an evaluator.
+    /// Keys are `PREFIX_loss`, the parts of the loss, `PREFIX_runtime` in seconds, `PREFIX_samples_per_second`,
+    /// `PREFIX_steps_per_second`, and `PREFIX_` before every metric of an evaluator. With several data sets each has such keys
+    /// with `PREFIX_NAME`, and there is no loss over all of them: they may be of different kinds.
     ///
     /// # Errors
     ///
@@ -41,8 +42,12 @@ impl Trainer {
             } else {
                 prefix.to_owned()
             };
+            let begun = Instant::now();
             let (n_rows, n_batches) =
                 self.dataset_loss(&encoder, dataset, &prefix, &mut metrics)?;
+            if several {
+                metrics.extend(speed(&prefix, begun, n_rows, n_batches));
+            }
             rows += n_rows;
             batches += n_batches;
             Ok(())
@@ -69,16 +74,7 @@ impl Trainer {
                 metrics.push((key, value));
             }
         }
-        let seconds = started.elapsed().as_secs_f64();
-        metrics.push((format!("{prefix}_runtime"), seconds));
-        metrics.push((
-            format!("{prefix}_samples_per_second"),
-            rows as f64 / seconds,
-        ));
-        metrics.push((
-            format!("{prefix}_steps_per_second"),
-            batches as f64 / seconds,
-        ));
+        metrics.extend(speed(prefix, started, rows, batches));
         Ok(metrics)
     }
 
@@ -147,4 +143,20 @@ impl Trainer {
         }
         Ok((n_rows, n_batches))
     }
+}
+
+/// Seconds since `begun`, and what was done in each of them.
+fn speed(prefix: &str, begun: Instant, rows: usize, batches: usize) -> [(String, f64); 3] {
+    let seconds = begun.elapsed().as_secs_f64().max(1e-9);
+    [
+        (format!("{prefix}_runtime"), seconds),
+        (
+            format!("{prefix}_samples_per_second"),
+            rows as f64 / seconds,
+        ),
+        (
+            format!("{prefix}_steps_per_second"),
+            batches as f64 / seconds,
+        ),
+    ]
 }

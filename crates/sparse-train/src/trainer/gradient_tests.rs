@@ -109,11 +109,13 @@ pub(super) fn first_update_of(
     trainer.state.max_steps = 1;
     let mut feed = Prefetch::start(trainer.collator().unwrap(), &plan, 0).unwrap();
     let sums = if trainer.communicator.size() > 1 {
-        trainer.accumulate_together(1e-3, n_micro_batches, &mut feed)
+        trainer
+            .accumulate_together(1e-3, n_micro_batches, &mut feed)
+            .unwrap()
     } else {
-        trainer.accumulate(1e-3, n_micro_batches, &mut feed)
-    }
-    .unwrap();
+        let sums = trainer.accumulate(1e-3, n_micro_batches, &mut feed);
+        sums.unwrap().unwrap()
+    };
     (
         sums.tally.report.loss,
         sums.gradients.by_name(trainer.model()),

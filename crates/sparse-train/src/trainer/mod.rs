@@ -9,6 +9,7 @@ mod embed;
 mod evaluate;
 mod history;
 mod memory;
+mod hub;
 mod save;
 mod step;
 mod tally;
@@ -22,6 +23,7 @@ use std::time::Instant;
 use burn::module::Module;
 use sparse_data::Dataset;
 use sparse_eval::Evaluator;
+use sparse_hub::HubOptions;
 use sparse_losses::{Loss, MiniBatches};
 use sparse_model::SparseEncoder;
 
@@ -33,6 +35,7 @@ use crate::checkpoint;
 use crate::distributed::Communicator;
 use crate::error::Result;
 use crate::guard::Guards;
+use crate::hub::Uploader;
 use crate::optimizer::Optimizer;
 use crate::plan::{EpochPlan, Plan};
 use crate::prefetch::Prefetch;
@@ -146,6 +149,8 @@ pub struct Trainer {
     /// Texts that fit into the memory of a device in a test.
     #[cfg(test)]
     pub(crate) texts_that_fit: Option<usize>,
+    pub(crate) hub: HubOptions,
+    pub(crate) uploader: Option<Uploader>,
 }
 
 impl Trainer {
@@ -274,7 +279,11 @@ impl Trainer {
         let total_steps = plan.total_steps();
         let mut schedule = self.arguments.schedule(total_steps)?;
         self.announce(&plan, &schedule);
-        checkpoint::remove_leftovers(&self.arguments.output_dir)?;
+        if self.is_first() {
+            self.prepare_uploads()?;
+            checkpoint::remove_leftovers(&self.arguments.output_dir)?;
+        }
+        self.communicator.wait_for_all();
         let found = checkpoint::find(resume, &self.arguments.output_dir)?;
         for (path, message) in &found.skipped {
             self.warn(&format!(
@@ -323,6 +332,7 @@ impl Trainer {
             )?;
             feed.report();
         }
+        self.finish_uploads();
         let rows_per_step = plan.rows_per_step();
         let metrics = self.finish(&history, rows_per_step, started, interrupted.is_some())?;
         Ok(TrainOutput {

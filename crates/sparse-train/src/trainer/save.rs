@@ -148,6 +148,13 @@ impl Trainer {
                 ),
             });
         }
+        if let Some(best) = &self.state.best_model_checkpoint
+            && !Path::new(best).is_dir()
+        {
+            let message = format!("the best checkpoint so far, `{best}`, isn't there any more");
+            self.warn(&message);
+            self.state.best_model_checkpoint = None;
+        }
         tracing::info!(
             "resumed from `{}` at step {}",
             directory.display(),
@@ -185,6 +192,7 @@ impl Trainer {
                 schedule,
             },
         )?;
+        self.upload_checkpoint(&directory);
         checkpoint::rotate(&self.arguments, &self.state)?;
         self.notify(|callback, context, control| callback.on_save(context, control, &directory));
         Ok(directory)
@@ -264,7 +272,7 @@ impl Trainer {
 
     /// Draws the history beside the model; a picture that can't be written doesn't fail a run.
     fn draw_curve(&mut self) {
-        if !self.arguments.training_curve {
+        if !self.is_first() || !self.arguments.training_curve {
             return;
         }
         let primaries = self.evaluators.iter();

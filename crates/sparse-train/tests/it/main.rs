@@ -4,7 +4,9 @@
 
 mod arguments;
 mod callbacks;
+mod flat;
 mod guards;
+mod hub;
 mod model_card;
 mod optimizers;
 mod regulation;
