@@ -454,7 +454,9 @@ mod tests {
             };
             arguments.lr_scheduler_kwargs.patience = Some(0);
             let mut schedule = arguments.schedule(10).unwrap();
-            values.map(|value| schedule.observe(value));
+            for value in values {
+                schedule.observe(value);
+            }
             schedule.rate(5)
         };
         assert_eq!(rate("loss", [2.0, 1.0]), 1.0);
