@@ -32,13 +32,6 @@ impl Trainer {
         if self.is_alone() {
             return Ok(arguments);
         }
-        if arguments.auto_find_batch_size {
-            return Err(Error::argument(
-                "arguments.auto_find_batch_size",
-                "works in one process: a process can't try again what the others have finished. Set `mini_batch_size`, which \
-                 takes less memory and gives the same gradient",
-            ));
-        }
         if !self.gathers_across_devices() {
             arguments.gradient_accumulation_steps *= size;
             return Ok(arguments);
