@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::CastOptions;
 use datafusion::arrow::compute::cast_with_options;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -19,6 +19,23 @@ pub(crate) struct Chunk {
     pub(crate) file: Arc<str>,
     /// Row of the file that the first row here is, counted from 1.
     pub(crate) first_row: u64,
+}
+
+impl Chunk {
+    /// The same rows without the room that a reader kept for more.
+    pub(crate) fn shrunk(self) -> Result<Self> {
+        let (schema, mut columns, num_rows) = self.batch.into_parts();
+        for column in &mut columns {
+            column.shrink_to_fit();
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(num_rows));
+        let batch = RecordBatch::try_new_with_options(schema, columns, &options);
+        let batch = batch.map_err(|source| Error::Arrow {
+            place: self.file.to_string(),
+            source,
+        })?;
+        Ok(Self { batch, ..self })
+    }
 }
 
 /// Rows of named columns: random access, ordered columns, immutable.

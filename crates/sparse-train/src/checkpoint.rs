@@ -3,8 +3,8 @@
 //! ```text
 //! checkpoint-STEP/
 //!   modules.json, model.safetensors, ...   the model, loadable by itself
-//!   optimizer.safetensors                  NAME.exp_avg, NAME.exp_avg_sq; updates per parameter in the metadata
-//!   scheduler.json                         step and rate of the learning-rate schedule
+//!   optimizer.safetensors                  NAME.exp_avg, ... as the optimizer remembers; its name and updates in the metadata
+//!   scheduler.json                         step and rate of the learning-rate schedule, state of one that follows a metric
 //!   regularizer_state.json                 controllers of sparsity targets, document frequencies
 //!   rng_state.json                         the seeds: every random number is a function of them and the step
 //!   data_state.json                        the data sets, which with seeds and step are the position in the data
@@ -24,13 +24,13 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
 use serde_json::{Value, json};
-use sparse_kernels::optimizer::AdamWState;
 use sparse_model::SparseEncoder;
 
 use crate::arguments::TrainingArguments;
 use crate::error::{Error, Result};
-use crate::optimizer::{Optimizer, ParameterState};
+use crate::optimizer::{Optimizer, ParameterState, Slot};
 use crate::regulation::RegulationState;
+use crate::schedule::{LearningRateSchedule, MetricState};
 use crate::state::TrainerState;
 use crate::trainer::Resume;
 
@@ -151,7 +151,7 @@ pub(crate) struct Contents<'a> {
     pub(crate) arguments: &'a TrainingArguments,
     /// By which the data are recognized.
     pub(crate) data: &'a Value,
-    pub(crate) learning_rate: f64,
+    pub(crate) schedule: &'a LearningRateSchedule,
 }
 
 /// Writes a checkpoint.
@@ -183,13 +183,17 @@ fn write(staging: &Path, contents: &Contents<'_>) -> Result<()> {
         regulation,
         arguments,
         data,
-        learning_rate,
+        schedule,
     } = *contents;
     encoder.save_pretrained(staging)?;
     if !arguments.save_only_model {
         save_optimizer(&staging.join(OPTIMIZER), optimizer)?;
-        let schedule = json!({ "last_epoch": state.global_step, "_last_lr": [learning_rate] });
-        write_json(&staging.join(SCHEDULER), &schedule)?;
+        let rate = schedule.rate(state.global_step);
+        let mut scheduler = json!({ "last_epoch": state.global_step, "_last_lr": [rate] });
+        if let Some(metric) = schedule.state() {
+            scheduler["metric"] = json!(metric);
+        }
+        write_json(&staging.join(SCHEDULER), &scheduler)?;
         let seeds = json!({ "seed": arguments.seed, "data_seed": arguments.data_seed });
         write_json(&staging.join(RNG_STATE), &seeds)?;
         if *regulation != RegulationState::default() {
@@ -241,14 +245,11 @@ fn save_optimizer(path: &Path, optimizer: &Optimizer) -> Result<()> {
     let mut tensors: Vec<(String, Vec<u8>)> = Vec::new();
     let mut steps: BTreeMap<&str, u64> = BTreeMap::new();
     for (options, state) in optimizer.parameters.iter().zip(&optimizer.states) {
-        let Some(ParameterState { step, moments }) = state else {
+        let Some(ParameterState { step, slots }) = state else {
             continue;
         };
-        for (suffix, moment) in [
-            ("exp_avg", &moments.first_moment),
-            ("exp_avg_sq", &moments.second_moment),
-        ] {
-            let data = moment.to_data().convert::<f32>();
+        for ((suffix, _), values) in optimizer.rule.slots(&options.shape).iter().zip(slots) {
+            let data = values.to_data().convert::<f32>();
             tensors.push((
                 format!("{}.{suffix}", options.name),
                 data.as_bytes().to_vec(),
@@ -271,7 +272,12 @@ fn save_optimizer(path: &Path, optimizer: &Optimizer) -> Result<()> {
         })
         .collect();
     let steps = serde_json::to_string(&steps).map_err(|source| failed(source.to_string()))?;
-    let metadata = [("steps".to_owned(), steps)].into_iter().collect();
+    let metadata = [
+        ("steps".to_owned(), steps),
+        ("optim".to_owned(), optimizer.rule.name().to_owned()),
+    ]
+    .into_iter()
+    .collect();
     serialize_to_file(views?, Some(metadata), path)
         .map_err(|source| failed(format!("can't be written: {source}")))
 }
@@ -287,6 +293,21 @@ fn read_regularizers(directory: &Path) -> Result<RegulationState> {
         path,
         message: format!("isn't whole: {source}"),
     })
+}
+
+/// State of a schedule that follows a metric; `None` where the checkpoint has another.
+pub(crate) fn read_schedule(directory: &Path) -> Result<Option<MetricState>> {
+    let path = directory.join(SCHEDULER);
+    let text = fs::read_to_string(&path).map_err(|source| Error::io("read", &path, source))?;
+    let broken = |source: serde_json::Error| Error::Checkpoint {
+        path: path.clone(),
+        message: format!("isn't whole: {source}"),
+    };
+    let mut scheduler: Value = serde_json::from_str(&text).map_err(broken)?;
+    match scheduler["metric"].take() {
+        Value::Null => Ok(None),
+        state => serde_json::from_value(state).map(Some).map_err(broken),
+    }
 }
 
 /// Fails unless the data sets are those that the checkpoint was written with; one that names none came before they were
@@ -337,22 +358,35 @@ pub(crate) fn restore(
         .as_ref()
         .and_then(|metadata| serde_json::from_str(metadata.get("steps")?).ok())
         .ok_or_else(|| broken("lacks the number of updates".to_owned()))?;
+    let metadata = header.metadata().as_ref();
+    // Checkpoints that don't name one came before there was a choice.
+    let before = metadata.and_then(|metadata| metadata.get("optim"));
+    let (before, now) = (
+        before.map_or("adamw_torch", String::as_str),
+        optimizer.rule.name(),
+    );
+    if before != now {
+        return Err(broken(format!(
+            "holds the state of `optim` = \"{before}\", now it is \"{now}\": start from the checkpoint as a model instead"
+        )));
+    }
     let tensors = SafeTensors::deserialize(&bytes).map_err(unreadable)?;
     for (options, state) in optimizer.parameters.iter().zip(&mut optimizer.states) {
         let Some(&step) = steps.get(&options.name) else {
             continue;
         };
-        let moment = |suffix: &str| -> Result<Tensor<1>> {
+        let read = |(suffix, length): Slot| -> Result<Tensor<1>> {
             let name = format!("{}.{suffix}", options.name);
-            let view = tensors
-                .tensor(&name)
-                .map_err(|_| broken(format!("lacks `{name}`")))?;
-            if view.dtype() != Dtype::F32 || view.data().len() != options.n_elements * 4 {
+            let view = tensors.tensor(&name).map_err(|_| {
+                broken(format!(
+                    "lacks `{name}`: was it written with other `optim_args`?"
+                ))
+            })?;
+            if view.dtype() != Dtype::F32 || view.data().len() != length * 4 {
                 return Err(broken(format!(
-                    "`{name}` has {} bytes instead of the {} of {} f32 values",
+                    "`{name}` has {} bytes instead of the {} of {length} f32 values",
                     view.data().len(),
-                    options.n_elements * 4,
-                    options.n_elements
+                    length * 4,
                 )));
             }
             let values: Vec<f32> = view
@@ -360,14 +394,13 @@ pub(crate) fn restore(
                 .chunks_exact(4)
                 .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
                 .collect();
-            let length = values.len();
             Ok(Tensor::from_data(TensorData::new(values, [length]), device))
         };
-        let moments = AdamWState {
-            first_moment: moment("exp_avg")?,
-            second_moment: moment("exp_avg_sq")?,
-        };
-        *state = Some(ParameterState { step, moments });
+        let slots = optimizer.rule.slots(&options.shape).into_iter().map(read);
+        *state = Some(ParameterState {
+            step,
+            slots: slots.collect::<Result<_>>()?,
+        });
     }
     Ok((state, read_regularizers(directory)?))
 }

@@ -64,6 +64,17 @@ pub enum Error {
         /// The weights in force, in words.
         weights: String,
     },
+    /// The processes of a run don't do the same.
+    #[error("{0}")]
+    Processes(String),
+    /// A step needs more memory than the device has, in the smallest mini-batches.
+    #[error(
+        "the device is out of memory, even one text at a time ({message}); lower `max_seq_length` or `per_device_train_batch_size`"
+    )]
+    OutOfMemory {
+        /// What the device said.
+        message: String,
+    },
     /// A checkpoint is missing or incomplete.
     #[error("checkpoint `{}`: {message}", path.display())]
     Checkpoint {
@@ -142,6 +153,8 @@ impl Error {
             Self::NonFinite { .. }
             | Self::DeadModel { .. }
             | Self::Save { .. }
+            | Self::Processes(_)
+            | Self::OutOfMemory { .. }
             | Self::Io { .. } => false,
             Self::Model(error) => error.is_user_error(),
             Self::Data(error) => error.is_user_error(),

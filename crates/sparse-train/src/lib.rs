@@ -24,6 +24,7 @@ mod checkpoint;
 mod collator;
 mod config;
 mod curve;
+pub mod distributed;
 mod error;
 mod guard;
 mod hub;
@@ -37,7 +38,9 @@ mod state;
 mod token_cache;
 mod trainer;
 
-pub use arguments::{IntervalStrategy, Prompts, Routes, SaveStrategy, TrainingArguments};
+pub use arguments::{
+    CountTokens, IntervalStrategy, Prompts, Routes, SaveStrategy, TrainingArguments,
+};
 pub use callback::{
     Callback, CallbackContext, EarlyStopping, EnergyMeter, JsonLines, StepReport, TensorBoard,
     Tracker, TrainerControl,
@@ -46,6 +49,9 @@ pub use config::{ModelCardConfig, ModelConfig, TrainingFile};
 pub use error::{Error, Result};
 pub use guard::GuardConfig;
 pub use hub::{HubStrategy, HubToken};
-pub use schedule::{LearningRateSchedule, SchedulerOptions, SchedulerType};
+pub use optimizer::OptimizerType;
+pub use schedule::{
+    LearningRateSchedule, MetricMode, SchedulerOptions, SchedulerType, ThresholdMode,
+};
 pub use state::TrainerState;
 pub use trainer::{Interrupt, Resume, TrainOutput, Trainer, TrainerBuilder};

@@ -47,6 +47,7 @@ impl TrainingFile {
             .regularizer_schedule(self.regularizer_schedule.clone())
             .model_card(self.model_card.clone())
             .guards(self.guards)
+            .warnings(self.warnings.clone())
             .hub(HubOptions {
                 cache_dir: self.model.cache_dir.clone(),
                 ..HubOptions::default()

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use sparse_encoder::eval::{EvaluationRun, Evaluator};
 use sparse_encoder::model::EncodeOptions;
+use sparse_encoder::train::distributed::{self, Communicator, Launch};
 use sparse_encoder::train::{Interrupt, Resume, Trainer, TrainingFile};
 use sparse_encoder::{Device, SparseEncoder};
 
@@ -38,13 +41,24 @@ const INTERRUPTED: u8 = 130;
 
 impl Train {
     pub(crate) fn run(self, global: &Global) -> Result<ExitCode> {
+        let communicator = distributed::start()?;
+        match self.run_one(global, communicator.clone()) {
+            Err(failure) if communicator.size() > 1 => end_all(failure, &*communicator),
+            result => result,
+        }
+    }
+
+    /// What one process of the run does, alone or one of several.
+    fn run_one(self, global: &Global, communicator: Arc<dyn Communicator>) -> Result<ExitCode> {
+        let speaks = communicator.rank() == 0;
         let mut file = TrainingFile::load(&self.config, &self.overrides)?;
         global.hub.lay_over(&mut file.model);
-        let device = sparse_encoder::device(&global.device)?;
+        let device = sparse_encoder::device(&own_device(&global.device))?;
         let interrupt = Interrupt::default();
         let mut trainer = file
             .trainer(&device)?
             .interrupt(interrupt.clone())
+            .communicator(communicator)
             .callback(TrainingProgress::new(global.quiet))
             .build()?;
         stop_on_signal(interrupt)?;
@@ -55,6 +69,10 @@ impl Train {
             Some(None) => Resume::Last,
             Some(Some(directory)) => Resume::From(directory),
         })?;
+        if !speaks {
+            let interrupted = output.interrupted.is_some();
+            return Ok(ExitCode::from(if interrupted { INTERRUPTED } else { 0 }));
+        }
         if let Some(checkpoint) = output.interrupted {
             to_stderr(&format!(
                 "interrupted after step {}; go on with: --resume {}",
@@ -108,6 +126,32 @@ impl Train {
             tracing::info!("uploaded the model: {}", upload.url);
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Time that process 0 has to say first what may have failed in every process.
+const FIRST_WORD: Duration = Duration::from_secs(1);
+
+/// Says what failed here, and ends the other processes too, which would wait for this one.
+fn end_all(failure: Failure, communicator: &dyn Communicator) -> ! {
+    if communicator.rank() > 0 {
+        std::thread::sleep(FIRST_WORD);
+    }
+    let code = failure.code();
+    failure
+        .of_process(communicator.rank(), communicator.size())
+        .report();
+    communicator.abort(code.into())
+}
+
+/// The device of this process: where a run has several and the name of a GPU has no number, the one of its place on the
+/// machine.
+fn own_device(name: &str) -> String {
+    match Launch::detect() {
+        Some(launch) if launch.size > 1 && ["cuda", "rocm"].contains(&name) => {
+            format!("{name}:{}", launch.local_rank)
+        }
+        _ => name.to_owned(),
     }
 }
 

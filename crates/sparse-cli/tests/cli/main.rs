@@ -7,6 +7,8 @@ mod databases;
 mod hub;
 mod idf;
 mod killed;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod nano_beir;
 mod overview;
 mod searching;

@@ -117,6 +117,7 @@ async fn gather(
             first_row: 1,
         };
         let chunk = normalize(chunk, &schema)
+            .and_then(Chunk::shrunk)
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
         batches.push(chunk.batch);
     }

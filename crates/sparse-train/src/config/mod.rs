@@ -4,6 +4,8 @@ mod model_card;
 mod read;
 mod suggest;
 
+pub(crate) use suggest::nearest;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -77,6 +79,9 @@ pub struct TrainingFile {
     /// What to measure during and after training.
     #[serde(default)]
     pub evaluator: Vec<EvaluatorConfig>,
+    /// What reading the file warned of: arguments of the reference that have no effect here. The trainer passes them on.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
 }
 
 /// `[model]` of a training file.
@@ -136,7 +141,9 @@ impl TrainingFile {
     ///
     /// As [`Self::load`].
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
-        let file: Self = read::parse(text, overrides)?;
+        let (mut file, warnings): (Self, _) = read::parse(text, overrides)?;
+        file.warnings = warnings;
+        file.arguments.output_dir = in_home(file.arguments.output_dir, std::env::home_dir());
         file.validate()?;
         Ok(file)
     }
@@ -175,9 +182,26 @@ impl TrainingFile {
     }
 }
 
+/// A path below `~` as one below the home directory.
+fn in_home(path: PathBuf, home: Option<PathBuf>) -> PathBuf {
+    match (path.strip_prefix("~"), home) {
+        (Ok(below), Some(home)) => home.join(below),
+        _ => path,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tilde_is_the_home_directory() {
+        let of = |path: &str| in_home(path.into(), Some("/home/me".into()));
+        assert_eq!(of("~/runs/x"), PathBuf::from("/home/me/runs/x"));
+        assert_eq!(of("runs/~/x"), PathBuf::from("runs/~/x"));
+        assert_eq!(of("~other/x"), PathBuf::from("~other/x"));
+        assert_eq!(in_home("~/x".into(), None), PathBuf::from("~/x"));
+    }
 
     /// The TOML blocks of a Markdown file.
     fn blocks(markdown: &str) -> impl Iterator<Item = &str> {

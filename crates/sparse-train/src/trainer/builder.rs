@@ -19,6 +19,7 @@ use crate::arguments::{IntervalStrategy, TrainingArguments};
 use crate::callback::{Callback, StepReport};
 use crate::collator::Collator;
 use crate::config::ModelCardConfig;
+use crate::distributed::{self, Communicator};
 use crate::error::{Error, Result};
 use crate::guard::{GuardConfig, Guards};
 use crate::regulation::Regulation;
@@ -40,6 +41,8 @@ pub struct TrainerBuilder {
     guards: GuardConfig,
     callbacks: Vec<Box<dyn Callback>>,
     interrupt: Interrupt,
+    communicator: Option<Arc<dyn Communicator>>,
+    warnings: Vec<String>,
     hub: HubOptions,
 }
 
@@ -59,8 +62,16 @@ impl TrainerBuilder {
             guards: GuardConfig::default(),
             callbacks: Vec::new(),
             interrupt: Interrupt::default(),
+            communicator: None,
+            warnings: Vec::new(),
             hub: HubOptions::default(),
         }
+    }
+
+    /// Adds what the trainer warns of when it is built.
+    pub(crate) fn warnings(mut self, warnings: Vec<String>) -> Self {
+        self.warnings.extend(warnings);
+        self
     }
 
     /// Adds a data set to train on. With several, each needs a name.
@@ -133,6 +144,12 @@ impl TrainerBuilder {
         self
     }
 
+    /// Sets the processes that train together; [`distributed::start`](crate::distributed::start) finds them by default.
+    pub fn communicator(mut self, communicator: Arc<dyn Communicator>) -> Self {
+        self.communicator = Some(communicator);
+        self
+    }
+
     /// Sets address and token of the hub for `push_to_hub`, instead of those of the environment.
     pub fn hub(mut self, options: HubOptions) -> Self {
         self.hub = options;
@@ -146,6 +163,18 @@ impl TrainerBuilder {
     /// If an argument is outside its domain, there is nothing to train on, the data doesn't fit the loss, or the output
     /// directory can't be one.
     pub fn build(mut self) -> Result<Trainer> {
+        let communicator = match self.communicator.take() {
+            Some(communicator) => communicator,
+            None => distributed::start()?,
+        };
+        let built = self.build_with(communicator.clone());
+        if built.is_err() {
+            communicator.fail();
+        }
+        built
+    }
+
+    fn build_with(mut self, communicator: Arc<dyn Communicator>) -> Result<Trainer> {
         self.arguments.validate()?;
         self.regularizer_schedule.validate()?;
         if let Some(schedule) = &self.top_k_schedule {
@@ -169,7 +198,9 @@ impl TrainerBuilder {
                 "needs something to evaluate: add an `[[eval_dataset]]` or an `[[evaluator]]`, or set it to \"no\"",
             ));
         }
-        let mut warnings = self.arguments.hub_warnings();
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.extend(self.arguments.warnings());
+        warnings.extend(self.arguments.hub_warnings());
         let train = self.with_losses(&self.train, "train_dataset", &mut warnings)?;
         let eval = self.with_losses(&self.eval, "eval_dataset", &mut warnings)?;
         for name in self.losses.keys() {
@@ -183,6 +214,26 @@ impl TrainerBuilder {
                     ),
                 ));
             }
+        }
+        if self.arguments.auto_find_batch_size && communicator.size() > 1 {
+            return Err(Error::argument(
+                "arguments.auto_find_batch_size",
+                "doesn't go with several processes, which would have to run out of memory together; set `mini_batch_size`",
+            ));
+        }
+        if self.arguments.auto_find_batch_size
+            && let Some(dataset) = train
+                .iter()
+                .find(|dataset| dataset.loss.needs_autoencoder())
+        {
+            return Err(Error::argument(
+                "arguments.auto_find_batch_size",
+                format!(
+                    "doesn't go with `{}`, the loss of `{}`: the autoencoder counts each batch once; set `mini_batch_size`",
+                    dataset.loss.name(),
+                    dataset.name
+                ),
+            ));
         }
         self.model_card.validate()?;
         let collator = Collator::new(
@@ -218,12 +269,17 @@ impl TrainerBuilder {
             callbacks,
             energy,
             interrupt: self.interrupt,
+            communicator,
+            stops_here: false,
             state: TrainerState::new(),
             control: TrainerControl::default(),
             card,
             skipped: 0,
             report: StepReport::default(),
             before: None,
+            found_mini_batches: None,
+            #[cfg(test)]
+            texts_that_fit: None,
             hub: self.hub,
             uploader: None,
         };

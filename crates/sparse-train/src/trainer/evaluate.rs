@@ -7,6 +7,7 @@ use sparse_model::{ForwardContext, SparseEncoder};
 
 use super::embed::{assemble, embed_texts};
 use super::{DatasetWithLoss, Trainer};
+use crate::arguments::CountTokens;
 use crate::error::{Error, Result};
 use crate::plan::evaluation_batches;
 use crate::state::entry;
@@ -79,14 +80,18 @@ impl Trainer {
 
     pub(super) fn evaluate_and_log(&mut self, prefix: &str) -> Result<Vec<(String, f64)>> {
         self.notify(|callback, context, control| callback.on_evaluation_begin(context, control));
-        let metrics = self.evaluate(prefix)?;
+        let metrics = self.evaluate_for_all(prefix)?;
         self.log(metrics.clone());
         self.notify(|callback, context, control| callback.on_evaluate(context, control, &metrics));
         Ok(metrics)
     }
 
     /// Appends a log to the history and hands it to the callbacks.
-    pub(super) fn log(&mut self, logs: Vec<(String, f64)>) {
+    pub(super) fn log(&mut self, mut logs: Vec<(String, f64)>) {
+        if self.arguments.include_num_input_tokens_seen != CountTokens::No {
+            let seen = self.state.num_input_tokens_seen as f64;
+            logs.push(("num_input_tokens_seen".to_owned(), seen));
+        }
         let entry = entry(&logs, self.state.epoch, self.state.global_step);
         self.state.log_history.push(entry);
         self.notify(|callback, context, control| callback.on_log(context, control, &logs));

@@ -1,5 +1,6 @@
 //! The training loop.
 
+mod agree;
 mod best_metric;
 mod builder;
 mod cache;
@@ -7,10 +8,12 @@ mod card;
 mod embed;
 mod evaluate;
 mod history;
+mod memory;
 mod hub;
 mod save;
 mod step;
 mod tally;
+mod together;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,14 +24,15 @@ use burn::module::Module;
 use sparse_data::Dataset;
 use sparse_eval::Evaluator;
 use sparse_hub::HubOptions;
-use sparse_losses::Loss;
+use sparse_losses::{Loss, MiniBatches};
 use sparse_model::SparseEncoder;
 
 pub use builder::TrainerBuilder;
 
-use crate::arguments::{IntervalStrategy, SaveStrategy, TrainingArguments};
+use crate::arguments::{CountTokens, IntervalStrategy, SaveStrategy, TrainingArguments};
 use crate::callback::{self, Callback, CallbackContext, EnergyMeter, StepReport, TrainerControl};
 use crate::checkpoint;
+use crate::distributed::Communicator;
 use crate::error::Result;
 use crate::guard::Guards;
 use crate::hub::Uploader;
@@ -93,8 +97,8 @@ pub(crate) struct DatasetWithLoss {
 
 /// Trains a [`SparseEncoder`]: the loop between a configuration and a finished model.
 ///
-/// Each update averages the gradients of `gradient_accumulation_steps` micro-batches, clips their global norm, and lets AdamW
-/// take a step at the scheduled rate. All randomness is a pure function of the seed and the step, so the same configuration
+/// Each update averages the gradients of `gradient_accumulation_steps` micro-batches, clips their global norm, and lets the
+/// optimizer take a step at the scheduled rate. All randomness is a pure function of the seed and the step, so the same configuration
 /// gives the same bytes on a CPU, and a resumed run the same bytes as one that was never interrupted.
 ///
 /// # Example
@@ -130,6 +134,9 @@ pub struct Trainer {
     /// The one among the callbacks, where there is one.
     pub(crate) energy: Option<EnergyMeter>,
     pub(crate) interrupt: Interrupt,
+    pub(crate) communicator: Arc<dyn Communicator>,
+    /// Whether a process was asked to end the run, as all agreed after the last step.
+    pub(crate) stops_here: bool,
     pub(crate) state: TrainerState,
     pub(crate) control: TrainerControl,
     pub(crate) card: CardRecord,
@@ -137,6 +144,11 @@ pub struct Trainer {
     pub(crate) skipped: usize,
     pub(crate) report: StepReport,
     pub(crate) before: Option<Vec<(String, f64)>>,
+    /// Mini-batches that fit into memory, where larger ones did not.
+    pub(crate) found_mini_batches: Option<MiniBatches>,
+    /// Texts that fit into the memory of a device in a test.
+    #[cfg(test)]
+    pub(crate) texts_that_fit: Option<usize>,
     pub(crate) hub: HubOptions,
     pub(crate) uploader: Option<Uploader>,
 }
@@ -255,18 +267,23 @@ impl Trainer {
     ///
     /// As [`Self::train`], and if the checkpoint is missing, incomplete or of another model.
     pub fn train_from(&mut self, resume: &Resume) -> Result<TrainOutput> {
-        let plan = Plan::new(&self.arguments, &self.train)?;
+        let result = self.run_from(resume);
+        if result.is_err() {
+            self.communicator.fail();
+        }
+        result
+    }
+
+    fn run_from(&mut self, resume: &Resume) -> Result<TrainOutput> {
+        let plan = Plan::new(&self.arguments_of_all()?, &self.train)?;
         let total_steps = plan.total_steps();
-        let schedule = LearningRateSchedule::new(
-            self.arguments.lr_scheduler_type,
-            self.arguments.lr_scheduler_kwargs.clone(),
-            self.arguments.learning_rate,
-            self.arguments.warmup(total_steps),
-            total_steps,
-        )?;
+        let mut schedule = self.arguments.schedule(total_steps)?;
         self.announce(&plan, &schedule);
-        self.prepare_uploads()?;
-        checkpoint::remove_leftovers(&self.arguments.output_dir)?;
+        if self.is_first() {
+            self.prepare_uploads()?;
+            checkpoint::remove_leftovers(&self.arguments.output_dir)?;
+        }
+        self.communicator.wait_for_all();
         let found = checkpoint::find(resume, &self.arguments.output_dir)?;
         for (path, message) in &found.skipped {
             self.warn(&format!(
@@ -279,20 +296,26 @@ impl Trainer {
             self.load_model(directory)?;
         }
         let mut optimizer = Optimizer::new(self.model(), &self.arguments)?;
+        schedule.start(optimizer.rates());
+        if let Some(rates) = optimizer.describe_rates(&self.arguments) {
+            tracing::info!("{rates}");
+        }
         self.reset_state(&plan);
         if let Some(directory) = &checkpoint {
-            self.resume_from(directory, &mut optimizer, total_steps)?;
+            self.resume_from(directory, &mut optimizer, &mut schedule, total_steps)?;
         }
+        self.meet(&plan)?;
         self.check_model()?;
         self.skip_stopped_epoch(&plan);
         let first_step = self.state.global_step;
         let started = Instant::now();
-        let mut history = History::new();
+        let mut history = History::new(&self.arguments, self.state.num_input_tokens_seen);
 
         self.notify(|callback, context, control| callback.on_train_begin(context, control));
         if checkpoint.is_some() {
             callback::restore(&mut self.callbacks, &self.state.stateful_callbacks);
         }
+        self.agree();
         if self.arguments.eval_on_start && first_step == 0 {
             self.before = Some(self.evaluate_and_log("eval")?);
             history.restart_clock();
@@ -300,8 +323,13 @@ impl Trainer {
         let mut interrupted = None;
         if first_step < total_steps {
             let mut feed = self.feed(&plan)?;
-            interrupted =
-                self.run_epochs(&plan, &schedule, &mut optimizer, &mut history, &mut feed)?;
+            interrupted = self.run_epochs(
+                &plan,
+                &mut schedule,
+                &mut optimizer,
+                &mut history,
+                &mut feed,
+            )?;
             feed.report();
         }
         self.finish_uploads();
@@ -339,7 +367,7 @@ impl Trainer {
     fn run_epochs(
         &mut self,
         plan: &Plan,
-        schedule: &LearningRateSchedule,
+        schedule: &mut LearningRateSchedule,
         optimizer: &mut Optimizer,
         history: &mut History,
         feed: &mut Prefetch,
@@ -376,7 +404,7 @@ impl Trainer {
                 self.request_by_step(total_steps);
                 self.notify(|callback, context, control| callback.on_step_end(context, control));
                 self.log_evaluate_save(optimizer, schedule, history)?;
-                if self.interrupt.is_requested() {
+                if self.stops_here {
                     return self.save_checkpoint(optimizer, schedule).map(Some);
                 }
                 if self.control.should_training_stop || self.control.should_epoch_stop {
@@ -421,24 +449,31 @@ impl Trainer {
     fn log_evaluate_save(
         &mut self,
         optimizer: &Optimizer,
-        schedule: &LearningRateSchedule,
+        schedule: &mut LearningRateSchedule,
         history: &mut History,
     ) -> Result<()> {
+        self.agree();
         if std::mem::take(&mut self.control.should_log)
-            && let Some(logs) = history.take_logs(&self.report)
+            && let Some(mut logs) = history.take_logs(&self.report)
         {
+            if self.arguments.include_num_input_tokens_seen != CountTokens::No {
+                logs.extend(history.token_speed(self.state.num_input_tokens_seen));
+            }
             self.log(logs);
+            self.agree();
         }
         if std::mem::take(&mut self.control.should_evaluate) {
             let metrics = self.evaluate_and_log("eval")?;
             history.restart_clock();
-            let improved = self.track_best(&metrics)?;
+            let improved = self.track_best(&metrics, schedule)?;
             self.control.should_save |=
                 improved && self.arguments.save_strategy == SaveStrategy::Best;
+            self.agree();
         }
         if self.control.should_save {
             self.save_checkpoint(optimizer, schedule)?;
             self.control.should_save = false;
+            self.agree();
         }
         Ok(())
     }
@@ -449,11 +484,14 @@ impl Trainer {
             .expect("the model is absent only within a step")
     }
 
-    /// Calls a hook of every callback.
+    /// Calls a hook of every callback, in the process that speaks for the run.
     pub(crate) fn notify(
         &mut self,
         mut hook: impl FnMut(&mut dyn Callback, &CallbackContext<'_>, &mut TrainerControl),
     ) {
+        if !self.is_first() {
+            return;
+        }
         let context = CallbackContext {
             arguments: &self.arguments,
             state: &self.state,
@@ -465,6 +503,9 @@ impl Trainer {
     }
 
     pub(crate) fn warn(&mut self, message: &str) {
+        if !self.is_first() {
+            return;
+        }
         tracing::warn!("{message}");
         for callback in &mut self.callbacks {
             callback.on_warning(message);

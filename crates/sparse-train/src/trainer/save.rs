@@ -37,6 +37,7 @@ impl Trainer {
         self.control = TrainerControl::default();
         self.skipped = 0;
         self.report = StepReport::default();
+        self.found_mini_batches = None;
     }
 
     /// Says before the first step what decides a run: its length, its rate, its weights.
@@ -44,10 +45,14 @@ impl Trainer {
         let total = plan.total_steps();
         let warmup = self.arguments.warmup(total);
         tracing::info!(
-            "{total} steps in {} epochs, learning rate {:e} after {warmup} warm-up steps, {:e} at the end",
+            "{total} steps in {} epochs, learning rate {:e} after {warmup} warm-up steps, {}",
             plan.n_epochs(),
             self.arguments.learning_rate,
-            schedule.rate(total.saturating_sub(1)),
+            if self.arguments.lr_scheduler_type.follows_metric() {
+                "then as the metric has it".to_owned()
+            } else {
+                format!("{:e} at the end", schedule.rate(total.saturating_sub(1)))
+            },
         );
         let maxima: Vec<_> = self
             .train
@@ -70,7 +75,7 @@ impl Trainer {
                  denser than the weights promise; shorten `regularizer_schedule`, or train longer"
             ));
         }
-        if warmup >= total {
+        if warmup >= total && self.arguments.lr_scheduler_type.warms_up() {
             self.warn(&format!(
                 "the learning rate rises for {warmup} steps, but the run ends after {total}: lower `warmup_steps`"
             ));
@@ -108,6 +113,7 @@ impl Trainer {
         &mut self,
         directory: &Path,
         optimizer: &mut Optimizer,
+        schedule: &mut LearningRateSchedule,
         total_steps: usize,
     ) -> Result<()> {
         checkpoint::check_data(directory, &data_state(&self.train))?;
@@ -123,12 +129,16 @@ impl Trainer {
             });
         }
         self.regulation.restore(regulation);
+        if let Some(state) = checkpoint::read_schedule(directory)? {
+            schedule.restore(state);
+        }
         let fresh = std::mem::replace(&mut self.state, state);
         self.state.max_steps = fresh.max_steps;
         self.state.num_train_epochs = fresh.num_train_epochs;
         self.state.logging_steps = fresh.logging_steps;
         self.state.eval_steps = fresh.eval_steps;
         self.state.save_steps = fresh.save_steps;
+        self.restore_mini_batches();
         if self.state.train_batch_size != fresh.train_batch_size {
             return Err(Error::Checkpoint {
                 path: directory.to_path_buf(),
@@ -163,8 +173,12 @@ impl Trainer {
         if self.state.best_global_step == Some(self.state.global_step) {
             self.state.best_model_checkpoint = Some(directory.display().to_string());
         }
+        self.compare_weights()?;
         self.state.stateful_callbacks =
             callback::states(&self.callbacks, &self.control, self.skipped);
+        if !self.is_first() {
+            return Ok(directory);
+        }
         self.write_card();
         checkpoint::save(
             &directory,
@@ -175,7 +189,7 @@ impl Trainer {
                 regulation: self.regulation.state(),
                 arguments: &self.arguments,
                 data: &data_state(&self.train),
-                learning_rate: schedule.rate(self.state.global_step),
+                schedule,
             },
         )?;
         self.upload_checkpoint(&directory);
@@ -184,8 +198,12 @@ impl Trainer {
         Ok(directory)
     }
 
-    /// Remembers the best metric; true if it just improved.
-    pub(super) fn track_best(&mut self, metrics: &[(String, f64)]) -> Result<bool> {
+    /// Remembers the best metric and shows it to the schedule; true if it just improved.
+    pub(super) fn track_best(
+        &mut self,
+        metrics: &[(String, f64)],
+        schedule: &mut LearningRateSchedule,
+    ) -> Result<bool> {
         let Some(name) = self.arguments.best_metric() else {
             return Ok(false);
         };
@@ -196,6 +214,7 @@ impl Trainer {
                 format!("= \"{name}\" isn't among the metrics: {}", known.join(", ")),
             ));
         };
+        schedule.observe(*value);
         let improved = match self.state.best_metric {
             None => !value.is_nan(),
             Some(best) if self.arguments.larger_is_better() => *value > best,
@@ -253,7 +272,7 @@ impl Trainer {
 
     /// Draws the history beside the model; a picture that can't be written doesn't fail a run.
     fn draw_curve(&mut self) {
-        if !self.arguments.training_curve {
+        if !self.is_first() || !self.arguments.training_curve {
             return;
         }
         let primaries = self.evaluators.iter();
@@ -323,6 +342,15 @@ impl Trainer {
         else {
             return error;
         };
+        if !self.is_first() {
+            return Error::NonFinite {
+                step,
+                what,
+                value,
+                learning_rate,
+                batch: None,
+            };
+        }
         let batches: Result<Vec<_>> = plan
             .batches_from(step - 1 + self.skipped)
             .take(n_micro_batches)

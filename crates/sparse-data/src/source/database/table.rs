@@ -12,7 +12,7 @@ use super::relation::{Relation, Select};
 use super::{DatabaseUrl, place};
 use crate::error::{Error, Result, list_names, nearest};
 use crate::source::engine::{block_on, message, query_provider};
-use crate::table::{Table, check_names, number_chunks};
+use crate::table::{Chunk, Table, check_names, number_chunks};
 
 /// A table, or a query, that was found and described.
 #[derive(Debug, Clone)]
@@ -73,11 +73,12 @@ impl DatabaseTable {
         let offset = select.first_row - 1;
         let batches = block_on(async { self.rows(select).try_collect::<Vec<_>>().await })?;
         let batches = batches.map_err(|error| self.error(error))?;
-        let mut chunks = number_chunks(&self.inner.place, batches);
-        for chunk in &mut chunks {
-            chunk.first_row += offset;
-        }
-        Table::from_chunks(&schema, chunks)
+        let chunks = number_chunks(&self.inner.place, batches);
+        let chunks = chunks.into_iter().map(|chunk| {
+            let first_row = chunk.first_row + offset;
+            Chunk { first_row, ..chunk }.shrunk()
+        });
+        Table::from_chunks(&schema, chunks.collect::<Result<_>>()?)
     }
 
     pub(super) fn relation(&self) -> &Relation {

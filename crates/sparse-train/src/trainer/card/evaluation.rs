@@ -1,8 +1,7 @@
 //! What a card says of evaluations.
 
 use serde_json::{Map, Value, json};
-use sparse_eval::Evaluator;
-use sparse_index::SimilarityFunction;
+use sparse_eval::{Evaluator, SimilarityFunction};
 
 use super::table::{markdown, rounded};
 

@@ -9,8 +9,7 @@ mod yaml;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use sparse_eval::Evaluator;
-use sparse_index::SimilarityFunction;
+use sparse_eval::{Evaluator, SimilarityFunction};
 use sparse_losses::{Description, RegularizerScheduleConfig};
 use sparse_model::{EncodeOptions, SparseEncoder};
 
