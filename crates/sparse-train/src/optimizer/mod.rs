@@ -43,7 +43,7 @@ impl GradientSet {
         }
     }
 
-    /// The gradients by parameter.
+    /// The gradients, to be added up over processes.
     pub(crate) fn values_mut(&mut self) -> &mut BTreeMap<ParamId, Tensor<1>> {
         &mut self.gradients
     }
