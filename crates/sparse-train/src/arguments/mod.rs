@@ -270,12 +270,10 @@ impl Default for TrainingArguments {
 }
 
 /// Arguments of the reference that this product doesn't take, and what to do instead; [`foreign`] has more.
-pub(crate) const REFUSED: &[(&str, &str)] = &[
-    (
-        "push_to_hub",
-        "isn't supported yet: upload the directory `final`",
-    ),
-];
+pub(crate) const REFUSED: &[(&str, &str)] = &[(
+    "push_to_hub",
+    "isn't supported yet: upload the directory `final`",
+)];
 
 impl TrainingArguments {
     /// Arguments that write to `output_dir`, everything else at its default.

@@ -199,7 +199,10 @@ mod tests {
         let documented = include_str!("../../../../docs/training-file.md");
         let callbacks = include_str!("../../../../docs/callbacks.md");
         let mut read = 0;
-        for text in blocks(documented).chain(blocks(callbacks)).chain([quickstart]) {
+        for text in blocks(documented)
+            .chain(blocks(callbacks))
+            .chain([quickstart])
+        {
             // A block that shows one table is laid over a file that is otherwise complete.
             let rest = if text.contains("[model]") {
                 ""

@@ -1,7 +1,7 @@
 //! The training loop.
 
-mod best_metric;
 mod agree;
+mod best_metric;
 mod builder;
 mod cache;
 mod card;

@@ -10,9 +10,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use sparse_eval::Evaluator;
-use sparse_index::SimilarityFunction;
 use sparse_losses::{Description, RegularizerScheduleConfig};
-use sparse_model::{EncodeOptions, SparseEncoder};
+use sparse_model::{EncodeOptions, SimilarityFunction, SparseEncoder};
 
 use super::DatasetWithLoss;
 use crate::arguments::TrainingArguments;
