@@ -43,6 +43,11 @@ impl GradientSet {
         }
     }
 
+    /// The gradients, for those of other processes to be added.
+    pub(crate) fn values_mut(&mut self) -> &mut BTreeMap<ParamId, Tensor<1>> {
+        &mut self.gradients
+    }
+
     /// Every gradient by the name of its parameter.
     #[cfg(test)]
     pub(crate) fn by_name(&self, encoder: &SparseEncoder) -> BTreeMap<String, Vec<f32>> {

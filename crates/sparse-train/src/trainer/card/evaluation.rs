@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use sparse_eval::Evaluator;
-use sparse_model::SimilarityFunction;
+use sparse_index::SimilarityFunction;
 
 use super::table::{markdown, rounded};
 

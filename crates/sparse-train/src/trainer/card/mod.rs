@@ -10,8 +10,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use sparse_eval::Evaluator;
+use sparse_index::SimilarityFunction;
 use sparse_losses::{Description, RegularizerScheduleConfig};
-use sparse_model::{EncodeOptions, SimilarityFunction, SparseEncoder};
+use sparse_model::{EncodeOptions, SparseEncoder};
 
 use super::DatasetWithLoss;
 use crate::arguments::TrainingArguments;
