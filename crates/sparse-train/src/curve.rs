@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use plotters::coord::Shift;
@@ -44,6 +45,8 @@ struct Panel {
     may_be_logarithmic: bool,
     /// The axis begins at 0.
     from_zero: bool,
+    /// The figures hold chance: many of them are smoothed. A schedule is drawn as it is.
+    is_noisy: bool,
     legend: SeriesLabelPosition,
 }
 
@@ -103,6 +106,7 @@ fn panels(history: &[Map<String, Value>], metrics: &[String]) -> Vec<Panel> {
         lines: lines.into_iter().take(COLORS.len()).collect(),
         may_be_logarithmic,
         from_zero,
+        is_noisy: !from_zero,
         legend,
     };
     use SeriesLabelPosition::{LowerRight, UpperRight};
@@ -155,33 +159,35 @@ fn render(svg: &mut String, panels: &[Panel]) -> Result<(), String> {
     let size = (PANEL.0 * columns as u32, PANEL.1 * rows as u32);
     let root = SVGBackend::with_string(svg, size).into_drawing_area();
     root.fill(&WHITE).map_err(|error| error.to_string())?;
+    let steps = step_range(panels);
     for (panel, area) in panels.iter().zip(root.split_evenly((rows, columns))) {
-        draw_panel(panel, &area.margin(MARGIN, MARGIN, MARGIN, MARGIN))
-            .map_err(|error| error.to_string())?;
+        let area = area.margin(MARGIN, MARGIN, MARGIN, 2 * MARGIN);
+        draw_panel(panel, &area, steps.clone()).map_err(|error| error.to_string())?;
     }
     root.present().map_err(|error| error.to_string())
 }
 
+/// The steps of all panels, so that what stands below each other happened at the same time.
+fn step_range(panels: &[Panel]) -> Range<f64> {
+    let lines = panels.iter().flat_map(|panel| &panel.lines);
+    let steps = lines.flat_map(|line| &line.points).map(|point| point.0);
+    let (first, last) = steps.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), step| {
+        (low.min(step), high.max(step))
+    });
+    first..last
+}
+
 type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
 
-fn draw_panel<DB: DrawingBackend>(panel: &Panel, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
-    let points = || panel.lines.iter().flat_map(|line| &line.points);
-    let fold = |start: f64, choose: fn(f64, f64) -> f64, values: &dyn Fn(&(f64, f64)) -> f64| {
-        points().map(values).fold(start, choose)
-    };
-    let (first, last) = (
-        fold(f64::INFINITY, f64::min, &|point| point.0),
-        fold(f64::NEG_INFINITY, f64::max, &|point| point.0),
-    );
-    let (low, high) = (
-        fold(f64::INFINITY, f64::min, &|point| point.1),
-        fold(f64::NEG_INFINITY, f64::max, &|point| point.1),
-    );
-    let steps = if first < last {
-        first..last
-    } else {
-        first - 1.0..first + 1.0
-    };
+fn draw_panel<DB: DrawingBackend>(
+    panel: &Panel,
+    area: &DrawingArea<DB, Shift>,
+    steps: Range<f64>,
+) -> Drawn<DB> {
+    let values = panel.lines.iter().flat_map(|line| &line.points);
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), point| {
+        (low.min(point.1), high.max(point.1))
+    });
     let logarithmic = panel.may_be_logarithmic && low > 0.0 && high > 20.0 * low;
     if logarithmic {
         let values = (low / 1.3..high * 1.3).log_scale();
@@ -202,7 +208,7 @@ fn draw_panel<DB: DrawingBackend>(panel: &Panel, area: &DrawingArea<DB, Shift>) 
 fn draw_lines<DB, Y>(
     panel: &Panel,
     area: &DrawingArea<DB, Shift>,
-    steps: std::ops::Range<f64>,
+    steps: Range<f64>,
     values: Y,
 ) -> Drawn<DB>
 where
@@ -230,7 +236,7 @@ where
         .axis_desc_style(("sans-serif", 14).into_font().color(&INK))
         .draw()?;
     for (line, color) in panel.lines.iter().zip(COLORS) {
-        let dense = line.points.len() > SMOOTHED_FROM;
+        let dense = panel.is_noisy && line.points.len() > SMOOTHED_FROM;
         if dense {
             let pale = color.mix(0.3).stroke_width(1);
             chart.draw_series(LineSeries::new(line.points.iter().copied(), pale))?;
@@ -266,16 +272,17 @@ where
     Ok(())
 }
 
-/// A running mean in which about the last twentieth of the run counts.
+/// The mean over about a twentieth of the run around each point, over as many points before it as after it: a straight line
+/// stays where it is, and nothing comes late.
 fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let keep = 1.0 - 1.0 / (points.len() as f64 / 20.0).max(2.0);
-    let (mut mean, mut weight) = (0.0, 0.0);
-    let next = |&(step, value): &(f64, f64)| {
-        mean = keep * mean + (1.0 - keep) * value;
-        weight = keep * weight + (1.0 - keep);
-        (step, mean / weight)
+    let reach = points.len() / 40;
+    let mean = |index: usize| {
+        let reach = reach.min(index).min(points.len() - 1 - index);
+        let around = &points[index - reach..=index + reach];
+        let sum: f64 = around.iter().map(|point| point.1).sum();
+        (points[index].0, sum / around.len() as f64)
     };
-    points.iter().map(next).collect()
+    (0..points.len()).map(mean).collect()
 }
 
 /// A number in few characters.
@@ -370,6 +377,29 @@ mod tests {
         if let Ok(copy) = std::env::var("TRAINING_CURVE") {
             fs::copy(&path, copy).unwrap();
         }
+    }
+
+    #[test]
+    fn smoothing_takes_noise_away_and_shifts_nothing() {
+        let line: Vec<(f64, f64)> = (0..200)
+            .map(|i| (f64::from(i), 3.0 - f64::from(i)))
+            .collect();
+        for (smoothed, point) in smooth(&line).iter().zip(&line) {
+            assert_eq!(smoothed.0, point.0);
+            assert!((smoothed.1 - point.1).abs() < 1e-9);
+        }
+        let noise: Vec<(f64, f64)> = (0..200).map(|i| (f64::from(i), f64::from(i % 2))).collect();
+        for (_, value) in &smooth(&noise)[5..195] {
+            assert!((value - 0.5).abs() < 0.06, "{value}");
+        }
+    }
+
+    #[test]
+    fn panels_share_their_steps_and_a_schedule_is_drawn_as_it_is() {
+        let panels = panels(&history(), &["eval_dev_dot_ndcg@10".to_owned()]);
+        assert_eq!(step_range(&panels), 1.0..200.0);
+        let noisy: Vec<bool> = panels.iter().map(|panel| panel.is_noisy).collect();
+        assert_eq!(noisy, [true, false, true, true]);
     }
 
     #[test]

@@ -216,6 +216,7 @@ impl Trainer {
             encoder: self.model(),
             arguments: &self.arguments,
             state: &self.state,
+            before: self.before.as_deref(),
             emissions: self.energy.as_ref().and_then(EnergyMeter::measured),
         };
         self.card.config.generate.then(|| self.card.render(&run))

@@ -64,6 +64,29 @@ fn an_interrupted_run_ends_with_the_same_bytes() {
 }
 
 #[test]
+fn an_interrupted_run_leaves_its_curve_and_its_card() {
+    let folder = tempfile::tempdir().unwrap();
+    let interrupt = Interrupt::default();
+    let arguments = TrainingArguments {
+        logging_steps: 1.0,
+        training_curve: true,
+        ..short(folder.path())
+    };
+    let mut trainer = splade_run(arguments)
+        .interrupt(interrupt.clone())
+        .callback(StopAfter(3, interrupt))
+        .build()
+        .unwrap();
+    let output = trainer.train().unwrap();
+    let curve = fs::read_to_string(folder.path().join("training_curve.svg")).unwrap();
+    for title in ["Loss", "Learning rate", "Active dimensions"] {
+        assert!(curve.contains(title), "{title}");
+    }
+    let card = fs::read_to_string(output.interrupted.unwrap().join("README.md")).unwrap();
+    assert!(card.contains("| 3    |"), "{card}");
+}
+
+#[test]
 fn the_number_of_threads_changes_no_byte() {
     let train = |threads: usize| {
         let folder = tempfile::tempdir().unwrap();

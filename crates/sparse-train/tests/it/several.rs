@@ -126,8 +126,8 @@ fn each_evaluation_data_set_has_figures_of_its_own() {
     let mut trainer = trainer("round_robin", folder.path(), &more).unwrap();
     trainer.train().unwrap();
     let evaluated = trainer.state().log_history.iter();
-    let evaluated = evaluated.filter(|log| log.contains_key("eval_runtime"));
-    let log = evaluated.last().unwrap();
+    let mut evaluated = evaluated.filter(|log| log.contains_key("eval_runtime"));
+    let log = evaluated.next_back().unwrap();
     for name in ["answers", "scores"] {
         for figure in [
             "loss",

@@ -19,6 +19,16 @@ pub(super) struct Judgement {
     figures: Vec<(String, f64)>,
 }
 
+impl Judgement {
+    /// Name of a figure with that of the evaluator.
+    fn key(&self, figure: &str) -> String {
+        match self.name.as_str() {
+            "" => figure.to_owned(),
+            name => format!("{name}_{figure}"),
+        }
+    }
+}
+
 /// The evaluators whose results stand for themselves: those of a sequence, not the sequence.
 fn leaves(evaluator: &dyn Evaluator) -> Vec<&dyn Evaluator> {
     if evaluator.class_name() == "SequentialEvaluator" {
@@ -69,13 +79,7 @@ pub(super) fn judgements(
 
 /// Keys of the primary figures in logs.
 pub(super) fn primary_keys(judgements: &[Judgement]) -> Vec<String> {
-    let key = |judgement: &Judgement| {
-        let primary = judgement.primary.as_ref()?;
-        Some(match judgement.name.as_str() {
-            "" => primary.clone(),
-            name => format!("{name}_{primary}"),
-        })
-    };
+    let key = |judgement: &Judgement| Some(judgement.key(judgement.primary.as_ref()?));
     judgements.iter().filter_map(key).collect()
 }
 
@@ -128,8 +132,9 @@ fn title(name: &str) -> String {
     name.split('_').map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// The section `Evaluation`.
-pub(super) fn section(judgements: &[Judgement]) -> String {
+/// The section `Evaluation`. Where the model was judged before its training too (`before`, keys led by `eval_`), the tables
+/// have a column for it.
+pub(super) fn section(judgements: &[Judgement], before: Option<&[(String, f64)]>) -> String {
     let mut text = String::from("\n## Evaluation\n\n### Metrics\n");
     for judgement in judgements {
         text.push_str(&format!("\n#### {}\n\n", judgement.description));
@@ -154,20 +159,25 @@ pub(super) fn section(judgements: &[Judgement]) -> String {
             .figures
             .iter()
             .map(|(name, value)| {
-                let cells = [name.clone(), rounded(*value)];
+                let mut cells = vec![name.clone(), rounded(*value)];
+                if let Some(before) = before {
+                    let key = judgement.key(name);
+                    let earlier = before
+                        .iter()
+                        .find(|(other, _)| other.trim_start_matches("eval_") == key);
+                    cells
+                        .push(earlier.map_or_else(|| "-".to_owned(), |(_, value)| rounded(*value)));
+                }
                 if judgement.primary.as_ref() == Some(name) {
-                    cells.map(|cell| format!("**{cell}**")).to_vec()
+                    cells.iter().map(|cell| format!("**{cell}**")).collect()
                 } else {
-                    cells.to_vec()
+                    cells
                 }
             })
             .collect();
-        text.push_str(&markdown(
-            &["Metric".into(), "Value".into()],
-            &rows,
-            "",
-            false,
-        ));
+        let mut header = vec!["Metric".to_owned(), "Value".to_owned()];
+        header.extend(before.map(|_| "Before Training".to_owned()));
+        text.push_str(&markdown(&header, &rows, "", false));
     }
     text
 }
@@ -180,5 +190,28 @@ mod tests {
     fn figures_are_titled_as_the_reference_does() {
         assert_eq!(title("dot_ndcg@10"), "Dot Ndcg@10");
         assert_eq!(title("query_active_dims"), "Query Active Dims");
+    }
+
+    #[test]
+    fn figures_from_before_the_training_have_their_column() {
+        let judgement = Judgement {
+            name: "dev".into(),
+            class_name: "SparseTripletEvaluator",
+            description: "Sparse Triplet",
+            config: Map::new(),
+            primary: Some("dot_accuracy".into()),
+            figures: vec![("dot_accuracy".into(), 0.75), ("avg_flops".into(), 2.0)],
+        };
+        let before = [
+            ("eval_loss".to_owned(), 9.0),
+            ("eval_dev_dot_accuracy".to_owned(), 0.5),
+        ];
+        let text = section(std::slice::from_ref(&judgement), Some(&before));
+        let table = "| Metric           | Value    | Before Training |\n\
+                     |:-----------------|:---------|:----------------|\n\
+                     | **dot_accuracy** | **0.75** | **0.5**         |\n\
+                     | avg_flops        | 2        | -               |\n";
+        assert!(text.ends_with(table), "{text}");
+        assert!(!section(&[judgement], None).contains("Before"));
     }
 }

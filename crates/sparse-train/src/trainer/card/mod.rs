@@ -51,6 +51,8 @@ pub(crate) struct Run<'a> {
     pub(crate) encoder: &'a SparseEncoder,
     pub(crate) arguments: &'a TrainingArguments,
     pub(crate) state: &'a TrainerState,
+    /// What was measured before the first step.
+    pub(crate) before: Option<&'a [(String, f64)]>,
     pub(crate) emissions: Option<Emissions>,
 }
 
@@ -272,7 +274,7 @@ impl CardRecord {
         card.push_str(&self.description(run.encoder));
         card.push_str(&self.usage(run.encoder));
         if !judgements.is_empty() {
-            card.push_str(&evaluation::section(&judgements));
+            card.push_str(&evaluation::section(&judgements, run.before));
         }
         card.push_str(
             "\n<!--\n## Bias, Risks and Limitations\n\nWhat is known of the model's weaknesses, and of texts it should not be used on.\n\n\

@@ -41,10 +41,35 @@ fn below(value: &Value, indent: usize) -> String {
 }
 
 /// A text in plain style where no reader could take it for something else, in double quotes otherwise; JSON is YAML for the
-/// rest.
+/// rest, but for some numbers and characters.
 fn scalar(value: &Value) -> String {
     match value {
         Value::String(text) if is_plain(text) => text.clone(),
+        Value::Number(number) => with_point(&number.to_string()),
+        other => other.to_string().chars().map(escaped).collect(),
+    }
+}
+
+/// YAML 1.1 takes `1e-7` and `1e20` for texts: a number with an exponent needs a point and a sign.
+fn with_point(number: &str) -> String {
+    let Some((digits, exponent)) = number.split_once('e') else {
+        return number.to_owned();
+    };
+    let point = if digits.contains('.') { "" } else { ".0" };
+    let sign = if exponent.starts_with(['-', '+']) {
+        ""
+    } else {
+        "+"
+    };
+    format!("{digits}{point}e{sign}{exponent}")
+}
+
+/// Characters that JSON leaves as they are, but that YAML forbids or takes for the end of a line.
+fn escaped(c: char) -> String {
+    match c {
+        '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+            format!("\\u{:04x}", u32::from(c))
+        }
         other => other.to_string(),
     }
 }
@@ -88,5 +113,25 @@ mod tests {
                         - text: \"no\"\n- text: \"# 1\\n2\"\nmodel-index:\n- name: m\n  results:\n  - task:\n      type: t\n    metrics:\n    \
                         - value: 0.5\nempty: []\n";
         assert_eq!(block(&value, 0), expected);
+    }
+
+    #[test]
+    fn any_text_and_number_is_read_back_by_yaml_1_1() {
+        // PyYAML refuses DEL and C1 controls, folds line separators, and reads 1e-7 as a text.
+        assert_eq!(
+            scalar(&json!("a\u{7f}b\u{85}c\u{2028}d\u{feff}e")),
+            "\"a\\u007fb\\u0085c\\u2028d\\ufeffe\""
+        );
+        assert_eq!(scalar(&json!("\u{1f600} è: é")), "\"\u{1f600} è: é\"");
+        for (number, text) in [
+            (json!(1e-7), "1.0e-7"),
+            (json!(1.5e-7), "1.5e-7"),
+            (json!(1e20), "1.0e+20"),
+            (json!(-2.5e300), "-2.5e+300"),
+            (json!(0.25), "0.25"),
+            (json!(44), "44"),
+        ] {
+            assert_eq!(scalar(&number), text);
+        }
     }
 }
