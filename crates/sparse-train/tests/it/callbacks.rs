@@ -406,9 +406,7 @@ fn logs_go_where_they_are_reported_to() {
         };
         let logged = history
             .iter()
-            .find(|log| {
-                log["step"] == step && (!log[&key].is_null() || key == "epoch")
-            })
+            .find(|log| log["step"] == step && (!log[&key].is_null() || key == "epoch"))
             .unwrap_or_else(|| panic!("{tag} at {step}"));
         assert_eq!(
             logged[&key].as_f64().unwrap() as f32,
