@@ -52,6 +52,12 @@ fn respond(
     let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
     match (request.method.as_str(), parts.as_slice()) {
         ("POST", ["api", "repos", "create"]) => write::create(store, address, request),
+        ("GET", ["api", "whoami-v2"]) => match token(request) {
+            Some(READER | WRITER) => {
+                HttpResponse::json(200, &json!({"type": "user", "name": "user"}))
+            }
+            _ => refusal(401, "", "Invalid credentials in Authorization header"),
+        },
         ("POST", ["api", "validate-yaml"]) => {
             HttpResponse::json(200, &json!({"errors": [], "warnings": []}))
         }

@@ -48,8 +48,20 @@ impl Failure {
     }
 
     /// 2 if the input was wrong and nothing was changed, 1 otherwise.
+    pub(crate) fn code(&self) -> u8 {
+        if self.by_user { 2 } else { 1 }
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(if self.by_user { 2 } else { 1 })
+        ExitCode::from(self.code())
+    }
+
+    /// The same, said by one process of several.
+    pub(crate) fn of_process(self, rank: usize, size: usize) -> Self {
+        Self {
+            message: format!("process {rank} of {size}: {}", self.message),
+            ..self
+        }
     }
 }
 

@@ -5,11 +5,15 @@ use std::io::{self, IsTerminal, Write};
 use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
 
+use sparse_encoder::train::distributed::Launch;
+
 use crate::Global;
 
 /// Starts logging as the command line asks.
 pub(crate) fn start(global: &Global) {
-    let level = if global.quiet {
+    // One of several processes speaks for all; what fails is said by each.
+    let quiet = global.quiet || Launch::detect().is_some_and(|launch| launch.rank > 0);
+    let level = if quiet {
         Level::ERROR
     } else {
         global.log_level
@@ -24,11 +28,7 @@ pub(crate) fn start(global: &Global) {
     } else {
         filter
     };
-    let quiet_filter = if global.quiet {
-        "error".to_owned()
-    } else {
-        filter
-    };
+    let quiet_filter = if quiet { "error".to_owned() } else { filter };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(quiet_filter))
         .with_target(false)
@@ -38,7 +38,7 @@ pub(crate) fn start(global: &Global) {
         .finish();
     // Fails only if a logger is there already, which is as good.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    crate::progress::enable(!global.quiet && io::stderr().is_terminal());
+    crate::progress::enable(!quiet && io::stderr().is_terminal());
 }
 
 const OWN: [&str; 8] = [

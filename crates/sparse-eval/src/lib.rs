@@ -41,6 +41,9 @@ mod ranked_lists;
 mod retrieval;
 mod table;
 
+/// The similarities of vectors, which [`Evaluator::metric_names`] asks for.
+pub use sparse_index::SimilarityFunction;
+
 pub use compare::{Bootstrap, Comparison};
 pub use config::EvaluatorConfig;
 pub use contender::{Contender, PerQuery, baselines};

@@ -41,6 +41,9 @@ fn check(case: &Value, evaluator: &dyn Evaluator) {
     let folder = tempfile::tempdir().unwrap();
     let run = EvaluationRun::default().with_output_path(folder.path());
     let metrics = evaluator.evaluate(&encoder, &run).unwrap();
+    let names: Vec<&str> = metrics.iter().map(|(name, _)| name).collect();
+    let announced = evaluator.metric_names(encoder.similarity_fn()).unwrap();
+    assert_eq!(announced, names, "{}", case["name"]);
     golden::compare_metrics(case, &metrics, TOLERANCE);
     assert_eq!(
         evaluator

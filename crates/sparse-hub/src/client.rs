@@ -181,6 +181,14 @@ impl<'a> Client<'a> {
         .map(|_| ())
     }
 
+    /// Name of the token's owner.
+    pub(crate) async fn user(&self) -> Result<String> {
+        let user = self
+            .retrying(WRITING, async || self.client.whoami().send().await)
+            .await?;
+        Ok(user.username)
+    }
+
     /// Makes a branch unless it is there.
     pub(crate) async fn create_branch(&self, branch: &str) -> Result<()> {
         self.retrying(WRITING, async || {

@@ -5,8 +5,16 @@ use std::path::PathBuf;
 use crate::{Error, Hub, Repo, RepoFile, Result, Snapshot};
 
 /// Folders with the model in other programs' formats, or with what is left of a training.
-const OTHER_FOLDERS: [&str; 8] = [
-    "onnx", "openvino", "coreml", "tflite", "flax", "runs", "eval", "logs",
+const OTHER_FOLDERS: [&str; 9] = [
+    "onnx",
+    "openvino",
+    "coreml",
+    "tflite",
+    "flax",
+    "runs",
+    "eval",
+    "logs",
+    "last-checkpoint",
 ];
 
 /// Endings of what a model is described by.
@@ -149,6 +157,8 @@ mod tests {
             "1_SpladePooling/config.json",
             "README.md",
             "config.json",
+            "last-checkpoint/config.json",
+            "last-checkpoint/model.safetensors",
             "model.safetensors",
             "modules.json",
             "onnx/config.json",

@@ -51,18 +51,38 @@ pub struct Upload {
 }
 
 impl Hub {
-    /// Uploads every file below a folder in one commit; the repository is made if it is not there.
+    /// Makes a repository and, where one is named, its branch, unless they are there: what fails here would fail after hours of
+    /// work.
     ///
     /// # Errors
     ///
-    /// If there is no token or it may not write, the repository is there and `exist_ok` is not set, the options say offline,
-    /// or the network fails for good.
-    pub fn upload_folder(
+    /// If there is no token or it may not write there, the options say offline, or the network fails for good.
+    pub fn prepare_upload(
         &self,
         repo: &Repo,
-        folder: &Path,
-        options: &UploadOptions,
-    ) -> Result<Upload> {
+        private: Option<bool>,
+        branch: Option<&str>,
+    ) -> Result<()> {
+        self.may_upload(repo)?;
+        block_on(|| async {
+            let client = Client::new(&self.settings, repo)?;
+            client.create(private, true).await?;
+            // Asks for the right to write in a repository that is there already.
+            client.create_branch(branch.unwrap_or("main")).await
+        })
+    }
+
+    /// The owner of the token, in whose name a repository without an owner is made; errors name the repository.
+    ///
+    /// # Errors
+    ///
+    /// If there is no token, the hub doesn't know it, the options say offline, or the network fails for good.
+    pub fn user(&self, repo: &Repo) -> Result<String> {
+        self.may_upload(repo)?;
+        block_on(|| async { Client::new(&self.settings, repo)?.user().await })
+    }
+
+    fn may_upload(&self, repo: &Repo) -> Result<()> {
         if self.settings.offline {
             return Err(Error::Option {
                 name: "local_files_only",
@@ -76,6 +96,22 @@ impl Hub {
                 with_token: false,
             });
         }
+        Ok(())
+    }
+
+    /// Uploads every file below a folder in one commit; the repository is made if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// If there is no token or it may not write, the repository is there and `exist_ok` is not set, the options say offline,
+    /// or the network fails for good.
+    pub fn upload_folder(
+        &self,
+        repo: &Repo,
+        folder: &Path,
+        options: &UploadOptions,
+    ) -> Result<Upload> {
+        self.may_upload(repo)?;
         std::fs::read_dir(folder).map_err(|source| Error::io(folder, source))?;
         block_on(|| async {
             let client = Client::new(&self.settings, repo)?;

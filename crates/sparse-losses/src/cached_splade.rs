@@ -171,6 +171,10 @@ impl Loss for CachedSpladeLoss {
     fn needs_document_frequencies(&self) -> bool {
         self.splade.needs_document_frequencies()
     }
+
+    fn gathers_across_devices(&self) -> bool {
+        self.splade.gathers_across_devices()
+    }
 }
 
 #[cfg(test)]

@@ -120,6 +120,10 @@ impl Loss for CsrLoss {
     fn needs_autoencoder(&self) -> bool {
         true
     }
+
+    fn gathers_across_devices(&self) -> bool {
+        self.loss.gathers_across_devices()
+    }
 }
 
 #[cfg(test)]

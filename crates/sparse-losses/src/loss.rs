@@ -76,6 +76,11 @@ pub trait Loss: Debug + Send + Sync {
         false
     }
 
+    /// Whether the batch is to hold the rows of all processes, where a run has several; one process is not touched.
+    fn gathers_across_devices(&self) -> bool {
+        false
+    }
+
     /// Whether [`EmbeddedBatch::autoencoder`] must be filled.
     fn needs_autoencoder(&self) -> bool {
         false

@@ -61,6 +61,8 @@ pub struct MultipleNegativesRankingLossConfig {
     pub scale: f64,
     /// `dot` or `cosine`.
     pub similarity_fct: Similarity,
+    /// In a run of several processes, compares the rows of all of them instead of those of each by itself.
+    pub gather_across_devices: bool,
     /// Groups of candidates; must contain `query_to_doc`.
     pub directions: Vec<Direction>,
     /// How the directions share the denominator.
@@ -76,6 +78,7 @@ impl Default for MultipleNegativesRankingLossConfig {
         Self {
             scale: 1.0,
             similarity_fct: Similarity::Dot,
+            gather_across_devices: false,
             directions: vec![Direction::QueryToDoc],
             partition_mode: PartitionMode::Joint,
             hardness_mode: None,
@@ -298,12 +301,16 @@ impl Loss for MultipleNegativesRankingLoss {
         Description::new("SparseMultipleNegativesRankingLoss")
             .option("scale", json!(config.scale))
             .option("similarity_fct", json!(config.similarity_fct.matrix_name()))
-            .option("gather_across_devices", json!(false))
+            .option("gather_across_devices", json!(config.gather_across_devices))
             .option("directions", json!(config.directions))
             .option("partition_mode", json!(config.partition_mode))
             .option("hardness_mode", json!(config.hardness_mode))
             .option("hardness_strength", json!(config.hardness_strength))
             .citation(citation)
+    }
+
+    fn gathers_across_devices(&self) -> bool {
+        self.config.gather_across_devices
     }
 
     fn warnings(&self) -> Vec<String> {

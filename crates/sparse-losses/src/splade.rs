@@ -399,6 +399,10 @@ impl Loss for SpladeLoss {
         self.document_regularizer.needs_document_frequencies()
     }
 
+    fn gathers_across_devices(&self) -> bool {
+        self.loss.gathers_across_devices()
+    }
+
     fn warnings(&self) -> Vec<String> {
         let mut warnings = self.loss.warnings();
         if let Some(weight) = self.ignored_query_weight {

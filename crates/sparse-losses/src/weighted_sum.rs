@@ -123,6 +123,11 @@ impl Loss for WeightedSumLoss {
         parts.into_iter().fold(description, Description::part)
     }
 
+    fn gathers_across_devices(&self) -> bool {
+        let mut terms = self.terms.iter();
+        terms.any(|(_, loss)| loss.gathers_across_devices())
+    }
+
     fn warnings(&self) -> Vec<String> {
         self.terms
             .iter()

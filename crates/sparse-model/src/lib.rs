@@ -40,7 +40,7 @@ mod tokenizer;
 mod tokens;
 
 pub use context::{AutoencoderOutput, Embeddings, ForwardContext};
-pub use encoder::{EncoderPool, Prompts, PushOptions, SparseEncoder};
+pub use encoder::{EncoderPool, Prompts, PushOptions, SparseEncoder, name_model_card};
 pub use error::{Error, Result};
 pub use idf::DocumentFrequencies;
 pub use inspect::{

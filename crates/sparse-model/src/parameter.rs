@@ -7,6 +7,8 @@ use burn::module::ParamId;
 pub struct NamedParameter {
     /// The reference's name, such as `0.model.bert.encoder.layer.0.output.dense.weight`.
     pub name: String,
+    /// Class of the module that it belongs to, such as `SparseStaticEmbedding`, and its name within, with a dot between.
+    pub class_name: String,
     /// The parameter's identity in the module; it survives `train()`, `valid()` and every update.
     pub id: ParamId,
     /// Its shape, as in the weights file.

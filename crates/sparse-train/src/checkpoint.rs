@@ -3,8 +3,8 @@
 //! ```text
 //! checkpoint-STEP/
 //!   modules.json, model.safetensors, ...   the model, loadable by itself
-//!   optimizer.safetensors                  NAME.exp_avg, NAME.exp_avg_sq; updates per parameter in the metadata
-//!   scheduler.json                         step and rate of the learning-rate schedule
+//!   optimizer.safetensors                  NAME.exp_avg, ... as the optimizer remembers; its name and updates in the metadata
+//!   scheduler.json                         step and rate of the learning-rate schedule, state of one that follows a metric
 //!   regularizer_state.json                 controllers of sparsity targets, document frequencies
 //!   rng_state.json                         the seeds: every random number is a function of them and the step
 //!   data_state.json                        the data sets, which with seeds and step are the position in the data
@@ -12,7 +12,10 @@
 //!   trainer_state.json                     counters, history, best metric, in the reference's keys
 //! ```
 //!
-//! A checkpoint is written beside and renamed when it is complete: a directory of that name is whole or absent.
+//! A checkpoint is written beside and renamed when it is complete: a directory of that name is whole or absent, unless the
+//! disk lost a part of it. Whoever resumes the last one gets the last one that is whole.
+
+mod integrity;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -21,13 +24,13 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
 use serde_json::{Value, json};
-use sparse_kernels::optimizer::AdamWState;
 use sparse_model::SparseEncoder;
 
 use crate::arguments::TrainingArguments;
 use crate::error::{Error, Result};
-use crate::optimizer::{Optimizer, ParameterState};
+use crate::optimizer::{Optimizer, ParameterState, Slot};
 use crate::regulation::RegulationState;
+use crate::schedule::{LearningRateSchedule, MetricState};
 use crate::state::TrainerState;
 use crate::trainer::Resume;
 
@@ -38,6 +41,9 @@ const RNG_STATE: &str = "rng_state.json";
 const DATA_STATE: &str = "data_state.json";
 const ARGUMENTS: &str = "training_args.json";
 const STATE: &str = "trainer_state.json";
+
+/// How a model's directory begins while it is written.
+const SAVING: &str = ".saving-";
 
 /// Where the checkpoint of a step lies.
 pub(crate) fn directory(output_dir: &Path, step: usize) -> PathBuf {
@@ -60,23 +66,79 @@ fn list(output_dir: &Path) -> BTreeMap<usize, PathBuf> {
         .collect()
 }
 
+/// Where a run resumes.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) directory: Option<PathBuf>,
+    /// Later checkpoints that are broken, each with what is wrong.
+    pub(crate) skipped: Vec<(PathBuf, String)>,
+}
+
 /// The directory to resume from.
-pub(crate) fn find(resume: &Resume, output_dir: &Path) -> Result<Option<PathBuf>> {
+pub(crate) fn find(resume: &Resume, output_dir: &Path) -> Result<Found> {
+    let broken = |path: &Path, message: &str| Error::Checkpoint {
+        path: path.to_path_buf(),
+        message: message.to_owned(),
+    };
     match resume {
-        Resume::No => Ok(None),
-        Resume::From(path) if path.is_dir() => Ok(Some(path.clone())),
-        Resume::From(path) => Err(Error::Checkpoint {
-            path: path.clone(),
-            message: "is no directory".to_owned(),
-        }),
-        Resume::Last => match list(output_dir).pop_last() {
-            Some((_, path)) => Ok(Some(path)),
-            None => Err(Error::Checkpoint {
-                path: output_dir.to_path_buf(),
-                message: "holds no checkpoint to resume from".to_owned(),
-            }),
-        },
+        Resume::No => Ok(Found::default()),
+        Resume::From(path) if path.is_dir() => {
+            integrity::check(path)
+                .map_err(|message| broken(path, &format!("is broken: {message}")))?;
+            Ok(Found {
+                directory: Some(path.clone()),
+                skipped: Vec::new(),
+            })
+        }
+        Resume::From(path) => Err(broken(path, "is no directory")),
+        Resume::Last => {
+            let mut skipped = Vec::new();
+            for path in list(output_dir).into_values().rev() {
+                match integrity::check(&path) {
+                    Ok(()) => {
+                        return Ok(Found {
+                            directory: Some(path),
+                            skipped,
+                        });
+                    }
+                    Err(message) => skipped.push((path, message)),
+                }
+            }
+            Err(match skipped.first() {
+                Some((path, message)) => broken(
+                    path,
+                    &format!("is broken: {message}; there is no earlier one that is whole"),
+                ),
+                None => broken(output_dir, "holds no checkpoint to resume from"),
+            })
+        }
     }
+}
+
+/// Tidies up after runs that were killed while they saved: a checkpoint that was being replaced gets its name back, and what
+/// was not complete goes.
+pub(crate) fn remove_leftovers(output_dir: &Path) -> Result<()> {
+    crate::hub::remove_leftovers(output_dir)?;
+    let entries = fs::read_dir(output_dir).into_iter().flatten().flatten();
+    for entry in entries {
+        let (name, path) = (entry.file_name(), entry.path());
+        let name = name.to_string_lossy();
+        if name.starts_with(SAVING) {
+            fs::remove_dir_all(&path).map_err(|source| Error::io("remove", &path, source))?;
+            continue;
+        }
+        let Some(rest) = name.strip_prefix(".checkpoint-") else {
+            continue;
+        };
+        let step = rest.split('.').next().unwrap_or_default();
+        let named = output_dir.join(format!("checkpoint-{step}"));
+        if rest.ends_with(".old") && !named.exists() {
+            fs::rename(&path, &named).map_err(|source| Error::io("rename", &path, source))?;
+        } else {
+            fs::remove_dir_all(&path).map_err(|source| Error::io("remove", &path, source))?;
+        }
+    }
+    Ok(())
 }
 
 /// What a checkpoint is written from.
@@ -89,7 +151,7 @@ pub(crate) struct Contents<'a> {
     pub(crate) arguments: &'a TrainingArguments,
     /// By which the data are recognized.
     pub(crate) data: &'a Value,
-    pub(crate) learning_rate: f64,
+    pub(crate) schedule: &'a LearningRateSchedule,
 }
 
 /// Writes a checkpoint.
@@ -106,7 +168,11 @@ pub(crate) fn save(directory: &Path, contents: &Contents<'_>) -> Result<()> {
         // The cause is reported; what is left of the attempt is of no use.
         let _ = fs::remove_dir_all(&staging);
     }
-    written
+    written.map_err(|source| Error::Save {
+        path: directory.to_path_buf(),
+        last: list(parent).pop_last().map(|(_, path)| path),
+        source: Box::new(source),
+    })
 }
 
 fn write(staging: &Path, contents: &Contents<'_>) -> Result<()> {
@@ -117,13 +183,17 @@ fn write(staging: &Path, contents: &Contents<'_>) -> Result<()> {
         regulation,
         arguments,
         data,
-        learning_rate,
+        schedule,
     } = *contents;
     encoder.save_pretrained(staging)?;
     if !arguments.save_only_model {
         save_optimizer(&staging.join(OPTIMIZER), optimizer)?;
-        let schedule = json!({ "last_epoch": state.global_step, "_last_lr": [learning_rate] });
-        write_json(&staging.join(SCHEDULER), &schedule)?;
+        let rate = schedule.rate(state.global_step);
+        let mut scheduler = json!({ "last_epoch": state.global_step, "_last_lr": [rate] });
+        if let Some(metric) = schedule.state() {
+            scheduler["metric"] = json!(metric);
+        }
+        write_json(&staging.join(SCHEDULER), &scheduler)?;
         let seeds = json!({ "seed": arguments.seed, "data_seed": arguments.data_seed });
         write_json(&staging.join(RNG_STATE), &seeds)?;
         if *regulation != RegulationState::default() {
@@ -149,7 +219,9 @@ fn publish(staging: &Path, directory: &Path) -> Result<()> {
     sync(staging)?;
     if directory.exists() {
         // A checkpoint of the same step from an earlier run: replaced as a whole.
-        let old = staging.with_extension("old");
+        let mut old = staging.as_os_str().to_owned();
+        old.push(".old");
+        let old = PathBuf::from(old);
         fs::rename(directory, &old).map_err(|source| Error::io("replace", directory, source))?;
         fs::rename(staging, directory).map_err(|source| Error::io("rename", staging, source))?;
         return fs::remove_dir_all(&old).map_err(|source| Error::io("remove", &old, source));
@@ -173,14 +245,11 @@ fn save_optimizer(path: &Path, optimizer: &Optimizer) -> Result<()> {
     let mut tensors: Vec<(String, Vec<u8>)> = Vec::new();
     let mut steps: BTreeMap<&str, u64> = BTreeMap::new();
     for (options, state) in optimizer.parameters.iter().zip(&optimizer.states) {
-        let Some(ParameterState { step, moments }) = state else {
+        let Some(ParameterState { step, slots }) = state else {
             continue;
         };
-        for (suffix, moment) in [
-            ("exp_avg", &moments.first_moment),
-            ("exp_avg_sq", &moments.second_moment),
-        ] {
-            let data = moment.to_data().convert::<f32>();
+        for ((suffix, _), values) in optimizer.rule.slots(&options.shape).iter().zip(slots) {
+            let data = values.to_data().convert::<f32>();
             tensors.push((
                 format!("{}.{suffix}", options.name),
                 data.as_bytes().to_vec(),
@@ -203,7 +272,12 @@ fn save_optimizer(path: &Path, optimizer: &Optimizer) -> Result<()> {
         })
         .collect();
     let steps = serde_json::to_string(&steps).map_err(|source| failed(source.to_string()))?;
-    let metadata = [("steps".to_owned(), steps)].into_iter().collect();
+    let metadata = [
+        ("steps".to_owned(), steps),
+        ("optim".to_owned(), optimizer.rule.name().to_owned()),
+    ]
+    .into_iter()
+    .collect();
     serialize_to_file(views?, Some(metadata), path)
         .map_err(|source| failed(format!("can't be written: {source}")))
 }
@@ -219,6 +293,21 @@ fn read_regularizers(directory: &Path) -> Result<RegulationState> {
         path,
         message: format!("isn't whole: {source}"),
     })
+}
+
+/// State of a schedule that follows a metric; `None` where the checkpoint has another.
+pub(crate) fn read_schedule(directory: &Path) -> Result<Option<MetricState>> {
+    let path = directory.join(SCHEDULER);
+    let text = fs::read_to_string(&path).map_err(|source| Error::io("read", &path, source))?;
+    let broken = |source: serde_json::Error| Error::Checkpoint {
+        path: path.clone(),
+        message: format!("isn't whole: {source}"),
+    };
+    let mut scheduler: Value = serde_json::from_str(&text).map_err(broken)?;
+    match scheduler["metric"].take() {
+        Value::Null => Ok(None),
+        state => serde_json::from_value(state).map(Some).map_err(broken),
+    }
 }
 
 /// Fails unless the data sets are those that the checkpoint was written with; one that names none came before they were
@@ -269,22 +358,35 @@ pub(crate) fn restore(
         .as_ref()
         .and_then(|metadata| serde_json::from_str(metadata.get("steps")?).ok())
         .ok_or_else(|| broken("lacks the number of updates".to_owned()))?;
+    let metadata = header.metadata().as_ref();
+    // Checkpoints that don't name one came before there was a choice.
+    let before = metadata.and_then(|metadata| metadata.get("optim"));
+    let (before, now) = (
+        before.map_or("adamw_torch", String::as_str),
+        optimizer.rule.name(),
+    );
+    if before != now {
+        return Err(broken(format!(
+            "holds the state of `optim` = \"{before}\", now it is \"{now}\": start from the checkpoint as a model instead"
+        )));
+    }
     let tensors = SafeTensors::deserialize(&bytes).map_err(unreadable)?;
     for (options, state) in optimizer.parameters.iter().zip(&mut optimizer.states) {
         let Some(&step) = steps.get(&options.name) else {
             continue;
         };
-        let moment = |suffix: &str| -> Result<Tensor<1>> {
+        let read = |(suffix, length): Slot| -> Result<Tensor<1>> {
             let name = format!("{}.{suffix}", options.name);
-            let view = tensors
-                .tensor(&name)
-                .map_err(|_| broken(format!("lacks `{name}`")))?;
-            if view.dtype() != Dtype::F32 || view.data().len() != options.n_elements * 4 {
+            let view = tensors.tensor(&name).map_err(|_| {
+                broken(format!(
+                    "lacks `{name}`: was it written with other `optim_args`?"
+                ))
+            })?;
+            if view.dtype() != Dtype::F32 || view.data().len() != length * 4 {
                 return Err(broken(format!(
-                    "`{name}` has {} bytes instead of the {} of {} f32 values",
+                    "`{name}` has {} bytes instead of the {} of {length} f32 values",
                     view.data().len(),
-                    options.n_elements * 4,
-                    options.n_elements
+                    length * 4,
                 )));
             }
             let values: Vec<f32> = view
@@ -292,14 +394,13 @@ pub(crate) fn restore(
                 .chunks_exact(4)
                 .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
                 .collect();
-            let length = values.len();
             Ok(Tensor::from_data(TensorData::new(values, [length]), device))
         };
-        let moments = AdamWState {
-            first_moment: moment("exp_avg")?,
-            second_moment: moment("exp_avg_sq")?,
-        };
-        *state = Some(ParameterState { step, moments });
+        let slots = optimizer.rule.slots(&options.shape).into_iter().map(read);
+        *state = Some(ParameterState {
+            step,
+            slots: slots.collect::<Result<_>>()?,
+        });
     }
     Ok((state, read_regularizers(directory)?))
 }
@@ -310,9 +411,12 @@ pub(crate) fn rotate(arguments: &TrainingArguments, state: &TrainerState) -> Res
         return Ok(());
     };
     let checkpoints = list(&arguments.output_dir);
+    // By its name: the directory may have been written another way when the run began.
+    let best = state.best_model_checkpoint.as_deref();
+    let best = best.and_then(|path| Path::new(path).file_name());
     let protected: Vec<&PathBuf> = checkpoints
         .values()
-        .filter(|path| Some(path.display().to_string()) == state.best_model_checkpoint)
+        .filter(|path| best.is_some() && path.file_name() == best)
         .chain(checkpoints.get(&state.global_step))
         .collect();
     let surplus = checkpoints.len().saturating_sub(limit);
@@ -325,4 +429,36 @@ pub(crate) fn rotate(arguments: &TrainingArguments, state: &TrainerState) -> Res
         fs::remove_dir_all(path).map_err(|source| Error::io("remove", path, source))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_spares_the_best_and_the_newest() {
+        let remaining = |limit: usize, best: Option<&str>| -> Vec<usize> {
+            let folder = tempfile::tempdir().unwrap();
+            for step in [4, 8, 12] {
+                fs::create_dir(directory(folder.path(), step)).unwrap();
+            }
+            let arguments = TrainingArguments {
+                save_total_limit: Some(limit),
+                ..TrainingArguments::new(folder.path())
+            };
+            let state = TrainerState {
+                global_step: 12,
+                best_model_checkpoint: best.map(str::to_owned),
+                ..TrainerState::new()
+            };
+            rotate(&arguments, &state).unwrap();
+            list(folder.path()).into_keys().collect()
+        };
+        assert_eq!(remaining(3, None), [4, 8, 12]);
+        assert_eq!(remaining(2, None), [8, 12]);
+        assert_eq!(remaining(1, None), [12]);
+        // The best one counts, under whatever path it was written.
+        assert_eq!(remaining(2, Some("elsewhere/checkpoint-4")), [4, 12]);
+        assert_eq!(remaining(1, Some("./out/checkpoint-4")), [4, 12]);
+    }
 }

@@ -87,6 +87,20 @@ impl Collator {
         })
     }
 
+    /// Tokens of each text, column by column, prompts and special tokens included.
+    pub(crate) fn token_counts(&self, batch: &Batch) -> Result<Vec<Vec<usize>>> {
+        let dataset = batch.dataset_name.as_deref();
+        let counts = batch.columns.iter().map(|column| {
+            let options = PreprocessOptions {
+                prompt: self.prompt(dataset, &column.name)?,
+                task: self.route(dataset, &column.name),
+            };
+            let tokens = self.preprocessor.preprocess(&column.texts, &options)?;
+            Ok(tokens.rows.lengths().collect())
+        });
+        counts.collect()
+    }
+
     /// The route of a column: by data set and column, or by column.
     fn route(&self, dataset: Option<&str>, column: &str) -> Option<String> {
         let by_dataset = dataset.and_then(|name| match self.routes.get(name)? {

@@ -64,6 +64,17 @@ pub enum Error {
         /// The weights in force, in words.
         weights: String,
     },
+    /// The processes of a run don't do the same.
+    #[error("{0}")]
+    Processes(String),
+    /// A step needs more memory than the device has, in the smallest mini-batches.
+    #[error(
+        "the device is out of memory, even one text at a time ({message}); lower `max_seq_length` or `per_device_train_batch_size`"
+    )]
+    OutOfMemory {
+        /// What the device said.
+        message: String,
+    },
     /// A checkpoint is missing or incomplete.
     #[error("checkpoint `{}`: {message}", path.display())]
     Checkpoint {
@@ -71,6 +82,23 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         message: String,
+    },
+    /// A checkpoint can't be written.
+    #[error(
+        "checkpoint `{}` can't be saved, {}",
+        path.display(),
+        last.as_ref().map_or_else(
+            || "and there is no earlier one".to_owned(),
+            |last| format!("the last one is whole: go on from it with `--resume {}`", last.display()),
+        )
+    )]
+    Save {
+        /// Its directory.
+        path: PathBuf,
+        /// The checkpoint before it.
+        last: Option<PathBuf>,
+        /// What went wrong.
+        source: Box<Self>,
     },
     /// The file system refused.
     #[error("failed to {action} `{}`", path.display())]
@@ -91,6 +119,9 @@ pub enum Error {
     /// The loss refuses its configuration or the data.
     #[error(transparent)]
     Loss(#[from] sparse_losses::Error),
+    /// The hub refuses a repository or can't be reached.
+    #[error(transparent)]
+    Hub(#[from] sparse_hub::Error),
     /// An evaluator can't be built or run.
     #[error(transparent)]
     Evaluation(#[from] sparse_eval::Error),
@@ -119,10 +150,16 @@ impl Error {
             | Self::Argument { .. }
             | Self::Incomplete(_)
             | Self::Checkpoint { .. } => true,
-            Self::NonFinite { .. } | Self::DeadModel { .. } | Self::Io { .. } => false,
+            Self::NonFinite { .. }
+            | Self::DeadModel { .. }
+            | Self::Save { .. }
+            | Self::Processes(_)
+            | Self::OutOfMemory { .. }
+            | Self::Io { .. } => false,
             Self::Model(error) => error.is_user_error(),
             Self::Data(error) => error.is_user_error(),
             Self::Loss(error) => error.is_user_error(),
+            Self::Hub(error) => error.is_user_error(),
             Self::Evaluation(error) => error.is_user_error(),
         }
     }

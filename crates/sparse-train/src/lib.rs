@@ -23,8 +23,11 @@ mod callback;
 mod checkpoint;
 mod collator;
 mod config;
+mod curve;
+pub mod distributed;
 mod error;
 mod guard;
+mod hub;
 mod optimizer;
 mod plan;
 mod prefetch;
@@ -35,11 +38,20 @@ mod state;
 mod token_cache;
 mod trainer;
 
-pub use arguments::{IntervalStrategy, Prompts, Routes, SaveStrategy, TrainingArguments};
-pub use callback::{Callback, CallbackContext, StepReport, TrainerControl};
-pub use config::{ModelConfig, TrainingFile};
+pub use arguments::{
+    CountTokens, IntervalStrategy, Prompts, Routes, SaveStrategy, TrainingArguments,
+};
+pub use callback::{
+    Callback, CallbackContext, EarlyStopping, EnergyMeter, JsonLines, StepReport, TensorBoard,
+    Tracker, TrainerControl,
+};
+pub use config::{ModelCardConfig, ModelConfig, TrainingFile};
 pub use error::{Error, Result};
 pub use guard::GuardConfig;
-pub use schedule::{LearningRateSchedule, SchedulerOptions, SchedulerType};
+pub use hub::{HubStrategy, HubToken};
+pub use optimizer::OptimizerType;
+pub use schedule::{
+    LearningRateSchedule, MetricMode, SchedulerOptions, SchedulerType, ThresholdMode,
+};
 pub use state::TrainerState;
 pub use trainer::{Interrupt, Resume, TrainOutput, Trainer, TrainerBuilder};

@@ -246,7 +246,12 @@ impl Plan {
         self.lengths.len()
     }
 
-    /// Epoch and update within it of a step.
+    /// Updates of all epochs, the last one in full.
+    pub(crate) fn planned_updates(&self) -> usize {
+        self.first_steps.last().copied().unwrap_or(0)
+    }
+
+    /// Epoch and update within it of a step, which must be below [`Self::planned_updates`].
     pub(crate) fn position(&self, step: usize) -> (usize, usize) {
         let epoch = self.first_steps.partition_point(|&first| first <= step) - 1;
         (epoch, step - self.first_steps[epoch])
@@ -256,13 +261,18 @@ impl Plan {
         self.lengths[epoch]
     }
 
+    /// The first update of an epoch, counted from the beginning.
+    pub(crate) fn first_update(&self, epoch: usize) -> usize {
+        self.first_steps[epoch]
+    }
+
     /// Micro-batches of an update: the last update of an epoch may have fewer.
     pub(crate) fn micro_batches(&self, epoch: usize, update: usize) -> Range<usize> {
         let start = update * self.accumulation;
         start..(start + self.accumulation).min(self.lengths[epoch].batches)
     }
 
-    /// The batches from update `step` on to the end of the run, each with the position of its data set.
+    /// The batches from update `step` on to the end of the last epoch, each with the position of its data set.
     pub(crate) fn batches_from(
         &self,
         step: usize,
@@ -270,25 +280,10 @@ impl Plan {
         let (epoch, update) = self.position(step);
         let feed = self.feed.clone();
         let mut skip = update * self.accumulation;
-        let left = self.batches_up_to(self.total_steps) - self.batches_up_to(step);
-        (epoch..self.lengths.len())
-            .flat_map(move |epoch| {
-                feed.epoch(epoch as u64, std::mem::take(&mut skip))
-                    .unwrap_or_else(|error| Box::new(std::iter::once(Err(error))))
-            })
-            .take(left)
-    }
-
-    fn batches_up_to(&self, step: usize) -> usize {
-        if step == 0 {
-            return 0;
-        }
-        let (epoch, update) = self.position(step - 1);
-        let before: usize = self.lengths[..epoch]
-            .iter()
-            .map(|length| length.batches)
-            .sum();
-        before + self.micro_batches(epoch, update).end
+        (epoch..self.lengths.len()).flat_map(move |epoch| {
+            feed.epoch(epoch as u64, std::mem::take(&mut skip))
+                .unwrap_or_else(|error| Box::new(std::iter::once(Err(error))))
+        })
     }
 }
 

@@ -45,7 +45,13 @@ impl TrainingFile {
     pub fn trainer(&self, device: &Device) -> Result<TrainerBuilder> {
         let mut builder = Trainer::builder(self.load_encoder(device)?, self.arguments.clone())
             .regularizer_schedule(self.regularizer_schedule.clone())
-            .guards(self.guards);
+            .model_card(self.model_card.clone())
+            .guards(self.guards)
+            .warnings(self.warnings.clone())
+            .hub(HubOptions {
+                cache_dir: self.model.cache_dir.clone(),
+                ..HubOptions::default()
+            });
         if let Some(schedule) = &self.top_k_schedule {
             builder = builder.top_k_schedule(schedule.clone());
         }

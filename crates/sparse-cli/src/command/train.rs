@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use sparse_encoder::eval::{EvaluationRun, Evaluator};
 use sparse_encoder::model::EncodeOptions;
+use sparse_encoder::train::distributed::{self, Communicator, Launch};
 use sparse_encoder::train::{Interrupt, Resume, Trainer, TrainingFile};
 use sparse_encoder::{Device, SparseEncoder};
 
@@ -12,6 +15,7 @@ use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::output::{line, table, to_stderr};
 use crate::progress::TrainingProgress;
+use crate::staged_file::StagedFile;
 
 /// Fine-tunes a model as a training file says.
 ///
@@ -37,13 +41,24 @@ const INTERRUPTED: u8 = 130;
 
 impl Train {
     pub(crate) fn run(self, global: &Global) -> Result<ExitCode> {
+        let communicator = distributed::start()?;
+        match self.run_one(global, communicator.clone()) {
+            Err(failure) if communicator.size() > 1 => end_all(failure, &*communicator),
+            result => result,
+        }
+    }
+
+    /// What one process of the run does, alone or one of several.
+    fn run_one(self, global: &Global, communicator: Arc<dyn Communicator>) -> Result<ExitCode> {
+        let speaks = communicator.rank() == 0;
         let mut file = TrainingFile::load(&self.config, &self.overrides)?;
         global.hub.lay_over(&mut file.model);
-        let device = sparse_encoder::device(&global.device)?;
+        let device = sparse_encoder::device(&own_device(&global.device))?;
         let interrupt = Interrupt::default();
         let mut trainer = file
             .trainer(&device)?
             .interrupt(interrupt.clone())
+            .communicator(communicator)
             .callback(TrainingProgress::new(global.quiet))
             .build()?;
         stop_on_signal(interrupt)?;
@@ -54,6 +69,10 @@ impl Train {
             Some(None) => Resume::Last,
             Some(Some(directory)) => Resume::From(directory),
         })?;
+        if !speaks {
+            let interrupted = output.interrupted.is_some();
+            return Ok(ExitCode::from(if interrupted { INTERRUPTED } else { 0 }));
+        }
         if let Some(checkpoint) = output.interrupted {
             to_stderr(&format!(
                 "interrupted after step {}; go on with: --resume {}",
@@ -77,6 +96,7 @@ impl Train {
             steps: Some(trainer.state().global_step as u64),
             ..EvaluationRun::default()
         };
+        let mut measured = Vec::new();
         for evaluator in trainer.evaluators() {
             tracing::info!("evaluating the final model on `{}`", evaluator.name());
             let after = evaluator.evaluate(&encoder, &run)?;
@@ -86,12 +106,52 @@ impl Train {
                     .iter()
                     .map(|(name, value)| (name.to_owned(), value.into())),
             );
+            measured.push(after);
+        }
+        for (index, metrics) in measured.iter().enumerate() {
+            trainer.record_evaluation(index, metrics);
+        }
+        if let Some(card) = trainer.model_card() {
+            let mut file_of_card = StagedFile::create(&file.final_dir().join("README.md"))?;
+            file_of_card.line(card.trim_end())?;
+            file_of_card.finish()?;
         }
         if !global.quiet {
             show_samples(&trainer, &encoder)?;
         }
         line(&serde_json::Value::Object(metrics).to_string())?;
+        if file.arguments.push_to_hub {
+            // Last, so that what fails here has lost nothing.
+            let upload = trainer.push_to_hub("End of training")?;
+            tracing::info!("uploaded the model: {}", upload.url);
+        }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Time that process 0 has to say first what may have failed in every process.
+const FIRST_WORD: Duration = Duration::from_secs(1);
+
+/// Says what failed here, and ends the other processes too, which would wait for this one.
+fn end_all(failure: Failure, communicator: &dyn Communicator) -> ! {
+    if communicator.rank() > 0 {
+        std::thread::sleep(FIRST_WORD);
+    }
+    let code = failure.code();
+    failure
+        .of_process(communicator.rank(), communicator.size())
+        .report();
+    communicator.abort(code.into())
+}
+
+/// The device of this process: where a run has several and the name of a GPU has no number, the one of its place on the
+/// machine.
+fn own_device(name: &str) -> String {
+    match Launch::detect() {
+        Some(launch) if launch.size > 1 && ["cuda", "rocm"].contains(&name) => {
+            format!("{name}:{}", launch.local_rank)
+        }
+        _ => name.to_owned(),
     }
 }
 

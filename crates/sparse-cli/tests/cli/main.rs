@@ -6,7 +6,11 @@ mod commands;
 mod databases;
 mod hub;
 mod idf;
+mod killed;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod nano_beir;
+mod overview;
 mod searching;
 mod support;
 mod training;

@@ -51,6 +51,23 @@ fn a_run_ends_with_a_model_and_its_metrics() {
     }
 }
 
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn one_of_several_processes_needs_mpi() {
+    let workshop = Workshop::new();
+    let output = binary()
+        .current_dir(workshop.folder.path())
+        .args(["train", "train.toml"])
+        .env("OMPI_COMM_WORLD_SIZE", "2")
+        .env("OMPI_COMM_WORLD_RANK", "0")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let messages = String::from_utf8(output.stderr).unwrap();
+    assert!(messages.contains("--features mpi"), "{messages}");
+    assert!(!workshop.path("out").exists());
+}
+
 #[test]
 fn ctrl_c_ends_after_the_step_with_a_checkpoint() {
     let workshop = Workshop::new();

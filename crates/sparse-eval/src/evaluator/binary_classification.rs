@@ -292,6 +292,19 @@ impl Evaluator for BinaryClassificationEvaluator {
         Ok(metrics.prefixed(&self.config.name))
     }
 
+    fn metric_names(&self, own: SimilarityFunction) -> Option<Vec<String>> {
+        let functions = common::functions(self.config.similarity_fn_names.as_ref(), None, own);
+        let mut names: Vec<String> = functions
+            .iter()
+            .flat_map(|function| FIGURES.map(|figure| format!("{function}_{figure}")))
+            .collect();
+        if functions.len() > 1 {
+            names.extend(FIGURES.map(|figure| format!("max_{figure}")));
+        }
+        names.extend(common::sparsity_names(""));
+        Some(common::all_named(&self.config.name, names))
+    }
+
     fn primary_metric(&self) -> Option<String> {
         self.primary
             .get()

@@ -39,6 +39,24 @@ pub(crate) fn named(name: &str, key: &str) -> String {
     }
 }
 
+/// All names as [`named`] makes them.
+pub(crate) fn all_named(name: &str, keys: Vec<String>) -> Vec<String> {
+    keys.iter().map(|key| named(name, key)).collect()
+}
+
+/// A name for each similarity.
+pub(crate) fn per_function(
+    functions: &[SimilarityFunction],
+    name: impl Fn(&SimilarityFunction) -> String,
+) -> Vec<String> {
+    functions.iter().map(name).collect()
+}
+
+/// Names of what [`sparsity`] gives.
+pub(crate) fn sparsity_names(prefix: &str) -> [String; 2] {
+    ["active_dims", "sparsity_ratio"].map(|key| format!("{prefix}{key}"))
+}
+
 pub(crate) fn options(batch_size: usize, max_active_dims: Option<usize>) -> EncodeOptions {
     EncodeOptions {
         batch_size,

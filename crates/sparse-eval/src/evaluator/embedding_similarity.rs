@@ -247,6 +247,24 @@ impl Evaluator for EmbeddingSimilarityEvaluator {
         Ok(metrics.prefixed(&self.config.name))
     }
 
+    fn metric_names(&self, own: SimilarityFunction) -> Option<Vec<String>> {
+        let functions = common::functions(
+            self.config.similarity_fn_names.as_ref(),
+            self.config.main_similarity,
+            own,
+        );
+        let kinds = ["pearson", "spearman"];
+        let mut names: Vec<String> = functions
+            .iter()
+            .flat_map(|function| kinds.map(|kind| format!("{kind}_{function}")))
+            .collect();
+        if functions.len() > 1 {
+            names.extend(kinds.map(|kind| format!("{kind}_max")));
+        }
+        names.extend(common::sparsity_names(""));
+        Some(common::all_named(&self.config.name, names))
+    }
+
     fn primary_metric(&self) -> Option<String> {
         self.primary
             .get()

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sparse_index::SimilarityFunction;
 use sparse_model::SparseEncoder;
 
-use super::information_retrieval::sparsity_figures;
-use super::reciprocal_rank_fusion::check_rank;
+use super::information_retrieval::{COST_NAMES, sparsity_figures};
+use super::reciprocal_rank_fusion::{check_rank, fusion_names};
 use super::{
     EvaluationRun, Evaluator, InformationRetrievalConfig, InformationRetrievalEvaluator,
     RankedSample, ReciprocalRankFusionConfig, ReciprocalRankFusionEvaluator, common,
@@ -183,6 +184,12 @@ impl Evaluator for HybridEvaluator {
         let costs = sparsity_figures(&report.query_counts, &report.corpus_counts);
         metrics.extend(costs.map(|(name, value)| (common::named(&self.config.name, &name), value)));
         Ok(metrics)
+    }
+
+    fn metric_names(&self, _: SimilarityFunction) -> Option<Vec<String>> {
+        let names = fusion_names(self.config.at_k).into_iter();
+        let names = names.chain(COST_NAMES.map(str::to_owned)).collect();
+        Some(common::all_named(&self.config.name, names))
     }
 
     fn primary_metric(&self) -> Option<String> {

@@ -16,6 +16,7 @@ mod triplet;
 
 use std::fmt;
 
+use sparse_index::SimilarityFunction;
 use sparse_model::SparseEncoder;
 
 pub use binary_classification::{BinaryClassificationConfig, BinaryClassificationEvaluator};
@@ -58,6 +59,13 @@ pub trait Evaluator: fmt::Debug + Send + Sync {
 
     /// Name, prefix included, of the figure that stands for all; `None` while it depends on a model not yet seen.
     fn primary_metric(&self) -> Option<String>;
+
+    /// Names of all figures, prefix included, that an evaluation of a model with the similarity `own` will have; `None` where
+    /// they aren't known before.
+    fn metric_names(&self, own: SimilarityFunction) -> Option<Vec<String>> {
+        let _ = own;
+        None
+    }
 
     /// Settings that a model card shows.
     fn config(&self) -> serde_json::Map<String, serde_json::Value> {

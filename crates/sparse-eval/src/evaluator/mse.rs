@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sparse_index::{SparseMatrix, Sparsity};
+use sparse_index::{SimilarityFunction, SparseMatrix, Sparsity};
 use sparse_model::SparseEncoder;
 
 use super::common::{self, with_progress};
@@ -232,6 +232,12 @@ impl Evaluator for MseEvaluator {
         metrics.insert("negative_mse", 0.0 - mse);
         metrics.extend(sparsity);
         Ok(metrics.prefixed(&self.config.name))
+    }
+
+    fn metric_names(&self, _: SimilarityFunction) -> Option<Vec<String>> {
+        let names = ["negative_mse".to_owned()].into_iter();
+        let names = names.chain(common::sparsity_names("")).collect();
+        Some(common::all_named(&self.config.name, names))
     }
 
     fn primary_metric(&self) -> Option<String> {

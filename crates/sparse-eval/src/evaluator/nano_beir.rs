@@ -363,6 +363,17 @@ impl Evaluator for NanoBeirEvaluator {
         Ok(metrics.with_primary(common::named(&self.name, &primary)))
     }
 
+    fn metric_names(&self, own: SimilarityFunction) -> Option<Vec<String>> {
+        let mut names: Vec<String> = Vec::new();
+        for evaluator in &self.evaluators {
+            names.extend(evaluator.metric_names(own)?);
+        }
+        // The means have the names of one data set's figures.
+        let first = self.evaluators.first()?;
+        names.extend(common::all_named(&self.name, first.own_names(own)));
+        Some(names)
+    }
+
     fn primary_metric(&self) -> Option<String> {
         self.primary
             .get()

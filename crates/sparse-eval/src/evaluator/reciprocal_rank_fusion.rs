@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sparse_index::SimilarityFunction;
 use sparse_model::SparseEncoder;
 
 use super::reranking::one_or_many;
@@ -323,6 +324,20 @@ impl ReciprocalRankFusionEvaluator {
     }
 }
 
+/// Names of the figures, without the evaluator's name.
+pub(crate) fn fusion_names(at_k: usize) -> Vec<String> {
+    let sides = ["dense_", "sparse_", ""].into_iter();
+    let figures = move |side| {
+        [
+            "map".to_owned(),
+            format!("mrr@{at_k}"),
+            format!("ndcg@{at_k}"),
+        ]
+        .map(|figure| format!("{side}{figure}"))
+    };
+    sides.flat_map(figures).collect()
+}
+
 impl Evaluator for ReciprocalRankFusionEvaluator {
     fn name(&self) -> &str {
         &self.config.name
@@ -338,6 +353,11 @@ impl Evaluator for ReciprocalRankFusionEvaluator {
 
     fn evaluate(&self, _: &SparseEncoder, run: &EvaluationRun) -> Result<Metrics> {
         self.judge(run)
+    }
+
+    fn metric_names(&self, _: SimilarityFunction) -> Option<Vec<String>> {
+        let names = fusion_names(self.config.at_k);
+        Some(common::all_named(&self.config.name, names))
     }
 
     fn primary_metric(&self) -> Option<String> {

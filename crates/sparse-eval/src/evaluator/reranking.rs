@@ -314,6 +314,16 @@ impl Evaluator for RerankingEvaluator {
         Ok(metrics.prefixed(&self.config.name))
     }
 
+    fn metric_names(&self, _: SimilarityFunction) -> Option<Vec<String>> {
+        let k = self.config.at_k;
+        let figures = ["map".to_owned(), format!("mrr@{k}"), format!("ndcg@{k}")];
+        let sides = ["query_", "corpus_"].into_iter();
+        let names = figures
+            .into_iter()
+            .chain(sides.flat_map(common::sparsity_names));
+        Some(common::all_named(&self.config.name, names.collect()))
+    }
+
     fn primary_metric(&self) -> Option<String> {
         Some(common::named(
             &self.config.name,

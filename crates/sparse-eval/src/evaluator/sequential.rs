@@ -1,6 +1,7 @@
 //! Several evaluators in a row.
 
 use serde::{Deserialize, Serialize};
+use sparse_index::SimilarityFunction;
 use sparse_model::SparseEncoder;
 
 use super::{EvaluationRun, Evaluator, InformationRetrievalEvaluator};
@@ -113,6 +114,20 @@ impl Evaluator for SequentialEvaluator {
         };
         metrics.insert("sequential_score", score.unwrap_or(0.0));
         Ok(metrics)
+    }
+
+    fn metric_names(&self, own: SimilarityFunction) -> Option<Vec<String>> {
+        let mut names: Vec<String> = Vec::new();
+        for evaluator in &self.evaluators {
+            let inner = evaluator.metric_names(own)?.into_iter();
+            names.extend(
+                inner
+                    .filter(|name| !names.contains(name))
+                    .collect::<Vec<_>>(),
+            );
+        }
+        names.push("sequential_score".to_owned());
+        Some(names)
     }
 
     fn primary_metric(&self) -> Option<String> {

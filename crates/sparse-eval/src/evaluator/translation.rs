@@ -222,6 +222,13 @@ impl Evaluator for TranslationEvaluator {
         Ok(metrics.prefixed(&self.config.name))
     }
 
+    fn metric_names(&self, _: SimilarityFunction) -> Option<Vec<String>> {
+        let accuracies =
+            ["src2trg_accuracy", "trg2src_accuracy", "mean_accuracy"].map(str::to_owned);
+        let names = accuracies.into_iter().chain(common::sparsity_names(""));
+        Some(common::all_named(&self.config.name, names.collect()))
+    }
+
     fn primary_metric(&self) -> Option<String> {
         Some(common::named(&self.config.name, "mean_accuracy"))
     }

@@ -285,6 +285,21 @@ impl Evaluator for TripletEvaluator {
         Ok(metrics.prefixed(&self.config.name))
     }
 
+    fn metric_names(&self, own: SimilarityFunction) -> Option<Vec<String>> {
+        let functions = common::functions(
+            self.config.similarity_fn_names.as_ref(),
+            self.config.main_similarity_function,
+            own,
+        );
+        let mut names = common::per_function(&functions, |function| format!("{function}_accuracy"));
+        if functions.len() > 1 {
+            names.push("max_accuracy".to_owned());
+        }
+        let sides = ["anchor_", "positive_", "negative_"];
+        names.extend(sides.into_iter().flat_map(common::sparsity_names));
+        Some(common::all_named(&self.config.name, names))
+    }
+
     fn primary_metric(&self) -> Option<String> {
         self.primary
             .get()

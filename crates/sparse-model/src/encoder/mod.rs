@@ -10,7 +10,7 @@ mod save;
 mod static_queries;
 
 pub use pool::EncoderPool;
-pub use push::PushOptions;
+pub use push::{PushOptions, name_model_card};
 pub(crate) use save::python_literal;
 
 use std::collections::BTreeMap;

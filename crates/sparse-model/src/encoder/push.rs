@@ -1,5 +1,7 @@
 //! Pushing a model to the hub.
 
+use std::path::Path;
+
 use sparse_hub::{Hub, HubOptions, Repo, Upload, UploadOptions};
 
 use super::SparseEncoder;
@@ -7,6 +9,18 @@ use crate::{Error, Result};
 
 /// What a model card calls a model that has no id yet.
 const PLACEHOLDER_ID: &str = "sparse_encoder_model_id";
+
+/// Puts the id of a repository into the card of a saved model, where the card has a placeholder for it.
+///
+/// # Errors
+///
+/// If the card can't be read or written.
+pub fn name_model_card(directory: &Path, repo_id: &str) -> Result<()> {
+    let card = directory.join("README.md");
+    let text = std::fs::read_to_string(&card).map_err(|source| Error::read(&card, source))?;
+    std::fs::write(&card, text.replace(PLACEHOLDER_ID, repo_id))
+        .map_err(|source| Error::write(&card, source))
+}
 
 /// Options of [`SparseEncoder::push_to_hub`].
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -54,10 +68,7 @@ impl SparseEncoder {
         })?;
         let directory = folder.path().join("model");
         self.save_pretrained(&directory)?;
-        let card = directory.join("README.md");
-        let text = std::fs::read_to_string(&card).map_err(|source| Error::read(&card, source))?;
-        std::fs::write(&card, text.replace(PLACEHOLDER_ID, repo_id))
-            .map_err(|source| Error::write(&card, source))?;
+        name_model_card(&directory, repo_id)?;
         let upload = UploadOptions {
             private: options.private,
             commit_message: options

@@ -405,12 +405,13 @@ impl PipelineModule {
 
     /// The module's parameters; `prefix` is its place in the encoder, such as `0.`.
     pub(crate) fn named_parameters(&self, prefix: &str) -> Vec<NamedParameter> {
+        let class = self.directory_name();
         match self {
-            Self::Transformer(module) => module.named_parameters(&format!("{prefix}model.")),
-            Self::Dense(module) => named(prefix, module.entries(), true),
-            Self::SparseAutoEncoder(module) => named(prefix, module.entries(), true),
+            Self::Transformer(module) => module.named_parameters(&format!("{prefix}model."), class),
+            Self::Dense(module) => named(prefix, class, module.entries(), true),
+            Self::SparseAutoEncoder(module) => named(prefix, class, module.entries(), true),
             Self::SparseStaticEmbedding(module) => {
-                named(prefix, module.entries(), module.is_trainable())
+                named(prefix, class, module.entries(), module.is_trainable())
             }
             Self::Router(module) => module.named_parameters(prefix),
             Self::SpladePooling(_) | Self::Pooling(_) | Self::Normalize(_) => Vec::new(),
@@ -507,11 +508,17 @@ pub(crate) fn check_flow<'a>(
         .collect()
 }
 
-fn named(prefix: &str, entries: &[ParameterEntry], trainable: bool) -> Vec<NamedParameter> {
+fn named(
+    prefix: &str,
+    class: &str,
+    entries: &[ParameterEntry],
+    trainable: bool,
+) -> Vec<NamedParameter> {
     entries
         .iter()
         .map(|entry| NamedParameter {
             name: format!("{prefix}{}", entry.name),
+            class_name: format!("{class}.{}", entry.name),
             id: entry.id,
             shape: entry.shape.clone(),
             is_norm: entry.is_norm,

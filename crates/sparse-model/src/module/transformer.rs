@@ -294,13 +294,13 @@ impl Transformer {
         self.settings.adapter.is_some()
     }
 
-    pub(crate) fn named_parameters(&self, prefix: &str) -> Vec<NamedParameter> {
+    pub(crate) fn named_parameters(&self, prefix: &str, class: &str) -> Vec<NamedParameter> {
         let Settings {
             entries, adapter, ..
         } = &*self.settings;
-        let mut parameters = named(prefix, entries, adapter.is_none());
+        let mut parameters = named(prefix, class, entries, adapter.is_none());
         if let Some(adapter) = adapter {
-            parameters.extend(named(prefix, &adapter.entries, true));
+            parameters.extend(named(prefix, class, &adapter.entries, true));
         }
         parameters
     }

@@ -1,7 +1,10 @@
 //! The training file: one TOML file that says everything about a run.
 
+mod model_card;
 mod read;
 mod suggest;
+
+pub(crate) use suggest::nearest;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,6 +17,9 @@ use sparse_losses::{LossConfig, RegularizerScheduleConfig, TopKScheduleConfig};
 use crate::arguments::TrainingArguments;
 use crate::error::{Error, Result};
 use crate::guard::GuardConfig;
+
+pub use model_card::ModelCardConfig;
+pub(crate) use model_card::is_hub_id;
 
 /// A training file, read and checked.
 ///
@@ -61,6 +67,9 @@ pub struct TrainingFile {
     /// How many dimensions of each vector stay active, fewer and fewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_k_schedule: Option<TopKScheduleConfig>,
+    /// What the model's card says beside what the run gives.
+    #[serde(default)]
+    pub model_card: ModelCardConfig,
     /// Which checks run.
     #[serde(default)]
     pub guards: GuardConfig,
@@ -70,6 +79,9 @@ pub struct TrainingFile {
     /// What to measure during and after training.
     #[serde(default)]
     pub evaluator: Vec<EvaluatorConfig>,
+    /// What reading the file warned of: arguments of the reference that have no effect here. The trainer passes them on.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
 }
 
 /// `[model]` of a training file.
@@ -129,7 +141,9 @@ impl TrainingFile {
     ///
     /// As [`Self::load`].
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
-        let file: Self = read::parse(text, overrides)?;
+        let (mut file, warnings): (Self, _) = read::parse(text, overrides)?;
+        file.warnings = warnings;
+        file.arguments.output_dir = in_home(file.arguments.output_dir, std::env::home_dir());
         file.validate()?;
         Ok(file)
     }
@@ -163,13 +177,31 @@ impl TrainingFile {
         if let Some(schedule) = &self.top_k_schedule {
             schedule.validate()?;
         }
+        self.model_card.validate()?;
         self.arguments.validate()
+    }
+}
+
+/// A path below `~` as one below the home directory.
+fn in_home(path: PathBuf, home: Option<PathBuf>) -> PathBuf {
+    match (path.strip_prefix("~"), home) {
+        (Ok(below), Some(home)) => home.join(below),
+        _ => path,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tilde_is_the_home_directory() {
+        let of = |path: &str| in_home(path.into(), Some("/home/me".into()));
+        assert_eq!(of("~/runs/x"), PathBuf::from("/home/me/runs/x"));
+        assert_eq!(of("runs/~/x"), PathBuf::from("runs/~/x"));
+        assert_eq!(of("~other/x"), PathBuf::from("~other/x"));
+        assert_eq!(in_home("~/x".into(), None), PathBuf::from("~/x"));
+    }
 
     /// The TOML blocks of a Markdown file.
     fn blocks(markdown: &str) -> impl Iterator<Item = &str> {
@@ -183,8 +215,12 @@ mod tests {
     fn the_files_of_the_documentation_are_read() {
         let quickstart = include_str!("../../../../examples/quickstart.toml");
         let documented = include_str!("../../../../docs/training-file.md");
+        let callbacks = include_str!("../../../../docs/callbacks.md");
         let mut read = 0;
-        for text in blocks(documented).chain([quickstart]) {
+        for text in blocks(documented)
+            .chain(blocks(callbacks))
+            .chain([quickstart])
+        {
             // A block that shows one table is laid over a file that is otherwise complete.
             let rest = if text.contains("[model]") {
                 ""
@@ -194,6 +230,6 @@ mod tests {
             TrainingFile::parse(&format!("{rest}{text}"), &[]).unwrap();
             read += 1;
         }
-        assert_eq!(read, 4);
+        assert_eq!(read, 7);
     }
 }

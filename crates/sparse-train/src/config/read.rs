@@ -6,8 +6,9 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::suggest::explain;
-use crate::arguments::REFUSED;
+use crate::arguments::foreign;
 use crate::error::{Error, Result};
+use crate::optimizer::ELSEWHERE;
 
 pub(super) fn unreadable(path: &Path, source: &std::io::Error) -> Error {
     let message = match source.kind() {
@@ -21,7 +22,11 @@ pub(super) fn unreadable(path: &Path, source: &std::io::Error) -> Error {
     }
 }
 
-pub(super) fn parse<T: DeserializeOwned>(text: &str, overrides: &[String]) -> Result<T> {
+/// What the text and the overrides say, and warnings about arguments that have no effect.
+pub(super) fn parse<T: DeserializeOwned>(
+    text: &str,
+    overrides: &[String],
+) -> Result<(T, Vec<String>)> {
     let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
         Error::Incomplete(format!(
             "is not valid TOML: {}",
@@ -31,8 +36,8 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str, overrides: &[String]) -> Re
     for entry in overrides {
         apply(&mut table, entry)?;
     }
-    refuse_known(&table)?;
-    serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
+    let warnings = take_foreign(&mut table)?;
+    let read = serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
         let path = error.path().to_string();
         let message = explain(error.inner().to_string().lines().next().unwrap_or_default());
         // serde's path of an unknown key ends in that key, which the message names already.
@@ -44,7 +49,8 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str, overrides: &[String]) -> Re
             _ => path,
         };
         Error::argument(key, format!("has an error: {message}"))
-    })
+    })?;
+    Ok((read, warnings))
 }
 
 /// Sets `a.b.c=value`; a value that is no TOML is taken as a string.
@@ -95,19 +101,46 @@ fn apply(table: &mut Table, entry: &str) -> Result<()> {
     Ok(())
 }
 
-fn refuse_known(table: &Table) -> Result<()> {
-    let Some(arguments) = table.get("arguments").and_then(Value::as_table) else {
-        return Ok(());
+/// Takes the arguments of the reference out that have no field here: warns of those without effect and fails at the others,
+/// unless the value is the reference's default.
+fn take_foreign(table: &mut Table) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    let Some(arguments) = table.get_mut("arguments").and_then(Value::as_table_mut) else {
+        return Ok(warnings);
     };
-    for (name, reason) in REFUSED {
-        match arguments.get(*name) {
-            Some(value) if *value != Value::Boolean(false) => {
-                return Err(Error::argument(format!("arguments.{name}"), *reason));
-            }
-            _ => {}
+    for (name, default, reason) in foreign::WITHOUT_EFFECT {
+        if let Some(value) = arguments.remove(*name)
+            && !is_default(&value, default)
+        {
+            warnings.push(format!("`arguments.{name}` has no effect: {reason}"));
         }
     }
-    Ok(())
+    for (name, default, reason) in foreign::REFUSED {
+        if let Some(value) = arguments.remove(*name)
+            && !is_default(&value, default)
+        {
+            return Err(Error::argument(format!("arguments.{name}"), *reason));
+        }
+    }
+    let optim = arguments.get("optim").and_then(Value::as_str);
+    if let Some((name, instead)) = ELSEWHERE.iter().find(|(name, _)| Some(*name) == optim) {
+        return Err(Error::argument(
+            "arguments.optim",
+            format!("= \"{name}\" needs a package of the reference's; set \"{instead}\" instead"),
+        ));
+    }
+    Ok(warnings)
+}
+
+/// Whether a value is the default, which is written in TOML; 0 and 0.0 are the same.
+fn is_default(value: &Value, default: &str) -> bool {
+    let number = |value: &Value| value.as_float().or(value.as_integer().map(|n| n as f64));
+    let Ok(parsed) = format!("value = {default}").parse::<Table>() else {
+        return false;
+    };
+    parsed.get("value").is_some_and(|default| {
+        default == value || (number(default).is_some() && number(default) == number(value))
+    })
 }
 
 #[cfg(test)]
@@ -148,11 +181,18 @@ mod tests {
         );
         let message = error("[arguments]\nlr_scheduler_type = \"liner\"\n", &[]);
         assert!(message.contains("did you mean `linear`?"), "{message}");
-        let message = error("[arguments]\nfp16 = true\n", &[]);
+        let message = error("[arguments]\nfsdp = \"full_shard\"\n", &[]);
         assert!(
-            message.starts_with("`arguments.fp16` isn't supported"),
+            message.starts_with("`arguments.fsdp` isn't supported"),
             "{message}"
         );
+        let message = error("[arguments]\noptim = \"paged_lion_32bit\"\n", &[]);
+        assert_eq!(
+            message,
+            "`arguments.optim` = \"paged_lion_32bit\" needs a package of the reference's; set \"lion_32bit\" instead"
+        );
+        let message = error("[arguments]\noptim = \"adagard\"\n", &[]);
+        assert!(message.contains("did you mean `adagrad`?"), "{message}");
         let message = error("[arguments\n", &[]);
         assert!(message.starts_with("is not valid TOML"), "{message}");
     }

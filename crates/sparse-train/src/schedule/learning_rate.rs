@@ -4,6 +4,7 @@ use std::f64::consts::PI;
 
 use serde::{Deserialize, Serialize};
 
+use super::metric::{MetricMode, MetricSchedule, MetricState, ThresholdMode};
 use crate::error::{Error, Result};
 
 /// Shape of the learning rate over a run, under the names of the reference.
@@ -35,6 +36,70 @@ pub enum SchedulerType {
     CosineWarmupWithMinLr,
     /// Constant for `num_stable_steps`, then falling over `num_decay_steps` (required) to `min_lr_ratio`.
     WarmupStableDecay,
+    /// Without warm-up; lower by `factor` (0.1) after more than `patience` (10) evaluations that were no better.
+    ReduceLrOnPlateau,
+    /// The same with `factor` 0.95, and raised again after more than `patience` evaluations that were better, between `min_lr`
+    /// (1e-3) and `max_lr` (1).
+    Greedy,
+}
+
+impl SchedulerType {
+    /// Whether evaluations change the rate, not steps.
+    pub(crate) fn follows_metric(self) -> bool {
+        matches!(self, Self::ReduceLrOnPlateau | Self::Greedy)
+    }
+
+    /// Whether its rate rises over the warm-up steps.
+    pub(crate) fn warms_up(self) -> bool {
+        self != Self::Constant && !self.follows_metric()
+    }
+
+    /// Names of its options.
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Linear | Self::Constant | Self::ConstantWithWarmup => &[],
+            Self::Cosine | Self::CosineWithRestarts => &["num_cycles"],
+            Self::Polynomial => &["lr_end", "power"],
+            Self::InverseSqrt => &["timescale"],
+            Self::CosineWithMinLr => &["num_cycles", "min_lr", "min_lr_rate"],
+            Self::CosineWarmupWithMinLr => {
+                &["num_cycles", "min_lr", "min_lr_rate", "warmup_lr_rate"]
+            }
+            Self::WarmupStableDecay => &[
+                "num_decay_steps",
+                "num_stable_steps",
+                "warmup_type",
+                "decay_type",
+                "min_lr_ratio",
+                "num_cycles",
+            ],
+            Self::ReduceLrOnPlateau => &[
+                "mode",
+                "factor",
+                "patience",
+                "threshold",
+                "threshold_mode",
+                "cooldown",
+                "min_lr",
+                "eps",
+            ],
+            Self::Greedy => &[
+                "mode",
+                "factor",
+                "patience",
+                "threshold",
+                "threshold_mode",
+                "cooldown",
+                "warmup",
+                "min_lr",
+                "max_lr",
+                "eps",
+                "smooth",
+                "window_size",
+                "reset_start",
+            ],
+        }
+    }
 }
 
 /// Extra parameters of a schedule, `lr_scheduler_kwargs`.
@@ -77,6 +142,75 @@ pub struct SchedulerOptions {
     /// Its lowest rate, as a share of `learning_rate`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_lr_ratio: Option<f64>,
+    /// Which metrics are better for `reduce_lr_on_plateau` and `greedy`. By default as for the best model, where the reference
+    /// takes lower ones, whatever the metric.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<MetricMode>,
+    /// What they multiply (or divide) rates by, in (0, 1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub factor: Option<f64>,
+    /// Evaluations in a row that change nothing yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
+    /// By how much a metric must be better to count as better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+    /// What that is measured in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold_mode: Option<ThresholdMode>,
+    /// Evaluations that don't count after rates were lowered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cooldown: Option<usize>,
+    /// Evaluations that don't count after `greedy` has raised them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup: Option<usize>,
+    /// Highest rate of `greedy`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_lr: Option<f64>,
+    /// Least change of a rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eps: Option<f64>,
+    /// Lets `greedy` see the mean of the last `window_size` metrics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smooth: Option<bool>,
+    /// Length of that mean.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_size: Option<usize>,
+    /// How often `greedy` must want rates below `min_lr` before it begins anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reset_start: Option<usize>,
+}
+
+impl SchedulerOptions {
+    /// Fails at an option that the shape doesn't read, or whose value makes no sense.
+    fn check(&self, kind: SchedulerType) -> Result<()> {
+        let refuse =
+            |message: String| Err(Error::argument("arguments.lr_scheduler_kwargs", message));
+        let known = kind.options();
+        let given = serde_json::to_value(self).unwrap_or_default();
+        let name = serde_json::to_value(kind).unwrap_or_default();
+        for (option, value) in given.as_object().into_iter().flatten() {
+            if !known.contains(&option.as_str()) {
+                let name = name.as_str().unwrap_or_default();
+                let of = if known.is_empty() {
+                    "takes no options".to_owned()
+                } else {
+                    format!("takes {}", known.join(", "))
+                };
+                return refuse(format!("holds `{option}`, but `{name}` {of}"));
+            }
+            let least = match option.as_str() {
+                "timescale" => f64::MIN_POSITIVE,
+                _ => 0.0,
+            };
+            if value.as_f64().is_some_and(|value| value < least) || value.is_null() {
+                return refuse(format!(
+                    "must have a finite number of 0 or above as `{option}`; got {value}"
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Shape of a rise or fall of `warmup_stable_decay`.
@@ -100,6 +234,7 @@ pub struct LearningRateSchedule {
     learning_rate: f64,
     warmup_steps: usize,
     total_steps: usize,
+    metric: Option<MetricSchedule>,
 }
 
 impl LearningRateSchedule {
@@ -107,7 +242,7 @@ impl LearningRateSchedule {
     ///
     /// # Errors
     ///
-    /// If an option that the shape needs is missing or contradicts another one.
+    /// If an option that the shape needs is missing or contradicts another one, or if the shape doesn't read it.
     pub fn new(
         kind: SchedulerType,
         options: SchedulerOptions,
@@ -121,6 +256,7 @@ impl LearningRateSchedule {
                 message.to_owned(),
             ))
         };
+        options.check(kind)?;
         match kind {
             SchedulerType::Polynomial if learning_rate <= options.lr_end.unwrap_or(1e-7) => {
                 return refuse("must have an `lr_end` below `learning_rate` (default 1e-7)");
@@ -135,7 +271,14 @@ impl LearningRateSchedule {
             }
             _ => {}
         }
+        let mut metric = None;
+        if kind.follows_metric() {
+            let mut schedule = MetricSchedule::new(kind, &options)?;
+            schedule.start([learning_rate]);
+            metric = Some(schedule);
+        }
         Ok(Self {
+            metric,
             kind,
             options,
             learning_rate,
@@ -146,11 +289,48 @@ impl LearningRateSchedule {
 
     /// Learning rate of update `step`, counted from 0.
     pub fn rate(&self, step: usize) -> f64 {
-        self.learning_rate * self.factor(step)
+        self.rate_of(self.learning_rate, step)
+    }
+
+    /// The same for parameters whose own peak rate is `learning_rate`.
+    pub(crate) fn rate_of(&self, learning_rate: f64, step: usize) -> f64 {
+        match &self.metric {
+            Some(metric) => metric.rate(learning_rate),
+            None => learning_rate * self.factor(step),
+        }
+    }
+
+    /// Makes a schedule that follows a metric begin with these rates, beside that of the run.
+    pub(crate) fn start(&mut self, rates: impl IntoIterator<Item = f64>) {
+        if let Some(metric) = &mut self.metric {
+            metric.start(std::iter::once(self.learning_rate).chain(rates));
+        }
+    }
+
+    /// Shows a schedule that follows a metric the one of an evaluation.
+    pub(crate) fn observe(&mut self, value: f64) {
+        if let Some(metric) = &mut self.metric {
+            metric.observe(value);
+        }
+    }
+
+    /// What a schedule that follows a metric remembers.
+    pub(crate) fn state(&self) -> Option<&MetricState> {
+        self.metric.as_ref().map(MetricSchedule::state)
+    }
+
+    /// Goes on from what was remembered.
+    pub(crate) fn restore(&mut self, state: MetricState) {
+        if let Some(metric) = &mut self.metric {
+            metric.restore(state);
+        }
     }
 
     /// Multiplier of `learning_rate` at update `step`, counted from 0.
     pub fn factor(&self, step: usize) -> f64 {
+        if self.metric.is_some() && self.learning_rate > 0.0 {
+            return self.rate(step) / self.learning_rate;
+        }
         let options = &self.options;
         let (s, w, t) = (
             step as f64,
@@ -162,6 +342,8 @@ impl LearningRateSchedule {
             SchedulerType::Constant
                 | SchedulerType::CosineWarmupWithMinLr
                 | SchedulerType::WarmupStableDecay
+                | SchedulerType::ReduceLrOnPlateau
+                | SchedulerType::Greedy
         );
         if step < self.warmup_steps && !own_warmup {
             return s / w.max(1.0);
@@ -176,7 +358,10 @@ impl LearningRateSchedule {
             .unwrap_or(0.0);
         let squeeze = |factor: f64, floor: f64| (factor * (1.0 - floor) + floor).max(0.0);
         match self.kind {
-            SchedulerType::Constant | SchedulerType::ConstantWithWarmup => 1.0,
+            SchedulerType::Constant
+            | SchedulerType::ConstantWithWarmup
+            | SchedulerType::ReduceLrOnPlateau
+            | SchedulerType::Greedy => 1.0,
             SchedulerType::Linear => ((t - s) / (t - w).max(1.0)).max(0.0),
             SchedulerType::Cosine => cosine(cycles, progress).max(0.0),
             SchedulerType::CosineWithRestarts if progress >= 1.0 => 0.0,

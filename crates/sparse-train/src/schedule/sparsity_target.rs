@@ -10,11 +10,11 @@ const SLOW: f64 = 0.9;
 /// Steps that the controller looks ahead: the delay from a change of the weight to its effect on the running means.
 const HORIZON: f64 = 20.0;
 
-/// Gain on the predicted error: 10 % too many dimensions raise the weight by a factor of 1.1¹⁰ = 2.6 at once.
-const PROPORTIONAL: f64 = 10.0;
+/// Gain on the predicted error: 10 % too many dimensions raise the weight by a factor of 1.1⁵ = 1.6 at once.
+const PROPORTIONAL: f64 = 5.0;
 
-/// Largest change of the weight's logarithm in a step through the integral: four orders of magnitude take 19 steps.
-const RATE: f64 = 0.5;
+/// Largest change of the weight's logarithm in a step through the integral: four orders of magnitude take 46 steps.
+const RATE: f64 = 0.2;
 
 /// Predicted error at which the integral comes near its largest change.
 const SATURATION: f64 = 0.3;
@@ -39,8 +39,8 @@ const LEAST: f64 = 0.1;
 ///
 /// ```text
 /// e = a − r + 20·(ȧ − ṙ)                    predicted error: where the model will be if nothing changes
-/// I ← I + 0.5 · η · tanh(e / 0.3)           η: learning rate as a share of its peak, since a model moves as far as that
-/// weight = exp(I + 10·e)                    none below 1e-7
+/// I ← I + 0.2 · η · tanh(e / 0.3)           η: learning rate as a share of its peak, since a model moves as far as that
+/// weight = exp(I + 5·e)                     none below 1e-7
 /// ```
 ///
 /// `I` starts at the logarithm of the configured weight, which may be wrong by orders of magnitude.

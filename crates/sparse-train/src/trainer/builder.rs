@@ -6,15 +6,20 @@ use std::sync::Arc;
 use burn::module::Module;
 use sparse_data::{ColumnRoles, Dataset};
 use sparse_eval::Evaluator;
+use sparse_hub::HubOptions;
 use sparse_losses::{
     DataSummary, LabelShape, LabelSummary, LossConfig, RegularizerScheduleConfig,
     TopKScheduleConfig,
 };
 use sparse_model::SparseEncoder;
 
+use super::card::CardRecord;
 use super::{DatasetWithLoss, Interrupt, Trainer, TrainerControl};
 use crate::arguments::{IntervalStrategy, TrainingArguments};
 use crate::callback::{Callback, StepReport};
+use crate::collator::Collator;
+use crate::config::ModelCardConfig;
+use crate::distributed::{self, Communicator};
 use crate::error::{Error, Result};
 use crate::guard::{GuardConfig, Guards};
 use crate::regulation::Regulation;
@@ -32,9 +37,13 @@ pub struct TrainerBuilder {
     evaluators: Vec<Box<dyn Evaluator>>,
     regularizer_schedule: RegularizerScheduleConfig,
     top_k_schedule: Option<TopKScheduleConfig>,
+    model_card: ModelCardConfig,
     guards: GuardConfig,
     callbacks: Vec<Box<dyn Callback>>,
     interrupt: Interrupt,
+    communicator: Option<Arc<dyn Communicator>>,
+    warnings: Vec<String>,
+    hub: HubOptions,
 }
 
 impl TrainerBuilder {
@@ -49,10 +58,20 @@ impl TrainerBuilder {
             evaluators: Vec::new(),
             regularizer_schedule: RegularizerScheduleConfig::default(),
             top_k_schedule: None,
+            model_card: ModelCardConfig::default(),
             guards: GuardConfig::default(),
             callbacks: Vec::new(),
             interrupt: Interrupt::default(),
+            communicator: None,
+            warnings: Vec::new(),
+            hub: HubOptions::default(),
         }
+    }
+
+    /// Adds what the trainer warns of when it is built.
+    pub(crate) fn warnings(mut self, warnings: Vec<String>) -> Self {
+        self.warnings.extend(warnings);
+        self
     }
 
     /// Adds a data set to train on. With several, each needs a name.
@@ -101,6 +120,12 @@ impl TrainerBuilder {
         self
     }
 
+    /// Sets what the model's card says beside what the run gives.
+    pub fn model_card(mut self, model_card: ModelCardConfig) -> Self {
+        self.model_card = model_card;
+        self
+    }
+
     /// Sets which checks run; all do by default.
     pub fn guards(mut self, guards: GuardConfig) -> Self {
         self.guards = guards;
@@ -119,6 +144,18 @@ impl TrainerBuilder {
         self
     }
 
+    /// Sets the processes that train together; [`distributed::start`](crate::distributed::start) finds them by default.
+    pub fn communicator(mut self, communicator: Arc<dyn Communicator>) -> Self {
+        self.communicator = Some(communicator);
+        self
+    }
+
+    /// Sets address and token of the hub for `push_to_hub`, instead of those of the environment.
+    pub fn hub(mut self, options: HubOptions) -> Self {
+        self.hub = options;
+        self
+    }
+
     /// Checks everything against everything else. Nothing is written.
     ///
     /// # Errors
@@ -126,6 +163,18 @@ impl TrainerBuilder {
     /// If an argument is outside its domain, there is nothing to train on, the data doesn't fit the loss, or the output
     /// directory can't be one.
     pub fn build(mut self) -> Result<Trainer> {
+        let communicator = match self.communicator.take() {
+            Some(communicator) => communicator,
+            None => distributed::start()?,
+        };
+        let built = self.build_with(communicator.clone());
+        if built.is_err() {
+            communicator.fail();
+        }
+        built
+    }
+
+    fn build_with(mut self, communicator: Arc<dyn Communicator>) -> Result<Trainer> {
         self.arguments.validate()?;
         self.regularizer_schedule.validate()?;
         if let Some(schedule) = &self.top_k_schedule {
@@ -149,7 +198,9 @@ impl TrainerBuilder {
                 "needs something to evaluate: add an `[[eval_dataset]]` or an `[[evaluator]]`, or set it to \"no\"",
             ));
         }
-        let mut warnings = Vec::new();
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.extend(self.arguments.warnings());
+        warnings.extend(self.arguments.hub_warnings());
         let train = self.with_losses(&self.train, "train_dataset", &mut warnings)?;
         let eval = self.with_losses(&self.eval, "eval_dataset", &mut warnings)?;
         for name in self.losses.keys() {
@@ -164,8 +215,43 @@ impl TrainerBuilder {
                 ));
             }
         }
-        let card = super::card::training_card(&self.encoder, &train, &self.regularizer_schedule);
-        self.encoder.set_model_card(card);
+        if self.arguments.auto_find_batch_size && communicator.size() > 1 {
+            return Err(Error::argument(
+                "arguments.auto_find_batch_size",
+                "doesn't go with several processes, which would have to run out of memory together; set `mini_batch_size`",
+            ));
+        }
+        if self.arguments.auto_find_batch_size
+            && let Some(dataset) = train
+                .iter()
+                .find(|dataset| dataset.loss.needs_autoencoder())
+        {
+            return Err(Error::argument(
+                "arguments.auto_find_batch_size",
+                format!(
+                    "doesn't go with `{}`, the loss of `{}`: the autoencoder counts each batch once; set `mini_batch_size`",
+                    dataset.loss.name(),
+                    dataset.name
+                ),
+            ));
+        }
+        self.model_card.validate()?;
+        let collator = Collator::new(
+            self.encoder.preprocessor()?,
+            self.arguments.prompts.clone(),
+            self.arguments.router_mapping.clone(),
+        );
+        let card = CardRecord::new(
+            self.model_card,
+            &self.encoder,
+            &collator,
+            &train,
+            &eval,
+            &self.regularizer_schedule,
+        )?;
+        super::best_metric::check(&self.arguments, &self.encoder, &eval, &self.evaluators)?;
+        let (mut callbacks, energy) = self.arguments.callbacks();
+        callbacks.append(&mut self.callbacks);
         let regulation = Regulation::new(
             self.regularizer_schedule,
             self.top_k_schedule,
@@ -180,16 +266,27 @@ impl TrainerBuilder {
             evaluators: self.evaluators,
             regulation,
             guards: Guards::new(self.guards),
-            callbacks: self.callbacks,
+            callbacks,
+            energy,
             interrupt: self.interrupt,
+            communicator,
+            stops_here: false,
             state: TrainerState::new(),
             control: TrainerControl::default(),
+            card,
+            skipped: 0,
             report: StepReport::default(),
             before: None,
+            found_mini_batches: None,
+            #[cfg(test)]
+            texts_that_fit: None,
+            hub: self.hub,
+            uploader: None,
         };
         for warning in warnings {
             trainer.warn(&warning);
         }
+        trainer.write_card();
         trainer.notify(|callback, context, control| callback.on_init_end(context, control));
         Ok(trainer)
     }

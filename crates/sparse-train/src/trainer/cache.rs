@@ -63,7 +63,8 @@ pub(super) fn replay(
     }
 }
 
-fn embed_part(
+/// The vectors of some texts of a block, as if the whole block were embedded.
+pub(super) fn embed_part(
     encoder: &SparseEncoder,
     tokens: &PackedTokens,
     texts: &Range<usize>,
@@ -81,7 +82,7 @@ fn embed_part(
 }
 
 /// Ranges of texts that are embedded at a time; one range without a limit.
-fn cut(tokens: &PackedTokens, mini_batches: Option<MiniBatches>) -> Vec<Range<usize>> {
+pub(super) fn cut(tokens: &PackedTokens, mini_batches: Option<MiniBatches>) -> Vec<Range<usize>> {
     let n_texts = tokens.n_texts();
     let mut ranges: Vec<Range<usize>> = Vec::new();
     let mut n_tokens = 0;

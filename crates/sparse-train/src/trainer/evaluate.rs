@@ -7,6 +7,7 @@ use sparse_model::{ForwardContext, SparseEncoder};
 
 use super::embed::{assemble, embed_texts};
 use super::{DatasetWithLoss, Trainer};
+use crate::arguments::CountTokens;
 use crate::error::{Error, Result};
 use crate::plan::evaluation_batches;
 use crate::state::entry;
@@ -14,8 +15,9 @@ use crate::state::entry;
 impl Trainer {
     /// Computes the loss of every evaluation data set and runs every evaluator.
     ///
-    /// Keys are `PREFIX_loss` (`PREFIX_NAME_loss` with several data sets), the parts of the loss, `PREFIX_runtime` in seconds,
-    /// `PREFIX_samples_per_second`, `PREFIX_steps_per_second`, and `PREFIX_` before every metric of an evaluator.
+    /// Keys are `PREFIX_loss`, the parts of the loss, `PREFIX_runtime` in seconds, `PREFIX_samples_per_second`,
+    /// `PREFIX_steps_per_second`, and `PREFIX_` before every metric of an evaluator. With several data sets each has such keys
+    /// with `PREFIX_NAME`, and there is no loss over all of them: they may be of different kinds.
     ///
     /// # Errors
     ///
@@ -32,25 +34,38 @@ impl Trainer {
         let mut metrics = Vec::new();
         let (mut rows, mut batches) = (0, 0);
         let several = self.eval.len() > 1;
-        for dataset in &self.eval {
+        // Callbacks are told of each batch, while the data sets lie aside.
+        let datasets = std::mem::take(&mut self.eval);
+        let losses = datasets.iter().try_for_each(|dataset| -> Result<()> {
             let prefix = if several {
                 format!("{prefix}_{}", dataset.name)
             } else {
                 prefix.to_owned()
             };
+            let begun = Instant::now();
             let (n_rows, n_batches) =
                 self.dataset_loss(&encoder, dataset, &prefix, &mut metrics)?;
+            if several {
+                metrics.extend(speed(&prefix, begun, n_rows, n_batches));
+            }
             rows += n_rows;
             batches += n_batches;
-        }
+            Ok(())
+        });
+        self.eval = datasets;
+        losses?;
         let run = EvaluationRun {
             output_path: Some(self.arguments.output_dir.join("eval")),
             epoch: Some(self.state.epoch),
             steps: Some(self.state.global_step as u64),
             ..EvaluationRun::default()
         };
-        for evaluator in &self.evaluators {
-            for (name, value) in evaluator.evaluate(&encoder, &run)?.iter() {
+        for (index, evaluator) in self.evaluators.iter().enumerate() {
+            let figures = evaluator.evaluate(&encoder, &run)?;
+            let own: Vec<(String, f64)> = figures.clone().into_iter().collect();
+            self.card
+                .record(index, evaluator.as_ref(), encoder.similarity_fn(), &own);
+            for (name, value) in figures.iter() {
                 let key = if name.starts_with(&format!("{prefix}_")) {
                     name.to_owned()
                 } else {
@@ -59,29 +74,24 @@ impl Trainer {
                 metrics.push((key, value));
             }
         }
-        let seconds = started.elapsed().as_secs_f64();
-        metrics.push((format!("{prefix}_runtime"), seconds));
-        metrics.push((
-            format!("{prefix}_samples_per_second"),
-            rows as f64 / seconds,
-        ));
-        metrics.push((
-            format!("{prefix}_steps_per_second"),
-            batches as f64 / seconds,
-        ));
+        metrics.extend(speed(prefix, started, rows, batches));
         Ok(metrics)
     }
 
     pub(super) fn evaluate_and_log(&mut self, prefix: &str) -> Result<Vec<(String, f64)>> {
         self.notify(|callback, context, control| callback.on_evaluation_begin(context, control));
-        let metrics = self.evaluate(prefix)?;
+        let metrics = self.evaluate_for_all(prefix)?;
         self.log(metrics.clone());
         self.notify(|callback, context, control| callback.on_evaluate(context, control, &metrics));
         Ok(metrics)
     }
 
     /// Appends a log to the history and hands it to the callbacks.
-    pub(super) fn log(&mut self, logs: Vec<(String, f64)>) {
+    pub(super) fn log(&mut self, mut logs: Vec<(String, f64)>) {
+        if self.arguments.include_num_input_tokens_seen != CountTokens::No {
+            let seen = self.state.num_input_tokens_seen as f64;
+            logs.push(("num_input_tokens_seen".to_owned(), seen));
+        }
         let entry = entry(&logs, self.state.epoch, self.state.global_step);
         self.state.log_history.push(entry);
         self.notify(|callback, context, control| callback.on_log(context, control, &logs));
@@ -89,7 +99,7 @@ impl Trainer {
 
     /// Mean loss over the rows of a data set, with the regulariser weights in force now; batches are always those of epoch 0.
     fn dataset_loss(
-        &self,
+        &mut self,
         encoder: &SparseEncoder,
         dataset: &DatasetWithLoss,
         prefix: &str,
@@ -121,6 +131,7 @@ impl Trainer {
             }
             n_rows += batch.n_rows;
             n_batches += 1;
+            self.notify(|callback, context, control| callback.on_prediction_step(context, control));
         }
         let total: f64 = sums.iter().map(|(_, sum)| sum).sum();
         metrics.push((format!("{prefix}_loss"), total / n_rows.max(1) as f64));
@@ -132,4 +143,20 @@ impl Trainer {
         }
         Ok((n_rows, n_batches))
     }
+}
+
+/// Seconds since `begun`, and what was done in each of them.
+fn speed(prefix: &str, begun: Instant, rows: usize, batches: usize) -> [(String, f64); 3] {
+    let seconds = begun.elapsed().as_secs_f64().max(1e-9);
+    [
+        (format!("{prefix}_runtime"), seconds),
+        (
+            format!("{prefix}_samples_per_second"),
+            rows as f64 / seconds,
+        ),
+        (
+            format!("{prefix}_steps_per_second"),
+            batches as f64 / seconds,
+        ),
+    ]
 }

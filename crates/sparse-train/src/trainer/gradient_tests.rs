@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use safetensors::SafeTensors;
@@ -11,11 +12,12 @@ use sparse_data::{Column, DatasetConfig, Table};
 use sparse_losses::RegularizerScheduleConfig;
 use sparse_model::SparseEncoder;
 
+use crate::distributed::{Communicator, Solo};
 use crate::plan::Plan;
 use crate::prefetch::Prefetch;
 use crate::{Trainer, TrainingArguments};
 
-type Gradients = BTreeMap<String, Vec<f32>>;
+pub(super) type Gradients = BTreeMap<String, Vec<f32>>;
 
 fn golden(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -23,18 +25,18 @@ fn golden(path: &str) -> PathBuf {
         .join(path)
 }
 
-fn encoder_directory(name: &str) -> PathBuf {
+pub(super) fn encoder_directory(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../sparse-model/tests/golden/encoders")
         .join(name)
 }
 
-fn load(directory: &Path) -> SparseEncoder {
+pub(super) fn load(directory: &Path) -> SparseEncoder {
     SparseEncoder::from_pretrained(directory.to_str().unwrap(), &Device::flex()).unwrap()
 }
 
 /// The encoder with dropout, which the reference's test models lack.
-fn with_dropout(name: &str) -> SparseEncoder {
+pub(super) fn with_dropout(name: &str) -> SparseEncoder {
     let copy = tempfile::tempdir().unwrap();
     copy_directory(&encoder_directory(name), copy.path());
     let path = copy.path().join("config.json");
@@ -58,15 +60,29 @@ fn copy_directory(from: &Path, to: &Path) {
     }
 }
 
-fn table(run: &str) -> Table {
-    let path = golden(&format!("training/{run}/data.jsonl"));
-    Table::load(&DatasetConfig::from_path(path)).unwrap()
+pub(super) fn table(run: &str) -> Table {
+    Table::load(&config(run)).unwrap()
+}
+
+pub(super) fn config(run: &str) -> DatasetConfig {
+    DatasetConfig::from_path(golden(&format!("training/{run}/data.jsonl")))
 }
 
 /// Loss and gradients of the first update, weights at their full value.
 fn first_update(
     encoder: SparseEncoder,
     table: Table,
+    loss: &Value,
+    change: impl FnOnce(&mut TrainingArguments),
+) -> (f64, Gradients) {
+    first_update_of(Arc::new(Solo), encoder, [table], loss, change)
+}
+
+/// The same in one process of several.
+pub(super) fn first_update_of(
+    communicator: Arc<dyn Communicator>,
+    encoder: SparseEncoder,
+    tables: impl IntoIterator<Item = Table>,
     loss: &Value,
     change: impl FnOnce(&mut TrainingArguments),
 ) -> (f64, Gradients) {
@@ -77,21 +93,29 @@ fn first_update(
         ..TrainingArguments::new(folder.path())
     };
     change(&mut arguments);
-    let n_micro_batches = arguments.gradient_accumulation_steps;
     let schedule = json!({ "scheduler_type": "constant" });
     let schedule: RegularizerScheduleConfig = serde_json::from_value(schedule).unwrap();
-    let mut trainer = Trainer::builder(encoder, arguments)
-        .train_dataset(table)
+    let mut builder = Trainer::builder(encoder, arguments).communicator(communicator);
+    for table in tables {
+        builder = builder.train_dataset(table);
+    }
+    let mut trainer = builder
         .loss(serde_json::from_value(loss.clone()).unwrap())
         .regularizer_schedule(schedule)
         .build()
         .unwrap();
-    let plan = Plan::new(&trainer.arguments, &trainer.train).unwrap();
+    let plan = Plan::new(&trainer.arguments_of_all().unwrap(), &trainer.train).unwrap();
+    let n_micro_batches = plan.micro_batches(0, 0).len();
     trainer.state.max_steps = 1;
     let mut feed = Prefetch::start(trainer.collator().unwrap(), &plan, 0).unwrap();
-    let sums = trainer
-        .accumulate(1e-3, n_micro_batches, &mut feed)
-        .unwrap();
+    let sums = if trainer.communicator.size() > 1 {
+        trainer
+            .accumulate_together(1e-3, n_micro_batches, &mut feed)
+            .unwrap()
+    } else {
+        let sums = trainer.accumulate(1e-3, n_micro_batches, &mut feed);
+        sums.unwrap().unwrap()
+    };
     (
         sums.tally.report.loss,
         sums.gradients.by_name(trainer.model()),
@@ -99,7 +123,7 @@ fn first_update(
 }
 
 /// Largest distance of two sets of gradients, as a share of the largest entry.
-fn distance(a: &Gradients, b: &Gradients) -> f32 {
+pub(super) fn distance(a: &Gradients, b: &Gradients) -> f32 {
     assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
     assert!(a.len() > 20, "{} parameters have a gradient", a.len());
     let largest = b
@@ -110,14 +134,14 @@ fn distance(a: &Gradients, b: &Gradients) -> f32 {
     pairs.fold(0.0_f32, |most, (a, b)| most.max((a - b).abs())) / largest
 }
 
-fn splade(base: &str) -> Value {
+pub(super) fn splade(base: &str) -> Value {
     json!({
         "type": "splade", "document_regularizer_weight": 0.02, "query_regularizer_weight": 0.05,
         "loss": { "type": base },
     })
 }
 
-fn csr() -> Value {
+pub(super) fn csr() -> Value {
     json!({
         "type": "csr", "gamma": 0.5,
         "loss": { "type": "multiple_negatives_ranking", "scale": 20.0, "similarity_fct": "cosine" },

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::arguments::TrainingArguments;
 use crate::callback::StepReport;
 
 /// What happened since the last log, and over the whole call.
@@ -13,14 +14,23 @@ pub(super) struct History {
     /// Time of a step and its texts, smoothed.
     pace: Option<(f64, f64)>,
     last: Instant,
+    started: Instant,
+    /// Tokens before this call.
+    tokens_before: usize,
+    /// Whether a loss that isn't finite is replaced.
+    filters: bool,
 }
 
 /// Weight of the past in the smoothed pace: about the last twenty steps count.
 const SMOOTHING: f64 = 0.95;
 
 impl History {
-    pub(super) fn new() -> Self {
+    /// Nothing yet; `tokens` were seen before this call.
+    pub(super) fn new(arguments: &TrainingArguments, tokens: usize) -> Self {
         Self {
+            started: Instant::now(),
+            tokens_before: tokens,
+            filters: arguments.logging_nan_inf_filter,
             since_log: Vec::new(),
             losses: 0.0,
             updates: 0,
@@ -35,9 +45,38 @@ impl History {
     }
 
     pub(super) fn record(&mut self, report: &StepReport) {
+        let mut report = report.clone();
+        if self.filters {
+            self.filter(&mut report);
+        }
         self.losses += report.loss;
         self.updates += 1;
-        self.since_log.push(report.clone());
+        self.since_log.push(report);
+    }
+
+    /// Puts the means since the last log in the place of what isn't finite.
+    fn filter(&self, report: &mut StepReport) {
+        let n = self.since_log.len().max(1) as f64;
+        let mean =
+            |value: &dyn Fn(&StepReport) -> f64| self.since_log.iter().map(value).sum::<f64>() / n;
+        if !report.loss.is_finite() {
+            report.loss = mean(&|step| step.loss);
+        }
+        for (name, value) in &mut report.components {
+            if !value.is_finite() {
+                *value = mean(&|step| component(step, name));
+            }
+        }
+    }
+
+    /// `train_runtime` in seconds and `train_tokens_per_second` of this call.
+    pub(super) fn token_speed(&self, tokens: usize) -> [(String, f64); 2] {
+        let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
+        let tokens = tokens.saturating_sub(self.tokens_before) as f64;
+        [
+            ("train_runtime".to_owned(), seconds),
+            ("train_tokens_per_second".to_owned(), tokens / seconds),
+        ]
     }
 
     /// Fills in speed and time left.
@@ -78,11 +117,7 @@ impl History {
             ("learning_rate".to_owned(), newest.learning_rate),
         ];
         for (name, _) in &newest.components {
-            let value = |step: &StepReport| {
-                let component = step.components.iter().find(|(other, _)| other == name);
-                component.map_or(0.0, |(_, value)| *value)
-            };
-            logs.push((name.clone(), mean(&value)));
+            logs.push((name.clone(), mean(&|step| component(step, name))));
         }
         if let Some(weights) = newest.weights {
             logs.push(("document_regularizer_weight".to_owned(), weights.document));
@@ -100,5 +135,60 @@ impl History {
         ));
         logs.push(("texts_per_second".to_owned(), last.texts_per_second));
         Some(logs)
+    }
+}
+
+/// A part of the loss of a step; 0 where it has none of that name.
+fn component(step: &StepReport, name: &str) -> f64 {
+    let found = step.components.iter().find(|(other, _)| other == name);
+    found.map_or(0.0, |(_, value)| *value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(loss: f64) -> StepReport {
+        StepReport {
+            loss,
+            components: vec![("base_loss".to_owned(), loss)],
+            ..StepReport::default()
+        }
+    }
+
+    fn logged(filter: bool) -> Vec<(String, f64)> {
+        let arguments = TrainingArguments {
+            logging_nan_inf_filter: filter,
+            ..TrainingArguments::default()
+        };
+        let mut history = History::new(&arguments, 0);
+        for loss in [1.0, 3.0, f64::NAN] {
+            history.record(&report(loss));
+        }
+        history.take_logs(&report(0.0)).unwrap()
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_is_left_out_of_the_logs() {
+        let value = |logs: &[(String, f64)], name: &str| {
+            logs.iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| *value)
+        };
+        // (1 + 3 + mean of 1 and 3) / 3
+        let filtered = logged(true);
+        assert_eq!(value(&filtered, "loss"), Some(2.0));
+        assert_eq!(value(&filtered, "base_loss"), Some(2.0));
+        let plain = logged(false);
+        assert!(value(&plain, "loss").unwrap().is_nan());
+        assert!(value(&plain, "base_loss").unwrap().is_nan());
+    }
+
+    #[test]
+    fn tokens_are_those_of_the_call() {
+        let history = History::new(&TrainingArguments::default(), 100);
+        let [(_, seconds), (name, speed)] = history.token_speed(700);
+        assert_eq!(name, "train_tokens_per_second");
+        assert!(speed > 0.0 && speed * seconds <= 600.0 + 1e-6);
     }
 }

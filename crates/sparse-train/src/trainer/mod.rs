@@ -1,14 +1,19 @@
 //! The training loop.
 
+mod agree;
+mod best_metric;
 mod builder;
 mod cache;
 mod card;
 mod embed;
 mod evaluate;
 mod history;
+mod hub;
+mod memory;
 mod save;
 mod step;
 mod tally;
+mod together;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,22 +23,26 @@ use std::time::Instant;
 use burn::module::Module;
 use sparse_data::Dataset;
 use sparse_eval::Evaluator;
-use sparse_losses::Loss;
+use sparse_hub::HubOptions;
+use sparse_losses::{Loss, MiniBatches};
 use sparse_model::SparseEncoder;
 
 pub use builder::TrainerBuilder;
 
-use crate::arguments::{IntervalStrategy, SaveStrategy, TrainingArguments};
-use crate::callback::{Callback, CallbackContext, StepReport, TrainerControl};
+use crate::arguments::{CountTokens, IntervalStrategy, SaveStrategy, TrainingArguments};
+use crate::callback::{self, Callback, CallbackContext, EnergyMeter, StepReport, TrainerControl};
 use crate::checkpoint;
+use crate::distributed::Communicator;
 use crate::error::Result;
 use crate::guard::Guards;
+use crate::hub::Uploader;
 use crate::optimizer::Optimizer;
 use crate::plan::{EpochPlan, Plan};
 use crate::prefetch::Prefetch;
 use crate::regulation::Regulation;
 use crate::schedule::LearningRateSchedule;
 use crate::state::TrainerState;
+use card::{CardRecord, Run};
 use history::History;
 
 /// A request to end the run after the current step, shared with a signal handler.
@@ -88,8 +97,8 @@ pub(crate) struct DatasetWithLoss {
 
 /// Trains a [`SparseEncoder`]: the loop between a configuration and a finished model.
 ///
-/// Each update averages the gradients of `gradient_accumulation_steps` micro-batches, clips their global norm, and lets AdamW
-/// take a step at the scheduled rate. All randomness is a pure function of the seed and the step, so the same configuration
+/// Each update averages the gradients of `gradient_accumulation_steps` micro-batches, clips their global norm, and lets the
+/// optimizer take a step at the scheduled rate. All randomness is a pure function of the seed and the step, so the same configuration
 /// gives the same bytes on a CPU, and a resumed run the same bytes as one that was never interrupted.
 ///
 /// # Example
@@ -122,11 +131,26 @@ pub struct Trainer {
     pub(crate) regulation: Regulation,
     pub(crate) guards: Guards,
     pub(crate) callbacks: Vec<Box<dyn Callback>>,
+    /// The one among the callbacks, where there is one.
+    pub(crate) energy: Option<EnergyMeter>,
     pub(crate) interrupt: Interrupt,
+    pub(crate) communicator: Arc<dyn Communicator>,
+    /// Whether a process was asked to end the run, as all agreed after the last step.
+    pub(crate) stops_here: bool,
     pub(crate) state: TrainerState,
     pub(crate) control: TrainerControl,
+    pub(crate) card: CardRecord,
+    /// Updates that `should_epoch_stop` left out: the position in the data is so far ahead of `global_step`.
+    pub(crate) skipped: usize,
     pub(crate) report: StepReport,
     pub(crate) before: Option<Vec<(String, f64)>>,
+    /// Mini-batches that fit into memory, where larger ones did not.
+    pub(crate) found_mini_batches: Option<MiniBatches>,
+    /// Texts that fit into the memory of a device in a test.
+    #[cfg(test)]
+    pub(crate) texts_that_fit: Option<usize>,
+    pub(crate) hub: HubOptions,
+    pub(crate) uploader: Option<Uploader>,
 }
 
 impl Trainer {
@@ -186,6 +210,37 @@ impl Trainer {
             .unwrap_or_default())
     }
 
+    /// The model card as the run stands: what is saved as `README.md`. `None` where `model_card.generate` is off.
+    pub fn model_card(&self) -> Option<String> {
+        let run = Run {
+            encoder: self.model(),
+            arguments: &self.arguments,
+            state: &self.state,
+            emissions: self.energy.as_ref().and_then(EnergyMeter::measured),
+        };
+        self.card.config.generate.then(|| self.card.render(&run))
+    }
+
+    /// Takes the figures of an evaluation of the final model, by the evaluator at `index`, into the model card.
+    pub fn record_evaluation(&mut self, index: usize, metrics: &sparse_eval::Metrics) {
+        let own = self.model().similarity_fn();
+        let figures: Vec<(String, f64)> = metrics
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        if let Some(evaluator) = self.evaluators.get(index) {
+            self.card.record(index, evaluator.as_ref(), own, &figures);
+            self.write_card();
+        }
+    }
+
+    /// Gives the model its card.
+    fn write_card(&mut self) {
+        if let (Some(card), Some(encoder)) = (self.model_card(), &mut self.encoder) {
+            encoder.set_model_card(card);
+        }
+    }
+
     /// What `eval_on_start` measured before the first step.
     pub fn metrics_before(&self) -> Option<&[(String, f64)]> {
         self.before.as_deref()
@@ -212,44 +267,72 @@ impl Trainer {
     ///
     /// As [`Self::train`], and if the checkpoint is missing, incomplete or of another model.
     pub fn train_from(&mut self, resume: &Resume) -> Result<TrainOutput> {
-        let plan = Plan::new(&self.arguments, &self.train)?;
+        let result = self.run_from(resume);
+        if result.is_err() {
+            self.communicator.fail();
+        }
+        result
+    }
+
+    fn run_from(&mut self, resume: &Resume) -> Result<TrainOutput> {
+        let plan = Plan::new(&self.arguments_of_all()?, &self.train)?;
         let total_steps = plan.total_steps();
-        let schedule = LearningRateSchedule::new(
-            self.arguments.lr_scheduler_type,
-            self.arguments.lr_scheduler_kwargs.clone(),
-            self.arguments.learning_rate,
-            self.arguments.warmup(total_steps),
-            total_steps,
-        )?;
+        let mut schedule = self.arguments.schedule(total_steps)?;
         self.announce(&plan, &schedule);
-        let checkpoint = checkpoint::find(resume, &self.arguments.output_dir)?;
+        if self.is_first() {
+            self.prepare_uploads()?;
+            checkpoint::remove_leftovers(&self.arguments.output_dir)?;
+        }
+        self.communicator.wait_for_all();
+        let found = checkpoint::find(resume, &self.arguments.output_dir)?;
+        for (path, message) in &found.skipped {
+            self.warn(&format!(
+                "`{}` is broken and left out: {message}",
+                path.display()
+            ));
+        }
+        let checkpoint = found.directory;
         if let Some(directory) = &checkpoint {
             self.load_model(directory)?;
         }
         let mut optimizer = Optimizer::new(self.model(), &self.arguments)?;
+        schedule.start(optimizer.rates());
+        if let Some(rates) = optimizer.describe_rates(&self.arguments) {
+            tracing::info!("{rates}");
+        }
         self.reset_state(&plan);
         if let Some(directory) = &checkpoint {
-            self.resume_from(directory, &mut optimizer, total_steps)?;
+            self.resume_from(directory, &mut optimizer, &mut schedule, total_steps)?;
         }
+        self.meet(&plan)?;
         self.check_model()?;
+        self.skip_stopped_epoch(&plan);
         let first_step = self.state.global_step;
         let started = Instant::now();
-        let mut history = History::new();
+        let mut history = History::new(&self.arguments, self.state.num_input_tokens_seen);
 
         self.notify(|callback, context, control| callback.on_train_begin(context, control));
+        if checkpoint.is_some() {
+            callback::restore(&mut self.callbacks, &self.state.stateful_callbacks);
+        }
+        self.agree();
         if self.arguments.eval_on_start && first_step == 0 {
             self.before = Some(self.evaluate_and_log("eval")?);
             history.restart_clock();
         }
         let mut interrupted = None;
         if first_step < total_steps {
-            let cache_bytes = self.arguments.tokenization_cache_mb << 20;
-            let collator = self.collator()?.with_cache(cache_bytes);
-            let mut feed = Prefetch::start(collator, &plan, first_step)?;
-            interrupted =
-                self.run_epochs(&plan, &schedule, &mut optimizer, &mut history, &mut feed)?;
+            let mut feed = self.feed(&plan)?;
+            interrupted = self.run_epochs(
+                &plan,
+                &mut schedule,
+                &mut optimizer,
+                &mut history,
+                &mut feed,
+            )?;
             feed.report();
         }
+        self.finish_uploads();
         let rows_per_step = plan.rows_per_step();
         let metrics = self.finish(&history, rows_per_step, started, interrupted.is_some())?;
         Ok(TrainOutput {
@@ -260,17 +343,43 @@ impl Trainer {
         })
     }
 
+    /// The batches from here on.
+    fn feed(&self, plan: &Plan) -> Result<Prefetch> {
+        let cache_bytes = self.arguments.tokenization_cache_mb << 20;
+        let collator = self.collator()?.with_cache(cache_bytes);
+        Prefetch::start(collator, plan, self.state.global_step + self.skipped)
+    }
+
+    /// Counts what is left of an epoch as skipped, where a checkpoint was written while `should_epoch_stop` ended it.
+    fn skip_stopped_epoch(&mut self, plan: &Plan) {
+        let (skipped, stopping) = callback::skipped(&self.state.stateful_callbacks);
+        self.skipped = skipped;
+        let position = self.state.global_step + skipped;
+        if !stopping || position >= plan.planned_updates() {
+            return;
+        }
+        let (epoch, within) = plan.position(position);
+        if within > 0 {
+            self.skipped += plan.epoch_length(epoch).updates - within;
+        }
+    }
+
     fn run_epochs(
         &mut self,
         plan: &Plan,
-        schedule: &LearningRateSchedule,
+        schedule: &mut LearningRateSchedule,
         optimizer: &mut Optimizer,
         history: &mut History,
         feed: &mut Prefetch,
     ) -> Result<Option<PathBuf>> {
         let total_steps = plan.total_steps();
-        while self.state.global_step < total_steps && !self.control.should_training_stop {
-            let (epoch, within) = plan.position(self.state.global_step);
+        let position = |trainer: &Self| trainer.state.global_step + trainer.skipped;
+        while self.state.global_step < total_steps
+            && position(self) < plan.planned_updates()
+            && !self.control.should_training_stop
+        {
+            let (epoch, within) = plan.position(position(self));
+            self.control.should_epoch_stop = false;
             self.notify(|callback, context, control| callback.on_epoch_begin(context, control));
             let EpochPlan { updates, batches } = plan.epoch_length(epoch);
             for update in within..updates {
@@ -282,26 +391,37 @@ impl Trainer {
                 self.control.should_evaluate = false;
                 self.control.should_save = false;
                 self.notify(|callback, context, control| callback.on_step_begin(context, control));
-                self.update(schedule, optimizer, micro_batches.len(), feed)
+                let finished = self
+                    .update(schedule, optimizer, micro_batches.len(), feed)
                     .map_err(|error| self.with_batch(error, plan, micro_batches.len()))?;
+                if !finished {
+                    break;
+                }
                 history.record(&self.report);
                 self.state.global_step += 1;
                 self.state.epoch = epoch as f64 + micro_batches.end as f64 / batches as f64;
                 history.pace(&mut self.report, total_steps - self.state.global_step);
-                self.notify(|callback, context, control| callback.on_step_end(context, control));
                 self.request_by_step(total_steps);
+                self.notify(|callback, context, control| callback.on_step_end(context, control));
                 self.log_evaluate_save(optimizer, schedule, history)?;
-                if self.interrupt.is_requested() {
+                if self.stops_here {
                     return self.save_checkpoint(optimizer, schedule).map(Some);
                 }
-                if self.control.should_training_stop {
+                if self.control.should_training_stop || self.control.should_epoch_stop {
                     break;
                 }
             }
-            self.control.should_log = self.arguments.logging_strategy == IntervalStrategy::Epoch;
-            self.control.should_evaluate = self.arguments.eval_strategy == IntervalStrategy::Epoch
+            if self.control.should_epoch_stop && !self.control.should_training_stop {
+                let left = plan.first_update(epoch) + updates - position(self);
+                self.skipped += left;
+                if left > 0 && position(self) < plan.planned_updates() {
+                    *feed = self.feed(plan)?;
+                }
+            }
+            self.control.should_log |= self.arguments.logging_strategy == IntervalStrategy::Epoch;
+            self.control.should_evaluate |= self.arguments.eval_strategy == IntervalStrategy::Epoch
                 && self.state.epoch >= self.arguments.eval_delay;
-            self.control.should_save = self.arguments.save_strategy == SaveStrategy::Epoch;
+            self.control.should_save |= self.arguments.save_strategy == SaveStrategy::Epoch;
             self.notify(|callback, context, control| callback.on_epoch_end(context, control));
             self.log_evaluate_save(optimizer, schedule, history)?;
         }
@@ -323,28 +443,37 @@ impl Trainer {
         self.control.should_evaluate |= evaluates && step as f64 >= arguments.eval_delay;
         self.control.should_save |= arguments.save_strategy == SaveStrategy::Steps
             && (step.is_multiple_of(self.state.save_steps) || last);
+        self.control.should_training_stop |= last;
     }
 
     fn log_evaluate_save(
         &mut self,
         optimizer: &Optimizer,
-        schedule: &LearningRateSchedule,
+        schedule: &mut LearningRateSchedule,
         history: &mut History,
     ) -> Result<()> {
+        self.agree();
         if std::mem::take(&mut self.control.should_log)
-            && let Some(logs) = history.take_logs(&self.report)
+            && let Some(mut logs) = history.take_logs(&self.report)
         {
+            if self.arguments.include_num_input_tokens_seen != CountTokens::No {
+                logs.extend(history.token_speed(self.state.num_input_tokens_seen));
+            }
             self.log(logs);
+            self.agree();
         }
         if std::mem::take(&mut self.control.should_evaluate) {
             let metrics = self.evaluate_and_log("eval")?;
             history.restart_clock();
-            let improved = self.track_best(&metrics)?;
+            let improved = self.track_best(&metrics, schedule)?;
             self.control.should_save |=
                 improved && self.arguments.save_strategy == SaveStrategy::Best;
+            self.agree();
         }
-        if std::mem::take(&mut self.control.should_save) {
+        if self.control.should_save {
             self.save_checkpoint(optimizer, schedule)?;
+            self.control.should_save = false;
+            self.agree();
         }
         Ok(())
     }
@@ -355,11 +484,14 @@ impl Trainer {
             .expect("the model is absent only within a step")
     }
 
-    /// Calls a hook of every callback.
+    /// Calls a hook of every callback, in the process that speaks for the run.
     pub(crate) fn notify(
         &mut self,
         mut hook: impl FnMut(&mut dyn Callback, &CallbackContext<'_>, &mut TrainerControl),
     ) {
+        if !self.is_first() {
+            return;
+        }
         let context = CallbackContext {
             arguments: &self.arguments,
             state: &self.state,
@@ -371,6 +503,9 @@ impl Trainer {
     }
 
     pub(crate) fn warn(&mut self, message: &str) {
+        if !self.is_first() {
+            return;
+        }
         tracing::warn!("{message}");
         for callback in &mut self.callbacks {
             callback.on_warning(message);

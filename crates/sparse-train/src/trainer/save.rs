@@ -1,5 +1,6 @@
 //! The start and the end of a run, and everything written to disk between.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -8,8 +9,9 @@ use sparse_model::SparseEncoder;
 
 use super::history::History;
 use super::{Trainer, TrainerControl};
-use crate::callback::StepReport;
+use crate::callback::{self, StepReport};
 use crate::checkpoint;
+use crate::curve;
 use crate::error::{Error, Result};
 use crate::guard::{Guards, Warning, save_batch};
 use crate::optimizer::Optimizer;
@@ -33,7 +35,9 @@ impl Trainer {
             .reset(&self.train, self.model().embedding_dimension());
         self.guards = Guards::new(self.guards.config);
         self.control = TrainerControl::default();
+        self.skipped = 0;
         self.report = StepReport::default();
+        self.found_mini_batches = None;
     }
 
     /// Says before the first step what decides a run: its length, its rate, its weights.
@@ -41,10 +45,14 @@ impl Trainer {
         let total = plan.total_steps();
         let warmup = self.arguments.warmup(total);
         tracing::info!(
-            "{total} steps in {} epochs, learning rate {:e} after {warmup} warm-up steps, {:e} at the end",
+            "{total} steps in {} epochs, learning rate {:e} after {warmup} warm-up steps, {}",
             plan.n_epochs(),
             self.arguments.learning_rate,
-            schedule.rate(total.saturating_sub(1)),
+            if self.arguments.lr_scheduler_type.follows_metric() {
+                "then as the metric has it".to_owned()
+            } else {
+                format!("{:e} at the end", schedule.rate(total.saturating_sub(1)))
+            },
         );
         let maxima: Vec<_> = self
             .train
@@ -67,7 +75,7 @@ impl Trainer {
                  denser than the weights promise; shorten `regularizer_schedule`, or train longer"
             ));
         }
-        if warmup >= total {
+        if warmup >= total && self.arguments.lr_scheduler_type.warms_up() {
             self.warn(&format!(
                 "the learning rate rises for {warmup} steps, but the run ends after {total}: lower `warmup_steps`"
             ));
@@ -105,6 +113,7 @@ impl Trainer {
         &mut self,
         directory: &Path,
         optimizer: &mut Optimizer,
+        schedule: &mut LearningRateSchedule,
         total_steps: usize,
     ) -> Result<()> {
         checkpoint::check_data(directory, &data_state(&self.train))?;
@@ -120,12 +129,16 @@ impl Trainer {
             });
         }
         self.regulation.restore(regulation);
+        if let Some(state) = checkpoint::read_schedule(directory)? {
+            schedule.restore(state);
+        }
         let fresh = std::mem::replace(&mut self.state, state);
         self.state.max_steps = fresh.max_steps;
         self.state.num_train_epochs = fresh.num_train_epochs;
         self.state.logging_steps = fresh.logging_steps;
         self.state.eval_steps = fresh.eval_steps;
         self.state.save_steps = fresh.save_steps;
+        self.restore_mini_batches();
         if self.state.train_batch_size != fresh.train_batch_size {
             return Err(Error::Checkpoint {
                 path: directory.to_path_buf(),
@@ -134,6 +147,13 @@ impl Trainer {
                     self.state.train_batch_size, fresh.train_batch_size
                 ),
             });
+        }
+        if let Some(best) = &self.state.best_model_checkpoint
+            && !Path::new(best).is_dir()
+        {
+            let message = format!("the best checkpoint so far, `{best}`, isn't there any more");
+            self.warn(&message);
+            self.state.best_model_checkpoint = None;
         }
         tracing::info!(
             "resumed from `{}` at step {}",
@@ -153,6 +173,13 @@ impl Trainer {
         if self.state.best_global_step == Some(self.state.global_step) {
             self.state.best_model_checkpoint = Some(directory.display().to_string());
         }
+        self.compare_weights()?;
+        self.state.stateful_callbacks =
+            callback::states(&self.callbacks, &self.control, self.skipped);
+        if !self.is_first() {
+            return Ok(directory);
+        }
+        self.write_card();
         checkpoint::save(
             &directory,
             &checkpoint::Contents {
@@ -162,16 +189,21 @@ impl Trainer {
                 regulation: self.regulation.state(),
                 arguments: &self.arguments,
                 data: &data_state(&self.train),
-                learning_rate: schedule.rate(self.state.global_step),
+                schedule,
             },
         )?;
+        self.upload_checkpoint(&directory);
         checkpoint::rotate(&self.arguments, &self.state)?;
         self.notify(|callback, context, control| callback.on_save(context, control, &directory));
         Ok(directory)
     }
 
-    /// Remembers the best metric; true if it just improved.
-    pub(super) fn track_best(&mut self, metrics: &[(String, f64)]) -> Result<bool> {
+    /// Remembers the best metric and shows it to the schedule; true if it just improved.
+    pub(super) fn track_best(
+        &mut self,
+        metrics: &[(String, f64)],
+        schedule: &mut LearningRateSchedule,
+    ) -> Result<bool> {
         let Some(name) = self.arguments.best_metric() else {
             return Ok(false);
         };
@@ -182,6 +214,7 @@ impl Trainer {
                 format!("= \"{name}\" isn't among the metrics: {}", known.join(", ")),
             ));
         };
+        schedule.observe(*value);
         let improved = match self.state.best_metric {
             None => !value.is_nan(),
             Some(best) if self.arguments.larger_is_better() => *value > best,
@@ -225,10 +258,40 @@ impl Trainer {
             self.load_best()?;
         }
         self.notify(|callback, context, control| callback.on_train_end(context, control));
+        self.draw_curve();
+        if !interrupted {
+            let encoder = self.encoder();
+            if let Err(error) = self.card.run_example(&encoder) {
+                self.warn(&format!("the model card shows no scores: {error}"));
+            }
+        }
+        self.write_card();
         Ok(metrics
             .into_iter()
             .chain([("epoch".to_owned(), self.state.epoch)])
             .collect())
+    }
+
+    /// Draws the history beside the model; a picture that can't be written doesn't fail a run.
+    fn draw_curve(&mut self) {
+        if !self.is_first() || !self.arguments.training_curve {
+            return;
+        }
+        let primaries = self.evaluators.iter();
+        let primaries = primaries.filter_map(|evaluator| evaluator.primary_metric());
+        let mut metrics: Vec<String> = primaries.map(|name| format!("eval_{name}")).collect();
+        metrics.extend(
+            self.arguments
+                .best_metric()
+                .filter(|name| !metrics.contains(name)),
+        );
+        let path = self.arguments.output_dir.join("training_curve.svg");
+        let drawn = fs::create_dir_all(&self.arguments.output_dir)
+            .map_err(|source| Error::io("create", &self.arguments.output_dir, source))
+            .and_then(|()| curve::draw(&path, &self.state.log_history, &metrics));
+        if let Err(error) = drawn {
+            self.warn(&format!("there is no training curve: {error}"));
+        }
     }
 
     /// Looks at the model before the first step.
@@ -281,8 +344,17 @@ impl Trainer {
         else {
             return error;
         };
+        if !self.is_first() {
+            return Error::NonFinite {
+                step,
+                what,
+                value,
+                learning_rate,
+                batch: None,
+            };
+        }
         let batches: Result<Vec<_>> = plan
-            .batches_from(step - 1)
+            .batches_from(step - 1 + self.skipped)
             .take(n_micro_batches)
             .map(|batch| Ok(batch?.1))
             .collect();

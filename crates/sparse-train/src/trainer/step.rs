@@ -19,17 +19,18 @@ use crate::regulation::Measured;
 use crate::schedule::LearningRateSchedule;
 
 /// A micro-batch and its random numbers.
-struct MicroBatch {
-    batch: CollatedBatch,
-    context: ForwardContext,
+pub(super) struct MicroBatch {
+    pub(super) batch: CollatedBatch,
+    pub(super) context: ForwardContext,
 }
 
 /// What the micro-batches of an update add to.
-struct Sums {
-    gradients: GradientSet,
-    tally: Tally,
-    n_micro_batches: usize,
-    learning_rate: f64,
+#[derive(Clone)]
+pub(super) struct Sums {
+    pub(super) gradients: GradientSet,
+    pub(super) tally: Tally,
+    pub(super) n_micro_batches: usize,
+    pub(super) learning_rate: f64,
 }
 
 impl Trainer {
@@ -41,18 +42,27 @@ impl Trainer {
         ))
     }
 
-    /// Runs update `global_step` (0-based) over the next `n_micro_batches`.
+    /// Runs update `global_step` (0-based) over the next `n_micro_batches`. False if a callback ended it between two of them:
+    /// the model is as it was.
     pub(super) fn update(
         &mut self,
         schedule: &LearningRateSchedule,
         optimizer: &mut Optimizer,
         n_micro_batches: usize,
         feed: &mut Prefetch,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let step = self.state.global_step;
-        let Sums {
+        let sums = if self.communicator.size() > 1 {
+            Some(self.accumulate_together(schedule.rate(step), n_micro_batches, feed)?)
+        } else {
+            self.accumulate(schedule.rate(step), n_micro_batches, feed)?
+        };
+        let Some(Sums {
             gradients, tally, ..
-        } = self.accumulate(schedule.rate(step), n_micro_batches, feed)?;
+        }) = sums
+        else {
+            return Ok(false);
+        };
         self.report(&tally, &gradients)?;
         self.notify(|callback, context, control| callback.on_pre_optimizer_step(context, control));
         let scale = clip(self.report.grad_norm, self.arguments.max_grad_norm);
@@ -60,20 +70,25 @@ impl Trainer {
             .encoder
             .take()
             .expect("the model is absent only within a step");
-        self.encoder = Some(optimizer.step(encoder, gradients, schedule.factor(step), scale));
+        self.encoder = Some(optimizer.step(
+            encoder,
+            gradients,
+            |rate| schedule.rate_of(rate, step),
+            scale,
+        ));
         self.notify(|callback, context, control| callback.on_optimizer_step(context, control));
         self.check_update(&tally)?;
         self.steer(&tally, schedule.factor(step));
-        Ok(())
+        Ok(true)
     }
 
-    /// Gradients and figures of an update.
+    /// Gradients and figures of an update; `None` if a callback ended it between two micro-batches.
     fn accumulate(
         &mut self,
         learning_rate: f64,
         n_micro_batches: usize,
         feed: &mut Prefetch,
-    ) -> Result<Sums> {
+    ) -> Result<Option<Sums>> {
         let stream = RandomStream::new(self.arguments.seed)
             .derive("dropout")
             .derive_index(self.state.global_step as u64);
@@ -91,7 +106,7 @@ impl Trainer {
             let context = ForwardContext::training(stream.derive_index(index as u64));
             let micro_batch = MicroBatch { batch, context };
             if !waits {
-                self.backward(dataset, &[micro_batch], &mut sums)?;
+                self.backward_within_memory(dataset, &[micro_batch], &mut sums)?;
             } else if let Some((_, group)) = waiting.iter_mut().find(|(other, _)| *other == dataset)
             {
                 group.push(micro_batch);
@@ -100,16 +115,19 @@ impl Trainer {
             }
             if index + 1 < n_micro_batches {
                 self.notify(|callback, context, control| callback.on_substep_end(context, control));
+                if self.control.should_training_stop || self.control.should_epoch_stop {
+                    return Ok(None);
+                }
             }
         }
         for (dataset, group) in waiting {
-            self.backward(dataset, &group, &mut sums)?;
+            self.backward_within_memory(dataset, &group, &mut sums)?;
         }
-        Ok(sums)
+        Ok(Some(sums))
     }
 
     /// Adds the gradient of micro-batches whose loss is computed together, weighted by their share of the update.
-    fn backward(
+    pub(super) fn backward(
         &mut self,
         dataset: usize,
         micro_batches: &[MicroBatch],
@@ -117,6 +135,8 @@ impl Trainer {
     ) -> Result<()> {
         let loss = self.train[dataset].loss.clone();
         let cut = self.mini_batches(&*loss);
+        #[cfg(test)]
+        self.fail_without_memory(micro_batches, cut);
         let divisor = sums.n_micro_batches as f64 / micro_batches.len() as f64;
         let embedded;
         if let ([MicroBatch { batch, context }], None) = (micro_batches, cut) {
@@ -190,17 +210,33 @@ impl Trainer {
         }
     }
 
-    /// How to cut a batch: as the arguments say, or else the loss.
-    fn mini_batches(&self, loss: &dyn Loss) -> Option<MiniBatches> {
+    /// How to cut a batch: as fits into memory, or else as the arguments say, or else the loss.
+    pub(super) fn mini_batches(&self, loss: &dyn Loss) -> Option<MiniBatches> {
         let arguments = &self.arguments;
         let tokens = arguments.mini_batch_num_tokens.map(MiniBatches::Tokens);
-        tokens
-            .or(arguments.mini_batch_size.map(MiniBatches::Rows))
+        self.found_mini_batches
+            .or(tokens)
+            .or(arguments.cached_rows().map(MiniBatches::Rows))
             .or(loss.mini_batches())
     }
 
+    /// Fails as a device does whose memory holds no more than [`Trainer::texts_that_fit`].
+    #[cfg(test)]
+    fn fail_without_memory(&self, micro_batches: &[MicroBatch], cut: Option<MiniBatches>) {
+        let Some(fits) = self.texts_that_fit else {
+            return;
+        };
+        let blocks = micro_batches.iter().flat_map(|one| &one.batch.blocks);
+        let largest = blocks.map(|(tokens, _)| match cut {
+            Some(MiniBatches::Rows(rows)) => rows.min(tokens.n_texts()),
+            _ => tokens.n_texts(),
+        });
+        let largest = largest.max().unwrap_or(0);
+        assert!(largest <= fits, "out of memory: {largest} texts");
+    }
+
     /// What the loss of a data set sees of a micro-batch.
-    fn assemble(
+    pub(super) fn assemble(
         &self,
         dataset: usize,
         batch: &CollatedBatch,
@@ -219,10 +255,10 @@ impl Trainer {
     }
 
     /// Counts what a loss saw and said.
-    fn add_loss(
+    pub(super) fn add_loss<'a>(
         &self,
         dataset: usize,
-        micro_batches: &[MicroBatch],
+        micro_batches: impl IntoIterator<Item = &'a MicroBatch>,
         embedded: &[EmbeddedBatch],
         output: &LossOutput,
         sums: &mut Sums,
@@ -230,7 +266,7 @@ impl Trainer {
         for (embedded, micro_batch) in embedded.iter().zip(micro_batches) {
             sums.tally.count(dataset, embedded, &micro_batch.batch);
         }
-        let value = sums.tally.add(output, micro_batches.len());
+        let value = sums.tally.add(output, embedded.len());
         if value.is_finite() || !self.guards.config.non_finite {
             return Ok(());
         }
@@ -313,7 +349,7 @@ impl Trainer {
     }
 
     /// Whether the guards look closer at the update that comes: one that is logged, or the last.
-    fn looks_closer(&self) -> bool {
+    pub(super) fn looks_closer(&self) -> bool {
         let step = self.state.global_step + 1;
         let config = &self.guards.config;
         (config.dense_model || config.collapse)
@@ -387,6 +423,10 @@ fn clip(norm: f64, max_norm: f64) -> f64 {
 #[cfg(test)]
 #[path = "gradient_tests.rs"]
 mod gradient_tests;
+
+#[cfg(test)]
+#[path = "together_tests.rs"]
+mod together_tests;
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ use crate::guard::Look;
 use crate::regulation::ActiveDims;
 
 /// What an update adds up.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Tally {
     pub(super) report: StepReport,
     pub(super) tokens: usize,

@@ -2,7 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+mod arguments;
+mod callbacks;
+mod flat;
 mod guards;
+mod hub;
+mod model_card;
+mod optimizers;
 mod regulation;
 mod resume;
 mod several;

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use sparse_train::{
-    Callback, CallbackContext, Interrupt, Resume, SaveStrategy, TrainerControl, TrainingArguments,
+    Callback, CallbackContext, Interrupt, IntervalStrategy, Resume, SaveStrategy, TrainerControl,
+    TrainingArguments,
 };
 
-use crate::support::{arguments, splade_run, weights};
+use crate::support::{arguments, encoder, golden, loss, splade_run, table, weights};
 
 /// 12 steps with a checkpoint every 5.
 fn short(output_dir: &Path) -> TrainingArguments {
@@ -90,9 +91,18 @@ fn a_checkpoint_holds_what_the_reference_holds() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = TrainingArguments {
         save_total_limit: Some(1),
+        eval_strategy: IntervalStrategy::Steps,
+        eval_steps: Some(12.0),
+        save_strategy: SaveStrategy::Steps,
+        save_steps: 12.0,
+        metric_for_best_model: Some("loss".to_owned()),
         ..short(folder.path())
     };
-    splade_run(arguments).build().unwrap().train().unwrap();
+    let mut trainer = splade_run(arguments)
+        .eval_dataset(table("a_splade_mnrl"))
+        .build()
+        .unwrap();
+    trainer.train().unwrap();
     let mut names: Vec<String> = fs::read_dir(folder.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -104,19 +114,51 @@ fn a_checkpoint_holds_what_the_reference_holds() {
         "the limit of one keeps the last, and nothing half-written stays"
     );
 
+    // Ours by the names of the reference's; the position in the data is a function of the seed there, too, and isn't checked.
     let checkpoint = folder.path().join("checkpoint-12");
-    for name in [
-        "modules.json",
-        "model.safetensors",
-        "optimizer.safetensors",
-        "scheduler.json",
-        "rng_state.json",
-    ] {
-        assert!(checkpoint.join(name).is_file(), "{name}");
-    }
-    let state: serde_json::Value =
-        serde_json::from_str(&fs::read_to_string(checkpoint.join("trainer_state.json")).unwrap())
+    let reference: Vec<String> =
+        serde_json::from_str(&fs::read_to_string(golden("files/checkpoint.json")).unwrap())
             .unwrap();
+    let ours = |name: &str| match name {
+        "optimizer.pt" => "optimizer.safetensors".to_owned(),
+        "scheduler.pt" => "scheduler.json".to_owned(),
+        "rng_state.pth" => "rng_state.json".to_owned(),
+        "training_args.bin" => "training_args.json".to_owned(),
+        name => name.to_owned(),
+    };
+    let mut expected: Vec<String> = reference.iter().map(|name| ours(name)).collect();
+    expected.push("data_state.json".to_owned());
+    expected.sort();
+    assert_eq!(files(&checkpoint), expected);
+
+    let read = |path: &Path| -> serde_json::Value {
+        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    };
+    let state = read(&checkpoint.join("trainer_state.json"));
+    let reference = read(&golden("files/trainer_state.json"));
+    for (key, value) in reference.as_object().unwrap() {
+        let same = std::mem::discriminant(value) == std::mem::discriminant(&state[key]);
+        assert!(same, "{key}: {value} and {}", state[key]);
+        let is_whole = |value: &serde_json::Value| value.is_u64();
+        assert_eq!(is_whole(value), is_whole(&state[key]), "{key}");
+    }
+    let flags = |state: &serde_json::Value| -> Vec<String> {
+        let flags = &state["stateful_callbacks"]["TrainerControl"]["args"];
+        flags.as_object().unwrap().keys().cloned().collect()
+    };
+    assert_eq!(flags(&state), flags(&reference));
+    // A training log, an evaluation, the end of the run.
+    for kind in ["learning_rate", "eval_loss"] {
+        let of_kind = |state: &serde_json::Value| {
+            let logs = state["log_history"].as_array().unwrap();
+            logs.iter().find(|log| log.get(kind).is_some()).cloned()
+        };
+        let (theirs, ours) = (of_kind(&reference).unwrap(), of_kind(&state).unwrap());
+        for key in theirs.as_object().unwrap().keys() {
+            let of_evaluator = key.contains("snli") || key.contains("sequential");
+            assert!(of_evaluator || ours[key].is_number(), "{key} of {ours}");
+        }
+    }
     let keys: Vec<&str> = state
         .as_object()
         .unwrap()
@@ -148,6 +190,50 @@ fn a_checkpoint_holds_what_the_reference_holds() {
     assert_eq!(keys, expected);
     assert_eq!(state["global_step"], 12);
     assert_eq!(state["log_history"][0]["step"], 1);
+}
+
+/// Every file below a directory, sorted.
+fn files(directory: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            names.extend(
+                files(&path)
+                    .into_iter()
+                    .map(|inner| format!("{name}/{inner}")),
+            );
+        } else {
+            names.push(name);
+        }
+    }
+    names.sort();
+    names
+}
+
+#[test]
+fn a_checkpoint_of_another_model_is_refused_before_the_first_step() {
+    let folder = tempfile::tempdir().unwrap();
+    splade_run(short(folder.path()))
+        .build()
+        .unwrap()
+        .train()
+        .unwrap();
+    let csr = serde_json::json!({
+        "type": "csr",
+        "loss": { "type": "multiple_negatives_ranking" },
+    });
+    let mut trainer = sparse_train::Trainer::builder(encoder("csr"), short(folder.path()))
+        .train_dataset(table("a_splade_mnrl"))
+        .loss(loss(csr))
+        .build()
+        .unwrap();
+    let error = trainer.train_from(&Resume::Last).unwrap_err();
+    assert!(error.is_user_error());
+    let text = error.to_string();
+    assert!(text.contains("is of another model than"), "{text}");
+    assert_eq!(trainer.state().global_step, 0);
 }
 
 #[test]
@@ -199,7 +285,8 @@ fn checkpoints_that_cant_be_resumed_say_why() {
     let path = folder.path().join("checkpoint-12/optimizer.safetensors");
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    let text = message(short(folder.path()), &Resume::Last);
+    let last = Resume::From(folder.path().join("checkpoint-12"));
+    let text = message(short(folder.path()), &last);
     assert!(
         text.contains("optimizer.safetensors") && text.contains("isn't whole"),
         "{text}"

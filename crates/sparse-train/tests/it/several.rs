@@ -105,6 +105,51 @@ fn three_shapes_three_losses_both_samplers() {
 }
 
 #[test]
+fn each_evaluation_data_set_has_figures_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = env!("CARGO_MANIFEST_DIR");
+    let more = format!(
+        r#"
+        eval_strategy = "epoch"
+        metric_for_best_model = "answers_loss"
+
+        [[eval_dataset]]
+        name = "answers"
+        path = "{here}/tests/data/answers.tsv"
+
+        [[eval_dataset]]
+        name = "scores"
+        path = "{here}/tests/data/scores.tsv"
+        sql = "select sentence1, sentence2, score / 5 as score from data"
+        "#
+    );
+    let mut trainer = trainer("round_robin", folder.path(), &more).unwrap();
+    trainer.train().unwrap();
+    let evaluated = trainer.state().log_history.iter();
+    let evaluated = evaluated.filter(|log| log.contains_key("eval_runtime"));
+    let log = evaluated.last().unwrap();
+    for name in ["answers", "scores"] {
+        for figure in [
+            "loss",
+            "base_loss",
+            "document_regularizer_loss",
+            "runtime",
+            "samples_per_second",
+            "steps_per_second",
+        ] {
+            let key = format!("eval_{name}_{figure}");
+            assert!(log[&key].is_number(), "{key}: {log:?}");
+        }
+    }
+    // Losses of different kinds have no sum.
+    assert!(!log.contains_key("eval_loss"), "{log:?}");
+    assert_eq!(
+        trainer.state().best_metric,
+        log["eval_answers_loss"].as_f64()
+    );
+}
+
+#[test]
 fn a_loss_that_does_not_fit_its_data_set_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let message = |overrides: &str| {

@@ -42,6 +42,7 @@ pub(crate) fn arguments(output_dir: &Path) -> TrainingArguments {
         save_strategy: SaveStrategy::No,
         eval_strategy: IntervalStrategy::No,
         order: SampleOrder::Reference,
+        training_curve: false,
         ..TrainingArguments::new(output_dir)
     }
 }

@@ -11,8 +11,8 @@ use sparse_model::{EncodeOptions, SparseEncoder};
 
 pub use config::InformationRetrievalConfig;
 use report::Judge;
+pub(crate) use report::{COST_NAMES, choose_primary, csv_columns, sparsity_figures};
 pub use report::{RetrievalReport, SearchCost};
-pub(crate) use report::{choose_primary, csv_columns, sparsity_figures};
 
 use super::common::{self, Primary};
 use super::{EvaluationRun, Evaluator};
@@ -222,15 +222,28 @@ impl InformationRetrievalEvaluator {
         }
     }
 
-    fn judge(&self, queries: &SparseMatrix, own: SimilarityFunction) -> Judge<'_> {
-        let mut functions = self
-            .config
-            .score_functions
-            .clone()
-            .unwrap_or_else(|| vec![own]);
+    fn functions(&self, own: SimilarityFunction) -> Vec<SimilarityFunction> {
+        let asked = self.config.score_functions.clone();
+        let mut functions = asked.unwrap_or_else(|| vec![own]);
         let main = self.config.main_score_function;
         functions.extend(main.filter(|main| !functions.contains(main)));
-        Judge::new(self, &functions, queries)
+        functions
+    }
+
+    /// Names of the figures for a model with the similarity `own`, without the evaluator's name.
+    pub(crate) fn own_names(&self, own: SimilarityFunction) -> Vec<String> {
+        let figures = self.cutoffs.names();
+        let functions = self.functions(own);
+        let names = functions.iter().flat_map(|function| {
+            figures
+                .iter()
+                .map(move |figure| format!("{function}_{figure}"))
+        });
+        names.chain(COST_NAMES.map(str::to_owned)).collect()
+    }
+
+    fn judge(&self, queries: &SparseMatrix, own: SimilarityFunction) -> Judge<'_> {
+        Judge::new(self, &self.functions(own), queries)
     }
 
     fn log(&self, report: &RetrievalReport, run: &EvaluationRun) {
@@ -288,6 +301,10 @@ impl Evaluator for InformationRetrievalEvaluator {
         self.log(&report, run);
         self.write(&report, run)?;
         Ok(report.metrics.prefixed(&self.config.name))
+    }
+
+    fn metric_names(&self, own: SimilarityFunction) -> Option<Vec<String>> {
+        Some(common::all_named(&self.config.name, self.own_names(own)))
     }
 
     fn primary_metric(&self) -> Option<String> {

@@ -156,6 +156,15 @@ pub(crate) fn choose_primary<'a>(
     best
 }
 
+/// Names of what [`sparsity_figures`] gives.
+pub(crate) const COST_NAMES: [&str; 5] = [
+    "query_active_dims",
+    "query_sparsity_ratio",
+    "corpus_active_dims",
+    "corpus_sparsity_ratio",
+    "avg_flops",
+];
+
 /// The five figures of what vectors cost.
 pub(crate) fn sparsity_figures(
     queries: &ActiveCounts,
@@ -189,13 +198,6 @@ pub(crate) fn csv_columns(
             ));
         }
     }
-    let costs = [
-        "query_active_dims",
-        "query_sparsity_ratio",
-        "corpus_active_dims",
-        "corpus_sparsity_ratio",
-        "avg_flops",
-    ];
-    columns.extend(costs.map(|name| (name.to_owned(), value(name))));
+    columns.extend(COST_NAMES.map(|name| (name.to_owned(), value(name))));
     columns
 }

@@ -1,13 +1,22 @@
 //! What a training run can be told: `[arguments]` of a training file.
 
+pub(crate) mod foreign;
+mod tokens;
+mod validate;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sparse_data::{BatchSamplerKind, MultiDatasetKind, SampleOrder};
 
-use crate::error::{Error, Result};
-use crate::schedule::{SchedulerOptions, SchedulerType};
+pub use tokens::CountTokens;
+
+use crate::callback::Tracker;
+use crate::error::Result;
+use crate::hub::{HubStrategy, HubToken};
+use crate::optimizer::OptimizerType;
+use crate::schedule::{LearningRateSchedule, MetricMode, SchedulerOptions, SchedulerType};
 
 /// When something happens during training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -92,6 +101,12 @@ pub struct TrainingArguments {
     pub mini_batch_size: Option<usize>,
     /// Tokens that are embedded at a time, instead of a number of texts.
     pub mini_batch_num_tokens: Option<usize>,
+    /// Keeps the activations of a quarter of the batch at a time, and computes the others again: gradient caching with
+    /// `mini_batch_size` set to that, unless it is set already.
+    #[serde(alias = "activation_checkpointing")]
+    pub gradient_checkpointing: bool,
+    /// Halves the mini-batches of gradient caching when the device is out of memory, instead of failing. The batch stays.
+    pub auto_find_batch_size: bool,
     /// Computes regularisers over all micro-batches of an update together, as if they were one batch, instead of averaging
     /// their values. Costs a second forward pass where `gradient_accumulation_steps` is above 1.
     pub exact_regularizer: bool,
@@ -105,11 +120,15 @@ pub struct TrainingArguments {
     pub warmup_steps: f64,
     /// Share of all steps, rounded up, used where `warmup_steps` is 0.
     pub warmup_ratio: Option<f64>,
-    /// Decoupled weight decay, on everything but biases and norms.
+    /// Rule by which gradients change parameters.
+    pub optim: OptimizerType,
+    /// Its options, `name=value,name=value`.
+    pub optim_args: Option<String>,
+    /// Weight decay, on everything but biases and norms.
     pub weight_decay: f64,
-    /// Decay of AdamW's first moment.
+    /// Decay of AdamW's first moment, and β₁ of Lion.
     pub adam_beta1: f64,
-    /// Decay of AdamW's second moment.
+    /// Decay of AdamW's second moment, and β₂ of Lion.
     pub adam_beta2: f64,
     /// Added to AdamW's denominator.
     pub adam_epsilon: f64,
@@ -143,6 +162,11 @@ pub struct TrainingArguments {
     pub logging_steps: f64,
     /// Logs the first step too.
     pub logging_first_step: bool,
+    /// Lets the mean of the losses since the last log stand for a loss that is no finite number, in logs. Matters only where
+    /// the guard `non_finite` is off.
+    pub logging_nan_inf_filter: bool,
+    /// Adds the number of tokens so far, and tokens per second, to the logs.
+    pub include_num_input_tokens_seen: CountTokens,
     /// When to evaluate.
     pub eval_strategy: IntervalStrategy,
     /// Steps between evaluations (default `logging_steps`); below 1 a share of all steps.
@@ -165,6 +189,35 @@ pub struct TrainingArguments {
     pub metric_for_best_model: Option<String>,
     /// Whether larger is better (default: unless the metric ends in `loss`).
     pub greater_is_better: Option<bool>,
+    /// Evaluations in a row without improvement of `metric_for_best_model` that end the run.
+    pub early_stopping_patience: Option<usize>,
+    /// By how much the metric must beat the best one before to count as improved, in its own units.
+    pub early_stopping_threshold: f64,
+    /// Where logs go beside `trainer_state.json`: `none`, `all`, a name or a list of names.
+    #[serde(deserialize_with = "crate::callback::deserialize_trackers")]
+    pub report_to: Vec<Tracker>,
+    /// Name of the run: the folder of its event files.
+    pub run_name: Option<String>,
+    /// Where event files for TensorBoard go; `runs/NAME` in the output directory by default.
+    pub logging_dir: Option<PathBuf>,
+    /// Grams of CO2 equivalent for each kWh of electricity; by default the mean over the world (IEA, 2019).
+    pub carbon_intensity: f64,
+    /// Draws `training_curve.svg` into the output directory at the end.
+    pub training_curve: bool,
+    /// Uploads the model to the hub.
+    pub push_to_hub: bool,
+    /// Repository on the hub (default: the name of `output_dir`); without an owner it is the token's.
+    pub hub_model_id: Option<String>,
+    /// What is uploaded during the run.
+    pub hub_strategy: HubStrategy,
+    /// Whether a new repository is private (default: as the hub has it).
+    pub hub_private_repo: Option<bool>,
+    /// Token of the hub; better left to HF_TOKEN.
+    pub hub_token: Option<HubToken>,
+    /// Uploads each checkpoint, even while an earlier one is still on its way.
+    pub hub_always_push: bool,
+    /// Branch of the repository, made if it isn't there (default: main).
+    pub hub_revision: Option<String>,
 }
 
 impl Default for TrainingArguments {
@@ -178,12 +231,16 @@ impl Default for TrainingArguments {
             gradient_accumulation_steps: 1,
             mini_batch_size: None,
             mini_batch_num_tokens: None,
+            gradient_checkpointing: false,
+            auto_find_batch_size: false,
             exact_regularizer: false,
             learning_rate: 5e-5,
             lr_scheduler_type: SchedulerType::Linear,
             lr_scheduler_kwargs: SchedulerOptions::default(),
             warmup_steps: 0.0,
             warmup_ratio: None,
+            optim: OptimizerType::default(),
+            optim_args: None,
             weight_decay: 0.0,
             adam_beta1: 0.9,
             adam_beta2: 0.999,
@@ -203,6 +260,8 @@ impl Default for TrainingArguments {
             logging_strategy: IntervalStrategy::Steps,
             logging_steps: 500.0,
             logging_first_step: false,
+            logging_nan_inf_filter: true,
+            include_num_input_tokens_seen: CountTokens::No,
             eval_strategy: IntervalStrategy::No,
             eval_steps: None,
             eval_delay: 0.0,
@@ -214,74 +273,23 @@ impl Default for TrainingArguments {
             load_best_model_at_end: false,
             metric_for_best_model: None,
             greater_is_better: None,
+            early_stopping_patience: None,
+            early_stopping_threshold: 0.0,
+            report_to: Vec::new(),
+            run_name: None,
+            logging_dir: None,
+            carbon_intensity: 475.0,
+            training_curve: true,
+            push_to_hub: false,
+            hub_model_id: None,
+            hub_strategy: HubStrategy::default(),
+            hub_private_repo: None,
+            hub_token: None,
+            hub_always_push: false,
+            hub_revision: None,
         }
     }
 }
-
-/// Arguments of the reference that this product doesn't take, and what to do instead.
-pub(crate) const REFUSED: &[(&str, &str)] = &[
-    ("fp16", "isn't supported yet: leave it out to train in f32"),
-    ("bf16", "isn't supported yet: leave it out to train in f32"),
-    (
-        "tf32",
-        "is a switch of one vendor's GPUs in the reference; leave it out",
-    ),
-    ("optim", "isn't needed: AdamW is the optimizer"),
-    (
-        "use_cpu",
-        "isn't needed: choose the device with `--device cpu`",
-    ),
-    (
-        "no_cuda",
-        "isn't needed: choose the device with `--device cpu`",
-    ),
-    (
-        "report_to",
-        "isn't supported yet: every log is in `trainer_state.json`",
-    ),
-    (
-        "run_name",
-        "isn't supported yet: it would only name a run for an external tracker",
-    ),
-    (
-        "push_to_hub",
-        "isn't supported yet: upload the directory `final`",
-    ),
-    (
-        "gradient_checkpointing",
-        "isn't supported yet: set `mini_batch_size`, which takes less memory and gives the same gradient",
-    ),
-    (
-        "auto_find_batch_size",
-        "isn't supported yet: set `mini_batch_size`, which takes less memory and gives the same gradient",
-    ),
-    (
-        "dataloader_num_workers",
-        "isn't needed: tokenization uses every core",
-    ),
-    (
-        "dataloader_prefetch_factor",
-        "isn't needed: tokenization uses every core",
-    ),
-    (
-        "remove_unused_columns",
-        "has no effect in the reference either: choose with `columns` of the data set",
-    ),
-    ("evaluation_strategy", "is called `eval_strategy`"),
-    (
-        "train_batch_size",
-        "is called `per_device_train_batch_size`",
-    ),
-    ("batch_size", "is called `per_device_train_batch_size`"),
-    (
-        "lambda_query",
-        "is called `query_regularizer_weight`, in `[loss]`",
-    ),
-    (
-        "lambda_corpus",
-        "is called `document_regularizer_weight`, in `[loss]`",
-    ),
-];
 
 impl TrainingArguments {
     /// Arguments that write to `output_dir`, everything else at its default.
@@ -292,167 +300,33 @@ impl TrainingArguments {
         }
     }
 
-    /// Checks every value by itself and against the others.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Argument`] naming the first argument outside its domain.
-    pub fn validate(&self) -> Result<()> {
-        let positive = [
-            ("num_train_epochs", self.num_train_epochs),
-            ("adam_epsilon", self.adam_epsilon),
+    /// What of the hub's arguments has no effect.
+    pub(crate) fn hub_warnings(&self) -> Vec<String> {
+        if self.push_to_hub {
+            return Vec::new();
+        }
+        let defaults = Self::default();
+        let given = [
+            ("hub_model_id", self.hub_model_id.is_some()),
+            ("hub_strategy", self.hub_strategy != defaults.hub_strategy),
+            ("hub_private_repo", self.hub_private_repo.is_some()),
+            ("hub_token", self.hub_token.is_some()),
+            ("hub_always_push", self.hub_always_push),
+            ("hub_revision", self.hub_revision.is_some()),
         ];
-        for (name, value) in positive {
-            check(
-                name,
-                value,
-                value.is_finite() && value > 0.0,
-                "must be a number above 0",
-            )?;
-        }
-        let not_negative = [
-            ("learning_rate", self.learning_rate),
-            ("weight_decay", self.weight_decay),
-            ("max_grad_norm", self.max_grad_norm),
-            ("warmup_steps", self.warmup_steps),
-            ("eval_delay", self.eval_delay),
-        ];
-        for (name, value) in not_negative {
-            check(
-                name,
-                value,
-                value.is_finite() && value >= 0.0,
-                "must be 0 or above",
-            )?;
-        }
-        for (name, value) in [
-            ("adam_beta1", self.adam_beta1),
-            ("adam_beta2", self.adam_beta2),
-        ] {
-            check(
-                name,
-                value,
-                (0.0..1.0).contains(&value),
-                "must be in [0, 1)",
-            )?;
-        }
-        if let Some(ratio) = self.warmup_ratio {
-            check(
-                "warmup_ratio",
-                ratio,
-                (0.0..=1.0).contains(&ratio),
-                "must be in [0, 1]",
-            )?;
-        }
-        for (pattern, rate) in &self.learning_rate_mapping {
-            let key = format!("learning_rate_mapping.\"{pattern}\"");
-            check(
-                &key,
-                *rate,
-                rate.is_finite() && *rate >= 0.0,
-                "must be 0 or above",
-            )?;
-        }
-        let counts = [
-            (
-                "per_device_train_batch_size",
-                self.per_device_train_batch_size,
-            ),
-            (
-                "per_device_eval_batch_size",
-                self.per_device_eval_batch_size,
-            ),
-            (
-                "gradient_accumulation_steps",
-                self.gradient_accumulation_steps,
-            ),
-            ("mini_batch_size", self.mini_batch_size.unwrap_or(1)),
-            (
-                "mini_batch_num_tokens",
-                self.mini_batch_num_tokens.unwrap_or(1),
-            ),
-        ];
-        for (name, value) in counts {
-            check(name, value as f64, value > 0, "must be at least 1")?;
-        }
-        let intervals = [
-            ("logging_steps", Some(self.logging_steps)),
-            ("save_steps", Some(self.save_steps)),
-            ("eval_steps", self.eval_steps),
-        ];
-        for (name, value) in intervals {
-            let Some(value) = value else { continue };
-            let whole = value < 1.0 || value.fract() == 0.0;
-            check(
-                name,
-                value,
-                value.is_finite() && value > 0.0 && whole,
-                "must be a whole number of steps, or a share of all steps below 1",
-            )?;
-        }
-        self.validate_best_model()
-    }
-
-    fn validate_best_model(&self) -> Result<()> {
-        let refuse = |name: &str, message: String| {
-            Err(Error::argument(format!("arguments.{name}"), message))
-        };
-        if self.save_strategy == SaveStrategy::Best && self.metric_for_best_model.is_none() {
-            return refuse(
-                "save_strategy",
-                "= \"best\" needs `metric_for_best_model`".into(),
-            );
-        }
-        if self.save_total_limit == Some(0) {
-            return refuse(
-                "save_total_limit",
-                "must be at least 1; leave it out to keep every checkpoint".into(),
-            );
-        }
-        if !self.load_best_model_at_end {
-            return Ok(());
-        }
-        if self.eval_strategy == IntervalStrategy::No {
-            return refuse(
-                "load_best_model_at_end",
-                "needs an `eval_strategy` of \"steps\" or \"epoch\"".into(),
-            );
-        }
-        let same = match self.save_strategy {
-            SaveStrategy::Best => return Ok(()),
-            SaveStrategy::No => false,
-            SaveStrategy::Steps => self.eval_strategy == IntervalStrategy::Steps,
-            SaveStrategy::Epoch => self.eval_strategy == IntervalStrategy::Epoch,
-        };
-        if !same {
-            return refuse(
-                "load_best_model_at_end",
-                "needs `save_strategy` and `eval_strategy` to be the same, or `save_strategy = \"best\"`".into(),
-            );
-        }
-        if self.save_strategy == SaveStrategy::Steps {
-            let eval_steps = self.eval_steps.unwrap_or(self.logging_steps);
-            let both_shares = eval_steps < 1.0 && self.save_steps < 1.0;
-            let ratio = self.save_steps / eval_steps;
-            if (eval_steps < 1.0) != (self.save_steps < 1.0)
-                || (!both_shares && ratio.fract() != 0.0)
-                || (both_shares && (ratio - ratio.round()).abs() > 1e-9)
-            {
-                return refuse(
-                    "save_steps",
-                    format!(
-                        "must be a multiple of `eval_steps` ({eval_steps}) with `load_best_model_at_end`; got {}",
-                        self.save_steps
-                    ),
-                );
-            }
-        }
-        Ok(())
+        given
+            .into_iter()
+            .filter(|(_, given)| *given)
+            .map(|(name, _)| {
+                format!("`arguments.{name}` has no effect without `push_to_hub = true`")
+            })
+            .collect()
     }
 
     /// The metric that decides what is best, with its prefix, where one is asked for.
     pub fn best_metric(&self) -> Option<String> {
-        let name = match (&self.metric_for_best_model, self.load_best_model_at_end) {
+        let needed = self.load_best_model_at_end || self.lr_scheduler_type.follows_metric();
+        let name = match (&self.metric_for_best_model, needed) {
             (Some(name), _) => name.as_str(),
             (None, true) => "loss",
             (None, false) => return None,
@@ -470,6 +344,32 @@ impl TrainingArguments {
             !self
                 .best_metric()
                 .is_some_and(|name| name.ends_with("loss"))
+        })
+    }
+
+    /// Learning rates of a run of `total_steps`.
+    pub(crate) fn schedule(&self, total_steps: usize) -> Result<LearningRateSchedule> {
+        let mut options = self.lr_scheduler_kwargs.clone();
+        if self.lr_scheduler_type.follows_metric()
+            && options.mode.is_none()
+            && self.larger_is_better()
+        {
+            options.mode = Some(MetricMode::Max);
+        }
+        LearningRateSchedule::new(
+            self.lr_scheduler_type,
+            options,
+            self.learning_rate,
+            self.warmup(total_steps),
+            total_steps,
+        )
+    }
+
+    /// Texts embedded at a time, where the arguments ask for gradient caching by texts.
+    pub(crate) fn cached_rows(&self) -> Option<usize> {
+        self.mini_batch_size.or_else(|| {
+            self.gradient_checkpointing
+                .then(|| self.per_device_train_batch_size.div_ceil(4))
         })
     }
 
@@ -499,16 +399,6 @@ impl TrainingArguments {
     }
 }
 
-fn check(name: &str, value: f64, holds: bool, expected: &str) -> Result<()> {
-    if holds {
-        return Ok(());
-    }
-    Err(Error::argument(
-        format!("arguments.{name}"),
-        format!("{expected}; got {value}"),
-    ))
-}
-
 /// `ceil(total · ratio)`, as the reference rounds shares of a run.
 fn share(ratio: f64, total_steps: usize) -> usize {
     (total_steps as f64 * ratio).ceil() as usize
@@ -526,12 +416,6 @@ fn interval(steps: f64, total_steps: usize) -> usize {
 mod tests {
     use super::*;
 
-    fn refusal(change: impl FnOnce(&mut TrainingArguments)) -> String {
-        let mut arguments = TrainingArguments::default();
-        change(&mut arguments);
-        arguments.validate().unwrap_err().to_string()
-    }
-
     #[test]
     fn defaults_are_those_of_the_reference() {
         let arguments = TrainingArguments::default();
@@ -548,52 +432,6 @@ mod tests {
     }
 
     #[test]
-    fn values_outside_their_domain_are_named() {
-        assert_eq!(
-            refusal(|a| a.learning_rate = -1.0),
-            "`arguments.learning_rate` must be 0 or above; got -1"
-        );
-        assert_eq!(
-            refusal(|a| a.learning_rate = f64::NAN),
-            "`arguments.learning_rate` must be 0 or above; got NaN"
-        );
-        assert_eq!(
-            refusal(|a| a.per_device_train_batch_size = 0),
-            "`arguments.per_device_train_batch_size` must be at least 1; got 0"
-        );
-        assert_eq!(
-            refusal(|a| a.mini_batch_size = Some(0)),
-            "`arguments.mini_batch_size` must be at least 1; got 0"
-        );
-        assert_eq!(
-            refusal(|a| a.eval_steps = Some(2.5)),
-            "`arguments.eval_steps` must be a whole number of steps, or a share of all steps below 1; got 2.5"
-        );
-        assert_eq!(
-            refusal(|a| a.adam_beta2 = 1.0),
-            "`arguments.adam_beta2` must be in [0, 1); got 1"
-        );
-    }
-
-    #[test]
-    fn contradictions_are_named() {
-        let message = refusal(|a| a.load_best_model_at_end = true);
-        assert!(message.contains("needs an `eval_strategy`"), "{message}");
-        let message = refusal(|a| {
-            a.load_best_model_at_end = true;
-            a.eval_strategy = IntervalStrategy::Steps;
-            a.eval_steps = Some(3.0);
-            a.save_steps = 10.0;
-        });
-        assert!(
-            message.contains("multiple of `eval_steps` (3)"),
-            "{message}"
-        );
-        let message = refusal(|a| a.save_strategy = SaveStrategy::Best);
-        assert!(message.contains("metric_for_best_model"), "{message}");
-    }
-
-    #[test]
     fn warm_up_is_counted_as_the_reference_counts_it() {
         let mut arguments = TrainingArguments::default();
         assert_eq!(arguments.warmup(331), 0);
@@ -603,5 +441,27 @@ mod tests {
         assert_eq!(arguments.warmup(331), 166); // the steps win over the ratio
         arguments.warmup_steps = 7.0;
         assert_eq!(arguments.warmup(331), 7);
+    }
+
+    #[test]
+    fn a_plateau_is_one_of_the_metric_that_decides_what_is_best() {
+        let rate = |metric: &str, values: [f64; 2]| {
+            let mut arguments = TrainingArguments {
+                lr_scheduler_type: SchedulerType::ReduceLrOnPlateau,
+                metric_for_best_model: Some(metric.to_owned()),
+                learning_rate: 1.0,
+                ..TrainingArguments::default()
+            };
+            arguments.lr_scheduler_kwargs.patience = Some(0);
+            let mut schedule = arguments.schedule(10).unwrap();
+            for value in values {
+                schedule.observe(value);
+            }
+            schedule.rate(5)
+        };
+        assert_eq!(rate("loss", [2.0, 1.0]), 1.0);
+        assert_eq!(rate("loss", [1.0, 2.0]), 0.1);
+        assert_eq!(rate("x_dot_ndcg@10", [0.1, 0.2]), 1.0);
+        assert_eq!(rate("x_dot_ndcg@10", [0.2, 0.1]), 0.1);
     }
 }
