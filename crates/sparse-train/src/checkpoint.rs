@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sparse_model::SparseEncoder;
 
@@ -41,6 +42,16 @@ const RNG_STATE: &str = "rng_state.json";
 const DATA_STATE: &str = "data_state.json";
 const ARGUMENTS: &str = "training_args.json";
 const STATE: &str = "trainer_state.json";
+
+/// Entry of the metadata of [`OPTIMIZER`].
+const METADATA: &str = "optimizer";
+
+/// What that entry says: the optimizer, and the updates of each parameter.
+#[derive(Debug, Deserialize)]
+struct AboutOptimizer {
+    optim: String,
+    steps: BTreeMap<String, u64>,
+}
 
 /// How a model's directory begins while it is written.
 const SAVING: &str = ".saving-";
@@ -271,13 +282,9 @@ fn save_optimizer(path: &Path, optimizer: &Optimizer) -> Result<()> {
             ))
         })
         .collect();
-    let steps = serde_json::to_string(&steps).map_err(|source| failed(source.to_string()))?;
-    let metadata = [
-        ("steps".to_owned(), steps),
-        ("optim".to_owned(), optimizer.rule.name().to_owned()),
-    ]
-    .into_iter()
-    .collect();
+    // A single entry: several would stand in an order that changes from run to run.
+    let about = json!({ "optim": optimizer.rule.name(), "steps": steps }).to_string();
+    let metadata = [(METADATA.to_owned(), about)].into_iter().collect();
     serialize_to_file(views?, Some(metadata), path)
         .map_err(|source| failed(format!("can't be written: {source}")))
 }
@@ -353,18 +360,14 @@ pub(crate) fn restore(
     let unreadable =
         |source: safetensors::SafeTensorError| broken(format!("isn't whole: {source}"));
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(unreadable)?;
-    let steps: BTreeMap<String, u64> = header
-        .metadata()
-        .as_ref()
-        .and_then(|metadata| serde_json::from_str(metadata.get("steps")?).ok())
-        .ok_or_else(|| broken("lacks the number of updates".to_owned()))?;
     let metadata = header.metadata().as_ref();
-    // Checkpoints that don't name one came before there was a choice.
-    let before = metadata.and_then(|metadata| metadata.get("optim"));
-    let (before, now) = (
-        before.map_or("adamw_torch", String::as_str),
-        optimizer.rule.name(),
-    );
+    let AboutOptimizer {
+        optim: before,
+        steps,
+    } = metadata
+        .and_then(|metadata| serde_json::from_str(metadata.get(METADATA)?).ok())
+        .ok_or_else(|| broken("lacks the number of updates".to_owned()))?;
+    let now = optimizer.rule.name();
     if before != now {
         return Err(broken(format!(
             "holds the state of `optim` = \"{before}\", now it is \"{now}\": start from the checkpoint as a model instead"

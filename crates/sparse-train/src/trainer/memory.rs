@@ -59,14 +59,20 @@ impl Trainer {
             };
             self.found_mini_batches = Some(smaller);
             let (name, size) = described(smaller);
-            self.state.stateful_callbacks.insert(
-                STATE.to_owned(),
-                json!({ "args": {}, "attributes": { name: size } }),
-            );
             self.warn(&format!(
                 "step {}: the device is out of memory ({message}); going on with `{name}` = {size}, the batch stays as it is",
                 self.state.global_step + 1
             ));
+        }
+    }
+
+    /// Notes the size that was found in the state of the run.
+    pub(super) fn note_mini_batches(&mut self) {
+        if let Some((name, size)) = self.found_mini_batches.map(described) {
+            self.state.stateful_callbacks.insert(
+                STATE.to_owned(),
+                json!({ "args": {}, "attributes": { name: size } }),
+            );
         }
     }
 

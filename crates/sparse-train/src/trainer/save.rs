@@ -176,6 +176,7 @@ impl Trainer {
         self.compare_weights()?;
         self.state.stateful_callbacks =
             callback::states(&self.callbacks, &self.control, self.skipped);
+        self.note_mini_batches();
         if !self.is_first() {
             return Ok(directory);
         }
