@@ -1,7 +1,7 @@
 //! The AdamW update, and the norm that clipping needs.
 
 use burn::backend::{Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use crate::cpu::{
@@ -36,16 +36,6 @@ pub struct AdamWState<const D: usize> {
     pub first_moment: Tensor<D>,
     /// Second moment v.
     pub second_moment: Tensor<D>,
-}
-
-impl AdamWState<1> {
-    /// The moments before the first update of a parameter of `n_elements`, which the optimizer sees flat.
-    pub fn zeros(n_elements: usize, device: &Device) -> Self {
-        Self {
-            first_moment: Tensor::zeros([n_elements], device),
-            second_moment: Tensor::zeros([n_elements], device),
-        }
-    }
 }
 
 impl<const D: usize> AdamWState<D> {
