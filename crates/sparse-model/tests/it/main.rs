@@ -5,6 +5,7 @@
     reason = "a test may end where it finds something wrong"
 )]
 
+mod broken_directories;
 mod damage;
 mod directories;
 mod encoders;

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use sparse_index::SparseMatrix;
-use sparse_model::{PackedTokens, SparseEncoder};
+use sparse_model::{Error, PackedTokens, SparseEncoder};
 
 pub(crate) fn golden(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -245,4 +245,27 @@ pub(crate) fn assert_tokens(what: &str, tokens: &PackedTokens, expected: &Expect
         lengths,
         "{what}: lengths"
     );
+}
+
+pub(crate) fn open(directory: &Path) -> Result<SparseEncoder, Error> {
+    SparseEncoder::from_pretrained(directory.to_str().unwrap(), &Default::default())
+}
+
+#[track_caller]
+pub(crate) fn refused(directory: &Path, parts: &[&str]) {
+    let error = open(directory).expect_err("the directory is broken");
+    let mut message = error.to_string();
+    if let Some(source) = std::error::Error::source(&error) {
+        message = format!("{message}: {source}");
+    }
+    for part in parts {
+        assert!(message.contains(part), "`{part}` is not in `{message}`");
+    }
+    assert!(error.is_user_error());
+}
+
+pub(crate) fn edit_json(path: &Path, edit: impl FnOnce(&mut Value)) {
+    let mut value: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    edit(&mut value);
+    std::fs::write(path, serde_json::to_vec(&value).unwrap()).unwrap();
 }
