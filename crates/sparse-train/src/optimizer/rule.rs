@@ -126,39 +126,34 @@ impl Rule {
         slots: Vec<Tensor<1>>,
         update: &Update<'_>,
     ) -> (Tensor<1>, Vec<Tensor<1>>) {
-        if let Self::AdamW {
-            beta_1,
-            beta_2,
-            epsilon,
-        } = *self
-        {
-            let [first_moment, second_moment] = take(slots);
-            let settings = AdamWStep {
-                learning_rate: update.learning_rate,
+        match self {
+            Self::AdamW {
                 beta_1,
                 beta_2,
                 epsilon,
-                weight_decay: update.weight_decay,
-                step: update.number,
-                gradient_scale: update.gradient_scale,
-            };
-            let moments = AdamWState {
-                first_moment,
-                second_moment,
-            };
-            let (value, moments) = adamw(value, gradient, moments, &settings);
-            return (value, vec![moments.first_moment, moments.second_moment]);
-        }
-        let gradient = update.scaled(gradient);
-        match self {
-            Self::AdamW { .. } => {
-                unreachable!("it is updated above, with the scale in its one pass")
+            } => {
+                let [first_moment, second_moment] = take(slots);
+                let settings = AdamWStep {
+                    learning_rate: update.learning_rate,
+                    beta_1: *beta_1,
+                    beta_2: *beta_2,
+                    epsilon: *epsilon,
+                    weight_decay: update.weight_decay,
+                    step: update.number,
+                    gradient_scale: update.gradient_scale,
+                };
+                let moments = AdamWState {
+                    first_moment,
+                    second_moment,
+                };
+                let (value, moments) = adamw(value, gradient, moments, &settings);
+                (value, vec![moments.first_moment, moments.second_moment])
             }
-            Self::Adafactor(_) => Adafactor::update(value, gradient, slots, update),
-            Self::Sgd(rule) => rule.update(value, gradient, slots, update),
-            Self::Adagrad(rule) => rule.update(value, gradient, slots, update),
-            Self::RmsProp(rule) => rule.update(value, gradient, slots, update),
-            Self::Lion(rule) => rule.update(value, gradient, slots, update),
+            Self::Adafactor(_) => Adafactor::update(value, update.scaled(gradient), slots, update),
+            Self::Sgd(rule) => rule.update(value, update.scaled(gradient), slots, update),
+            Self::Adagrad(rule) => rule.update(value, update.scaled(gradient), slots, update),
+            Self::RmsProp(rule) => rule.update(value, update.scaled(gradient), slots, update),
+            Self::Lion(rule) => rule.update(value, update.scaled(gradient), slots, update),
         }
     }
 }
