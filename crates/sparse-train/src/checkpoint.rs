@@ -7,7 +7,7 @@
 //!   scheduler.json                         step and rate of the learning-rate schedule, state of one that follows a metric
 //!   regularizer_state.json                 controllers of sparsity targets, document frequencies
 //!   rng_state.json                         the seeds: every random number is a function of them and the step
-//!   data_state.json                        the data sets, which with seeds and step are the position in the data
+//!   data_state.json                        data sets and what orders their rows, which with the step are the position in the data
 //!   training_args.json                     arguments of the run
 //!   trainer_state.json                     counters, history, best metric, in the reference's keys
 //! ```
@@ -317,8 +317,8 @@ pub(crate) fn read_schedule(directory: &Path) -> Result<Option<MetricState>> {
     }
 }
 
-/// Fails unless the data sets are those that the checkpoint was written with; one that names none came before they were
-/// written down.
+/// Fails unless data sets and arguments put the rows in the order that the checkpoint was written with; one that says nothing
+/// came before they were written down.
 pub(crate) fn check_data(directory: &Path, data: &Value) -> Result<()> {
     let path = directory.join(DATA_STATE);
     let Ok(text) = fs::read_to_string(&path) else {
@@ -330,12 +330,23 @@ pub(crate) fn check_data(directory: &Path, data: &Value) -> Result<()> {
     };
     let before: Value =
         serde_json::from_str(&text).map_err(|source| broken(format!("is no JSON: {source}")))?;
-    if before == *data {
-        return Ok(());
+    const OTHERWISE: &str = "the position in the data would be another";
+    let (datasets, now) = (&before["datasets"], &data["datasets"]);
+    if datasets != now {
+        return Err(broken(format!(
+            "the run began with the data sets {datasets}, and now they are {now}: {OTHERWISE}"
+        )));
     }
-    Err(broken(format!(
-        "the run began with the data sets {before}, and now they are {data}: the position in the data would be another"
-    )))
+    let now = data["arguments"].as_object().into_iter().flatten();
+    for (name, now) in now {
+        let before = &before["arguments"][name];
+        if before != now {
+            return Err(broken(format!(
+                "the run began with `{name}` = {before} in all processes together, now it is {now}: {OTHERWISE}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Reads the optimizer's state into `optimizer` and returns the state of the run.

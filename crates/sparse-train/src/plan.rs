@@ -314,8 +314,9 @@ pub(crate) fn evaluation_batches(
     Ok(feed.epoch(0, 0)?.map(|batch| Ok(batch?.1)))
 }
 
-/// What decides the order of the data beside the arguments: a run that goes on must find the same.
-pub(crate) fn data_state(datasets: &[DatasetWithLoss]) -> Value {
+/// What decides the order of the data: a run that goes on must find the same. `arguments` are those of the single process
+/// whose run this is, so that another number of processes may go on where the updates stay the same.
+pub(crate) fn data_state(arguments: &TrainingArguments, datasets: &[DatasetWithLoss]) -> Value {
     let dataset = |dataset: &DatasetWithLoss| {
         let buffer_rows = match &dataset.data {
             Dataset::Stream(stream) => Some(stream.buffer_rows()),
@@ -329,5 +330,18 @@ pub(crate) fn data_state(datasets: &[DatasetWithLoss]) -> Value {
             "buffer_rows": buffer_rows,
         })
     };
-    datasets.iter().map(dataset).collect()
+    json!({
+        "datasets": datasets.iter().map(dataset).collect::<Vec<_>>(),
+        "arguments": {
+            "per_device_train_batch_size": arguments.per_device_train_batch_size,
+            "gradient_accumulation_steps": arguments.gradient_accumulation_steps,
+            "seed": arguments.seed,
+            "data_seed": arguments.data_seed,
+            "batch_sampler": arguments.batch_sampler,
+            "order": arguments.order,
+            "token_budget": arguments.token_budget,
+            "multi_dataset_batch_sampler": arguments.multi_dataset_batch_sampler,
+            "dataloader_drop_last": arguments.dataloader_drop_last,
+        },
+    })
 }

@@ -67,7 +67,7 @@ impl Trainer {
         );
         let run = json!([
             self.arguments,
-            data_state(&self.train),
+            data_state(&self.arguments, &self.train),
             plan.total_steps(),
             self.state.global_step,
         ]);

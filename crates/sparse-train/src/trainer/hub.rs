@@ -46,7 +46,7 @@ impl Trainer {
     /// Asks the hub, before anything is computed, whether uploads will work.
     pub(super) fn prepare_uploads(&mut self) -> Result<()> {
         let arguments = &self.arguments;
-        if !arguments.push_to_hub || !self.state.is_world_process_zero {
+        if !arguments.push_to_hub {
             return Ok(());
         }
         if arguments.save_strategy == SaveStrategy::No && arguments.hub_strategy != HubStrategy::End

@@ -116,7 +116,10 @@ impl Trainer {
         schedule: &mut LearningRateSchedule,
         total_steps: usize,
     ) -> Result<()> {
-        checkpoint::check_data(directory, &data_state(&self.train))?;
+        checkpoint::check_data(
+            directory,
+            &data_state(&self.arguments_of_all()?, &self.train),
+        )?;
         let (state, regulation) =
             checkpoint::restore(directory, optimizer, &self.encoder().device())?;
         if state.global_step > total_steps {
@@ -139,22 +142,7 @@ impl Trainer {
         self.state.eval_steps = fresh.eval_steps;
         self.state.save_steps = fresh.save_steps;
         self.restore_mini_batches();
-        if self.state.train_batch_size != fresh.train_batch_size {
-            return Err(Error::Checkpoint {
-                path: directory.to_path_buf(),
-                message: format!(
-                    "was written with `per_device_train_batch_size` = {}, now it is {}: the position in the data would be another",
-                    self.state.train_batch_size, fresh.train_batch_size
-                ),
-            });
-        }
-        if let Some(best) = &self.state.best_model_checkpoint
-            && !Path::new(best).is_dir()
-        {
-            let message = format!("the best checkpoint so far, `{best}`, isn't there any more");
-            self.warn(&message);
-            self.state.best_model_checkpoint = None;
-        }
+        self.state.train_batch_size = fresh.train_batch_size;
         tracing::info!(
             "resumed from `{}` at step {}",
             directory.display(),
@@ -189,7 +177,7 @@ impl Trainer {
                 state: &self.state,
                 regulation: self.regulation.state(),
                 arguments: &self.arguments,
-                data: &data_state(&self.train),
+                data: &data_state(&self.arguments_of_all()?, &self.train),
                 schedule,
             },
         )?;

@@ -293,17 +293,36 @@ fn checkpoints_that_cant_be_resumed_say_why() {
         text.contains("is at step 12, but this run has only 3"),
         "{text}"
     );
-    let text = message(
-        TrainingArguments {
-            per_device_train_batch_size: 4,
-            ..short(folder.path())
-        },
-        &Resume::Last,
-    );
-    assert!(
-        text.contains("`per_device_train_batch_size` = 8, now it is 4"),
-        "{text}"
-    );
+    // Whatever would put other rows into the next step.
+    type Change = fn(&mut TrainingArguments);
+    let changes: [(&str, Change); 4] = [
+        (
+            "`per_device_train_batch_size` = 8 in all processes together, now it is 4",
+            |a| {
+                a.per_device_train_batch_size = 4;
+            },
+        ),
+        (
+            "`gradient_accumulation_steps` = 1 in all processes together, now it is 2",
+            |a| {
+                a.gradient_accumulation_steps = 2;
+                a.max_steps = 20;
+            },
+        ),
+        (
+            "now it is 7: the position in the data would be another",
+            |a| a.seed = 7,
+        ),
+        ("`dataloader_drop_last` = false", |a| {
+            a.dataloader_drop_last = true
+        }),
+    ];
+    for (expected, change) in changes {
+        let mut arguments = short(folder.path());
+        change(&mut arguments);
+        let text = message(arguments, &Resume::Last);
+        assert!(text.contains(expected), "{text}");
+    }
 
     let path = folder.path().join("checkpoint-12/optimizer.safetensors");
     let bytes = fs::read(&path).unwrap();
