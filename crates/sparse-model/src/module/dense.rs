@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, activation};
 use serde_json::{Map, Value, json};
-use sparse_kernels::linear;
+use sparse_kernels::{HiddenActivation, linear};
 
 use super::normalize::check_names;
 use super::{Features, Flow, Place, tensors_to_save};
@@ -48,7 +48,8 @@ impl DenseActivation {
             Self::Identity => x,
             Self::Tanh => x.tanh(),
             Self::Relu => activation::relu(x),
-            Self::Gelu => activation::gelu(x),
+            // Burn's own has the gradient of an approximation on some backends.
+            Self::Gelu => HiddenActivation::Gelu.forward(x),
             Self::Sigmoid => activation::sigmoid(x),
             Self::Silu => activation::silu(x),
         }
