@@ -72,8 +72,12 @@ impl TrainingProgress {
             }
             None => String::new(),
         };
+        let skipped = match report.loss_scale {
+            Some((_, skipped)) if skipped > 0 => format!(" skipped {skipped}"),
+            _ => String::new(),
+        };
         format!(
-            "loss {:.4} lr {:.2e}{weights} active {:.0}/{:.0} {:.0} texts/s",
+            "loss {:.4} lr {:.2e}{weights} active {:.0}/{:.0} {:.0} texts/s{skipped}",
             report.loss,
             report.learning_rate,
             report.query_active_dims,

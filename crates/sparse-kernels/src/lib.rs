@@ -23,7 +23,7 @@
 //! );
 //! ```
 //!
-//! Every operation works on plain and on autodiff devices, and on the CPU its result does not depend on the number
+//! Under [`autocast`] matrix products run in half precision. Every operation works on plain and on autodiff devices, and on the CPU its result does not depend on the number
 //! of threads. This crate never sees text, files or models.
 
 #![cfg_attr(
@@ -45,6 +45,7 @@ mod lexical_head;
 mod linear;
 pub mod optimizer;
 mod plain;
+mod precision;
 mod random;
 mod rows;
 #[cfg(test)]
@@ -57,5 +58,6 @@ pub use embedding::embedding;
 pub use layer_norm::layer_norm;
 pub use lexical_head::{Activation, PoolingStrategy, lexical_head};
 pub use linear::{activation_linear, linear, linear_activation};
+pub use precision::{Precision, autocast};
 pub use random::RandomStream;
 pub use rows::RowOffsets;

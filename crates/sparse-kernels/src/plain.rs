@@ -8,6 +8,8 @@ use burn::backend::{
 };
 use burn::tensor::{IndexingUpdateOp, Slice, TensorData};
 
+use crate::Precision;
+
 /// A float tensor primitive of backend `B`. Binary operators broadcast sizes of 1.
 #[derive(Debug)]
 pub(crate) struct Plain<B: Backend>(pub(crate) FloatTensor<B>);
@@ -45,8 +47,14 @@ impl<B: Backend> Plain<B> {
         ))
     }
 
-    pub(crate) fn matmul(self, rhs: Self) -> Self {
-        Self(B::float_matmul(self.0, rhs.0))
+    /// The product of factors rounded to `precision`, in the type of `self`.
+    pub(crate) fn matmul(self, rhs: Self, precision: Precision) -> Self {
+        let Some(dtype) = precision.dtype() else {
+            return Self(B::float_matmul(self.0, rhs.0));
+        };
+        let own = self.0.dtype();
+        let [lhs, rhs] = [self.0, rhs.0].map(|factor| B::float_cast(factor, dtype.into()));
+        Self(B::float_cast(B::float_matmul(lhs, rhs), own.into()))
     }
 
     /// The last two dimensions exchanged.

@@ -1,15 +1,41 @@
 //! What the tests share.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use proptest::test_runner::Config;
 
-use crate::RandomStream;
+use crate::{Precision, RandomStream};
 
 /// `n` random cases on the CPU. `BURN_DEVICE` sends the tests to another backend, where each new shape may be a kernel to
 /// compile: a tenth of them there.
 pub(crate) fn cases(n: u32) -> Config {
-    let elsewhere = std::env::var("BURN_DEVICE").is_ok_and(|device| device != "flex");
-    Config::with_cases(if elsewhere { n.div_ceil(10) } else { n })
+    Config::with_cases(if is_elsewhere() { n.div_ceil(10) } else { n })
+}
+
+/// Whether the tests run on another backend than that of the CPU.
+pub(crate) fn is_elsewhere() -> bool {
+    std::env::var("BURN_DEVICE").is_ok_and(|device| device != "flex")
+}
+
+/// The half precisions that the device has, with how far results may be from sums of rounded factors in f32: elsewhere
+/// than on the CPU they are rounded as well.
+pub(crate) fn half_precisions() -> impl Iterator<Item = (Precision, f32)> {
+    let tolerance = if is_elsewhere() { 2e-2 } else { 2e-5 };
+    [Precision::Bf16, Precision::F16]
+        .into_iter()
+        .filter(|precision| precision.is_supported(&Device::default()))
+        .map(move |precision| (precision, tolerance))
+}
+
+/// The tensor rounded, with the gradient of the identity.
+pub(crate) fn rounded(x: Tensor<2>, precision: Precision) -> Tensor<2> {
+    let dtype = match precision.dtype() {
+        Some(DType::F16) => FloatDType::F16,
+        Some(_) => FloatDType::BF16,
+        None => return x,
+    };
+    let rounded = x.clone().inner().cast(dtype).cast(FloatDType::F32);
+    let change = rounded - x.clone().inner();
+    x + Tensor::from_inner(change)
 }
 
 /// Normally distributed numbers.

@@ -5,6 +5,7 @@
 //!   modules.json, model.safetensors, ...   the model, loadable by itself
 //!   optimizer.safetensors                  NAME.exp_avg, ... as the optimizer remembers; its name and updates in the metadata
 //!   scheduler.json                         step and rate of the learning-rate schedule, state of one that follows a metric
+//!   scaler.json                            loss scaling, with `fp16`
 //!   regularizer_state.json                 controllers of sparsity targets, document frequencies
 //!   rng_state.json                         the seeds: every random number is a function of them and the step
 //!   data_state.json                        data sets and what orders their rows, which with the step are the position in the data
@@ -29,6 +30,7 @@ use sparse_model::SparseEncoder;
 
 use crate::arguments::TrainingArguments;
 use crate::error::{Error, Result};
+use crate::loss_scaler::LossScaler;
 use crate::optimizer::{Optimizer, ParameterState, Slot};
 use crate::regulation::RegulationState;
 use crate::schedule::{LearningRateSchedule, MetricState};
@@ -163,6 +165,9 @@ pub(crate) struct Contents<'a> {
     /// By which the data are recognized.
     pub(crate) data: &'a Value,
     pub(crate) schedule: &'a LearningRateSchedule,
+    /// Its position.
+    pub(crate) scheduler_step: usize,
+    pub(crate) scaler: Option<&'a LossScaler>,
 }
 
 /// Writes a checkpoint.
@@ -195,18 +200,23 @@ fn write(staging: &Path, contents: &Contents<'_>) -> Result<()> {
         arguments,
         data,
         schedule,
+        scheduler_step,
+        scaler,
     } = *contents;
     encoder.save_pretrained(staging)?;
     if !arguments.save_only_model {
         save_optimizer(&staging.join(OPTIMIZER), optimizer)?;
-        let rate = schedule.rate(state.global_step);
-        let mut scheduler = json!({ "last_epoch": state.global_step, "_last_lr": [rate] });
+        let rate = schedule.rate(scheduler_step);
+        let mut scheduler = json!({ "last_epoch": scheduler_step, "_last_lr": [rate] });
         if let Some(metric) = schedule.state() {
             scheduler["metric"] = json!(metric);
         }
         write_json(&staging.join(SCHEDULER), &scheduler)?;
         let seeds = json!({ "seed": arguments.seed, "data_seed": arguments.data_seed });
         write_json(&staging.join(RNG_STATE), &seeds)?;
+        if let Some(scaler) = scaler {
+            scaler.save(staging)?;
+        }
         if *regulation != RegulationState::default() {
             let value = serde_json::to_value(regulation)
                 .map_err(|source| Error::io("write", staging, source.into()))?;

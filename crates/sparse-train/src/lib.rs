@@ -28,6 +28,7 @@ pub mod distributed;
 mod error;
 mod guard;
 mod hub;
+mod loss_scaler;
 mod optimizer;
 mod plan;
 mod prefetch;

@@ -6,12 +6,12 @@ use burn::backend::{Flex, tensor::FloatTensor};
 use rayon::prelude::*;
 
 use super::{Attended, AttentionGradients, AttentionSettings, PackedAttention, plain};
-use crate::RowOffsets;
 use crate::cpu::math::exp;
 use crate::cpu::matrix::Threads;
 use crate::cpu::simd::{LANES, add, scale, sum, vectorized};
 use crate::cpu::{self, Floats, Matrix, MatrixMut, Shared, gemm};
 use crate::plain::OptionalTensor;
+use crate::{Precision, RowOffsets};
 
 /// Queries whose scores exist at a time.
 const QUERIES: usize = 128;
@@ -195,7 +195,14 @@ impl<'a> Attention<'a> {
         let query = self.part(self.query, task, &block.queries);
         let key = self.part(self.key, task, &block.keys);
         let mut product = MatrixMut::new(scores, n_queries, n_keys);
-        gemm(&mut product, false, query, key.transposed(), Threads::One);
+        gemm(
+            &mut product,
+            false,
+            query,
+            key.transposed(),
+            Threads::One,
+            Precision::F32,
+        );
         scale(scores, self.settings.scale);
         for (i, scores) in block.queries.clone().zip(scores.chunks_exact_mut(n_keys)) {
             if let Some(bias) = self.bias {
@@ -238,7 +245,14 @@ impl<'a> Attention<'a> {
                     let probabilities = Matrix::new(scores, block.queries.len(), n_keys);
                     let value = self.part(self.value, &task, &block.keys);
                     let mut output = self.part_mut(shared_output, &task, &block.queries);
-                    gemm(&mut output, false, probabilities, value, Threads::One);
+                    gemm(
+                        &mut output,
+                        false,
+                        probabilities,
+                        value,
+                        Threads::One,
+                        Precision::F32,
+                    );
                 }
             });
         Attended {
@@ -281,6 +295,7 @@ impl<'a> Attention<'a> {
                             d_output,
                             value.transposed(),
                             Threads::One,
+                            Precision::F32,
                         );
 
                         let pairs = probabilities
@@ -311,12 +326,27 @@ impl<'a> Attention<'a> {
                             kept.transposed(),
                             d_output,
                             Threads::One,
+                            Precision::F32,
                         );
                         let mut d_query = self.part_mut(shared_query, task, &block.queries);
-                        gemm(&mut d_query, false, d_scores, key, Threads::One);
+                        gemm(
+                            &mut d_query,
+                            false,
+                            d_scores,
+                            key,
+                            Threads::One,
+                            Precision::F32,
+                        );
                         let query = self.part(self.query, task, &block.queries);
                         let mut d_key = self.part_mut(shared_key, task, &block.keys);
-                        gemm(&mut d_key, true, d_scores.transposed(), query, Threads::One);
+                        gemm(
+                            &mut d_key,
+                            true,
+                            d_scores.transposed(),
+                            query,
+                            Threads::One,
+                            Precision::F32,
+                        );
                     }
                     d_bias
                 },

@@ -10,7 +10,7 @@ use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension, tensor:
 use burn::tensor::Tensor;
 
 use crate::plain::{OptionalTensor, optional};
-use crate::{Dropout, RowOffsets};
+use crate::{Dropout, Precision, RowOffsets};
 
 /// Settings of [`packed_attention`].
 #[derive(Debug, Clone)]
@@ -96,6 +96,7 @@ pub fn packed_attention(
             scale: options.scale,
             dropout: options.dropout.filter(|dropout| dropout.rate > 0.0),
             local_window: options.local_window,
+            precision: Precision::current(),
         },
     );
     Tensor::from_dispatch(attended.output)
@@ -108,6 +109,8 @@ pub(crate) struct AttentionSettings {
     pub(crate) scale: f32,
     pub(crate) dropout: Option<Dropout>,
     pub(crate) local_window: Option<usize>,
+    /// Not on the CPU, where products of a head are small and stay in f32.
+    pub(crate) precision: Precision,
 }
 
 impl AttentionSettings {

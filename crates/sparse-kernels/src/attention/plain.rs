@@ -26,7 +26,7 @@ pub(super) fn forward<B: Backend>(
         Some(factors) => probabilities * factors,
         None => probabilities,
     };
-    let output = layout.merge(kept.matmul(layout.split(Plain(value))));
+    let output = layout.merge(kept.matmul(layout.split(Plain(value)), settings.precision));
     Attended {
         output: output.0,
         saved: saved.0,
@@ -53,18 +53,20 @@ pub(super) fn backward<B: Backend>(
     let (value, gradient) = (layout.split(Plain(value)), layout.split(Plain(gradient)));
     let bias = relative_bias.into_option();
     let probabilities = layout.probabilities(query.clone(), key.clone(), bias.clone());
-    let d_kept = gradient.clone().matmul(value.transposed());
+    let d_kept = gradient
+        .clone()
+        .matmul(value.transposed(), settings.precision);
     let (kept, d_probabilities) = match layout.dropout_factors(&probabilities) {
         Some(factors) => (probabilities.clone() * factors.clone(), d_kept * factors),
         None => (probabilities.clone(), d_kept),
     };
-    let d_value = kept.transposed().matmul(gradient);
+    let d_value = kept.transposed().matmul(gradient, settings.precision);
     let mean = (probabilities.clone() * d_probabilities.clone()).sum_dim(3);
     let d_scores = probabilities * (d_probabilities - mean);
     let relative_bias = bias.map(|bias| layout.d_relative_bias(Plain(bias), d_scores.clone()).0);
     let d_scores = d_scores.scale(f64::from(settings.scale));
-    let d_query = d_scores.clone().matmul(key);
-    let d_key = d_scores.transposed().matmul(query);
+    let d_query = d_scores.clone().matmul(key, settings.precision);
+    let d_key = d_scores.transposed().matmul(query, settings.precision);
     AttentionGradients {
         query: layout.merge(d_query).0,
         key: layout.merge(d_key).0,
@@ -135,7 +137,7 @@ impl<'a> Layout<'a> {
         relative_bias: Option<FloatTensor<B>>,
     ) -> Plain<B> {
         let scores = query
-            .matmul(key.transposed())
+            .matmul(key.transposed(), self.settings.precision)
             .scale(f64::from(self.settings.scale));
         let padding = self.rows.lengths().flat_map(|length| {
             (0..self.length).map(move |j| if j < length { 0.0 } else { BLOCKED })

@@ -8,7 +8,7 @@ use super::{AttentionOptions, AttentionSettings, PackedAttention, packed_attenti
 use crate::cpu::{self, Floats};
 use crate::plain::OptionalTensor;
 use crate::testing::{assert_close, assert_independent_of_threads, cases, matrix, random, values};
-use crate::{Dropout, RandomStream, RowOffsets};
+use crate::{Dropout, Precision, RandomStream, RowOffsets};
 
 /// Attention text by text, differentiated by Burn.
 fn written_out(
@@ -205,6 +205,7 @@ proptest! {
             scale: 0.7,
             dropout: case.dropout(),
             local_window: case.window,
+            precision: Precision::F32,
         };
         let fast = Flex::packed_attention(tensor(0), tensor(1), tensor(2), bias(), rows.clone(), settings);
         let slow = plain::forward::<Flex>(tensor(0), tensor(1), tensor(2), bias(), &rows, settings);

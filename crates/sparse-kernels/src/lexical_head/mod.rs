@@ -13,8 +13,8 @@ use burn::backend::{
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::RowOffsets;
 use crate::plain::{OptionalTensor, optional};
+use crate::{Precision, RowOffsets};
 
 /// How the tokens of a text become one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -83,6 +83,7 @@ pub fn lexical_head(
         HeadOptions {
             pooling,
             activation,
+            precision: Precision::current(),
         },
     );
     Tensor::from_dispatch(pooled.scores)
@@ -93,6 +94,8 @@ pub fn lexical_head(
 pub(crate) struct HeadOptions {
     pub(crate) pooling: PoolingStrategy,
     pub(crate) activation: Activation,
+    /// Of the logits; on the CPU the sparse sums of a maximum's gradient stay in f32.
+    pub(crate) precision: Precision,
 }
 
 /// What the forward pass gives: vectors, and what the backward pass needs beside them.

@@ -3,12 +3,12 @@
 //! Texts are padded to the longest, and the vocabulary is taken in chunks, so that the logits exist for one chunk at
 //! a time. The last chunk is filled up with zero rows: some backends want aligned rows.
 
-use burn::backend::{Backend, tensor::FloatTensor};
-use burn::tensor::{IndexingUpdateOp, IntDType};
+use burn::backend::{Backend, TensorMetadata, tensor::FloatTensor};
+use burn::tensor::{DType, IndexingUpdateOp, IntDType};
 
 use super::{Activation, HeadGradients, HeadOptions, Pooled, PoolingStrategy};
-use crate::RowOffsets;
 use crate::plain::{OptionalTensor, Plain};
+use crate::{Precision, RowOffsets};
 
 /// Widths of chunks are multiples of this.
 const CHUNK_ALIGNMENT: usize = 64;
@@ -30,14 +30,14 @@ pub(super) fn forward<B: Backend>(
     let vocabulary = Vocabulary::new(Plain(weight), bias.into_option().map(Plain));
     let (mut scores, mut positions) = (Vec::new(), Vec::new());
     for chunk in vocabulary.chunks(padded.n_positions()) {
-        let logits = padded.logits(&chunk);
+        let logits = padded.logits(&chunk, options.precision);
         let scores_of_chunk = match options.pooling {
             PoolingStrategy::Max => {
                 let blocked = logits + padded.blocked();
                 let (largest, position) =
-                    B::float_max_dim_with_indices(blocked.0, 1, IntDType::I32);
+                    B::float_max_dim_with_indices(blocked.0, 1, padded.position_dtype());
                 positions.push(B::int_reshape(
-                    B::int_cast(position, IntDType::I32),
+                    B::int_cast(position, padded.position_dtype()),
                     [padded.n_rows, chunk.padded].into(),
                 ));
                 activate(Plain(largest), options.activation)
@@ -97,13 +97,20 @@ pub(super) fn backward<B: Backend>(
                 Plain(B::float_scatter(1, zeros.0, position, of_chunk.0, update))
             }
             PoolingStrategy::Sum => {
-                slope_of_logit(padded.logits(&chunk), options.activation) * padded.mask() * of_chunk
+                slope_of_logit(padded.logits(&chunk, options.precision), options.activation)
+                    * padded.mask()
+                    * of_chunk
             }
         };
         let d_logits = d_logits.reshape(&[n_positions, chunk.padded]);
         d_bias.push(d_logits.clone().sum_dim(0).reshape(&[chunk.padded]));
-        d_weight.push(d_logits.clone().transposed().matmul(flat_hidden.clone()));
-        d_hidden = d_hidden + d_logits.matmul(chunk.weight);
+        d_weight.push(
+            d_logits
+                .clone()
+                .transposed()
+                .matmul(flat_hidden.clone(), options.precision),
+        );
+        d_hidden = d_hidden + d_logits.matmul(chunk.weight, options.precision);
     }
     let d_weight = Plain::cat(d_weight, 0).narrow(0, 0, vocabulary.size);
     let d_weight = match so_far {
@@ -186,17 +193,26 @@ impl<B: Backend> Padded<B> {
         }
     }
 
+    /// 32 bits where the device has them: LibTorch does without.
+    fn position_dtype(&self) -> IntDType {
+        if B::supports_dtype(&self.hidden.0.device(), DType::I32) {
+            IntDType::I32
+        } else {
+            IntDType::I64
+        }
+    }
+
     fn n_positions(&self) -> usize {
         self.n_rows * self.length
     }
 
     /// `[n_rows, length, chunk]`
-    fn logits(&self, chunk: &Chunk<B>) -> Plain<B> {
+    fn logits(&self, chunk: &Chunk<B>, precision: Precision) -> Plain<B> {
         let flat = self
             .hidden
             .clone()
             .reshape(&[self.n_positions(), self.width]);
-        let logits = flat.matmul(chunk.weight.clone().transposed());
+        let logits = flat.matmul(chunk.weight.clone().transposed(), precision);
         let logits = match &chunk.bias {
             Some(bias) => logits + bias.clone().reshape(&[1, chunk.padded]),
             None => logits,
@@ -271,7 +287,7 @@ impl<B: Backend> Vocabulary<B> {
         if self.padded == self.size {
             return tensor;
         }
-        let mut shape = burn::backend::TensorMetadata::shape(&tensor.0).to_vec();
+        let mut shape = tensor.0.shape().to_vec();
         shape[dim] = self.padded - self.size;
         let zeros = tensor.zeros(&shape);
         Plain::cat(vec![tensor, zeros], dim)

@@ -5,12 +5,13 @@ use burn::tensor::{Device, Tensor, TensorData, Tolerance, activation::relu};
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 
 use super::{Activation, HeadOptions, LexicalHead, PoolingStrategy, lexical_head, plain};
-use crate::RowOffsets;
 use crate::cpu::{self, Floats};
 use crate::plain::OptionalTensor;
 use crate::testing::{
-    assert_close, assert_independent_of_threads, cases, matrix, random, values, vector,
+    assert_close, assert_independent_of_threads, cases, half_precisions, is_elsewhere, matrix,
+    random, rounded, values, vector,
 };
+use crate::{Precision, RowOffsets, autocast};
 
 const POOLINGS: [PoolingStrategy; 2] = [PoolingStrategy::Max, PoolingStrategy::Sum];
 const ACTIVATIONS: [Activation; 2] = [Activation::Relu, Activation::Log1pRelu];
@@ -74,6 +75,7 @@ impl Case {
                 options: HeadOptions {
                     pooling: POOLINGS[usize::from(sum)],
                     activation: ACTIVATIONS[usize::from(log1p)],
+                    precision: Precision::F32,
                 },
                 seed,
             },
@@ -173,6 +175,40 @@ proptest! {
         assert_close(&Floats::of(&fast.hidden), &Floats::of(&slow.hidden), 3e-5, "hidden gradient");
         assert_close(&Floats::of(&fast.weight), &Floats::of(&slow.weight), 3e-5, "weight gradient");
         assert_close(&Floats::of(&fast.bias), &Floats::of(&slow.bias), 3e-5, "bias gradient");
+    }
+}
+
+#[test]
+fn half_precision_rounds_the_factors() {
+    const GRADIENT_TOLERANCE: f32 = 3e-2;
+    for (precision, tolerance) in half_precisions() {
+        for pooling in POOLINGS {
+            let case = Case {
+                lengths: vec![3, 0, 5, 1],
+                width: 130,
+                vocab_size: 1100,
+                with_bias: true,
+                options: HeadOptions {
+                    pooling,
+                    activation: Activation::Relu,
+                    precision,
+                },
+                seed: 5,
+            };
+            let expected = case.run(|hidden, weight, bias, rows, options| {
+                let (hidden, weight) = (rounded(hidden, precision), rounded(weight, precision));
+                written_out(hidden, weight, bias, rows, options)
+            });
+            let found = autocast(precision, || case.run_fused());
+            assert_close(&found[0], &expected[0], tolerance, NAMES[0]);
+            // Logits that are rounded as well may have their maximum at another token.
+            if pooling == PoolingStrategy::Sum || !is_elsewhere() {
+                for i in 1..4 {
+                    assert_close(&found[i], &expected[i], GRADIENT_TOLERANCE, NAMES[i]);
+                }
+            }
+            assert_ne!(found[0], case.run_fused()[0]);
+        }
     }
 }
 
@@ -315,6 +351,7 @@ fn gradients_are_finite_differences() {
         let options = HeadOptions {
             pooling,
             activation,
+            precision: Precision::F32,
         };
         let arguments = [
             random(1, 6 * width),
@@ -375,6 +412,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
             options: HeadOptions {
                 pooling,
                 activation,
+                precision: Precision::F32,
             },
             seed: 11,
         };

@@ -3,7 +3,10 @@
 use burn::backend::{Flex, tensor::FloatTensor};
 use rayon::prelude::*;
 
-use super::{Around, Linear, LinearGradients, Wanted, activated, plain_backward, plain_forward};
+use super::{
+    Linear, LinearGradients, LinearOptions, Wanted, activated, plain_backward, plain_forward,
+};
+use crate::Precision;
 use crate::activation::apply_to_rows;
 use crate::cpu::matrix::Threads;
 use crate::cpu::simd::add;
@@ -18,12 +21,12 @@ impl Linear for Flex {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: OptionalTensor<Self>,
-        around: Around,
+        options: LinearOptions,
     ) -> FloatTensor<Self> {
         if !cpu::all_f32(&[&x, &weight]) {
-            return plain_forward::<Self>(x, weight, bias, around);
+            return plain_forward::<Self>(x, weight, bias, options);
         }
-        let x = activated::<Self>(x, around.before);
+        let x = activated::<Self>(x, options.before);
         let (x, weight) = (Floats::of(&x), Floats::of(&weight));
         let bias = bias.as_ref().map(Floats::of);
         let ([n, _], [d_out, _]) = (x.dims2(), weight.dims2());
@@ -35,8 +38,9 @@ impl Linear for Flex {
             x.matrix(),
             weight.matrix().transposed(),
             Threads::All,
+            options.precision,
         );
-        apply_to_rows(&mut y, d_out, bias.as_deref(), around.after);
+        apply_to_rows(&mut y, d_out, bias.as_deref(), options.after);
         cpu::tensor(y, &[n, d_out])
     }
 
@@ -45,9 +49,10 @@ impl Linear for Flex {
         weight: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         wanted: Wanted,
+        precision: Precision,
     ) -> LinearGradients<Self> {
         if !cpu::all_f32(&[&x, &weight, &gradient]) {
-            return plain_backward::<Self>(x, weight, gradient, wanted);
+            return plain_backward::<Self>(x, weight, gradient, wanted, precision);
         }
         let (x, weight, gradient) = (Floats::of(&x), Floats::of(&weight), Floats::of(&gradient));
         let ([n, d_in], [d_out, _]) = (x.dims2(), weight.dims2());
@@ -60,6 +65,7 @@ impl Linear for Flex {
                 gradient.matrix(),
                 weight.matrix(),
                 Threads::All,
+                precision,
             );
             cpu::tensor(d_x, &[n, d_in])
         });
@@ -72,6 +78,7 @@ impl Linear for Flex {
                 gradient.matrix().transposed(),
                 x.matrix(),
                 Threads::All,
+                precision,
             );
             cpu::tensor(d_weight, &[d_out, d_in])
         });

@@ -16,10 +16,10 @@ use burn::backend::{
 };
 use burn::tensor::Tensor;
 
-use crate::HiddenActivation;
 use crate::activation::Activate;
 use crate::autodiff::track;
 use crate::plain::{OptionalTensor, Plain, optional};
+use crate::{HiddenActivation, Precision};
 
 /// `y = x · Wᵀ + b`, with the weight as model files hold it.
 ///
@@ -34,7 +34,7 @@ use crate::plain::{OptionalTensor, Plain, optional};
 ///
 /// If the shapes do not fit.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
-    dispatch(x, weight, bias, Around::default())
+    dispatch(x, weight, bias, None, None)
 }
 
 /// [`linear`] followed by an activation function, in one operation.
@@ -48,16 +48,7 @@ pub fn linear_activation(
     bias: Option<Tensor<1>>,
     activation: HiddenActivation,
 ) -> Tensor<2> {
-    let after = Some(activation);
-    dispatch(
-        x,
-        weight,
-        bias,
-        Around {
-            after,
-            before: None,
-        },
-    )
+    dispatch(x, weight, bias, None, Some(activation))
 }
 
 /// [`linear`] of an activation function's values, `y = f(x) · Wᵀ + b`, that keeps `x` and not `f(x)` for the backward pass.
@@ -74,19 +65,16 @@ pub fn activation_linear(
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
 ) -> Tensor<2> {
-    let before = Some(activation);
-    dispatch(
-        x,
-        weight,
-        bias,
-        Around {
-            before,
-            after: None,
-        },
-    )
+    dispatch(x, weight, bias, Some(activation), None)
 }
 
-fn dispatch(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, around: Around) -> Tensor<2> {
+fn dispatch(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    before: Option<HiddenActivation>,
+    after: Option<HiddenActivation>,
+) -> Tensor<2> {
     let [_, d_in] = x.dims();
     let [d_out, d_weight] = weight.dims();
     assert_eq!(d_in, d_weight, "inputs as wide as the weight's rows");
@@ -97,15 +85,22 @@ fn dispatch(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, around: Ar
         x.into_dispatch(),
         weight.into_dispatch(),
         optional(bias),
-        around,
+        LinearOptions {
+            before,
+            after,
+            precision: Precision::current(),
+        },
     ))
 }
 
-/// Activation functions on the input and on the output.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Around {
+/// Settings of a layer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LinearOptions {
+    /// On the input.
     pub(crate) before: Option<HiddenActivation>,
+    /// On the output.
     pub(crate) after: Option<HiddenActivation>,
+    pub(crate) precision: Precision,
 }
 
 /// Which gradients a backward pass has to find.
@@ -140,9 +135,9 @@ pub(crate) trait Linear: Activate {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         #[extension_type] bias: OptionalTensor<Self>,
-        around: Around,
+        options: LinearOptions,
     ) -> FloatTensor<Self> {
-        plain_forward::<Self>(x, weight, bias, around)
+        plain_forward::<Self>(x, weight, bias, options)
     }
 
     /// Gradients of the linear part.
@@ -151,8 +146,9 @@ pub(crate) trait Linear: Activate {
         weight: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         wanted: Wanted,
+        precision: Precision,
     ) -> LinearGradients<Self> {
-        plain_backward::<Self>(x, weight, gradient, wanted)
+        plain_backward::<Self>(x, weight, gradient, wanted, precision)
     }
 }
 
@@ -160,10 +156,10 @@ fn plain_forward<B: Activate>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
     bias: OptionalTensor<B>,
-    around: Around,
+    options: LinearOptions,
 ) -> FloatTensor<B> {
-    let x = activated::<B>(x, around.before);
-    let y = Plain::<B>(x).matmul(Plain(weight).transposed());
+    let x = activated::<B>(x, options.before);
+    let y = Plain::<B>(x).matmul(Plain(weight).transposed(), options.precision);
     let y = match bias {
         OptionalTensor::Present(bias) => {
             let bias = Plain(bias);
@@ -172,7 +168,7 @@ fn plain_forward<B: Activate>(
         }
         OptionalTensor::Absent => y,
     };
-    activated::<B>(y.0, around.after)
+    activated::<B>(y.0, options.after)
 }
 
 fn activated<B: Activate>(
@@ -190,16 +186,19 @@ fn plain_backward<B: Backend>(
     weight: FloatTensor<B>,
     gradient: FloatTensor<B>,
     wanted: Wanted,
+    precision: Precision,
 ) -> LinearGradients<B> {
     let gradient = Plain::<B>(gradient);
     let [_, d_out] = gradient.dims();
     let d_weight = wanted
         .weight
-        .then(|| gradient.clone().transposed().matmul(Plain(x)).0);
+        .then(|| gradient.clone().transposed().matmul(Plain(x), precision).0);
     let d_bias = wanted
         .bias
         .then(|| gradient.clone().sum_dim(0).reshape(&[d_out]).0);
-    let d_x = wanted.x.then(|| gradient.matmul(Plain(weight)).0);
+    let d_x = wanted
+        .x
+        .then(|| gradient.matmul(Plain(weight), precision).0);
     LinearGradients {
         x: d_x.into(),
         weight: d_weight.into(),
@@ -225,6 +224,7 @@ struct State<B: Backend> {
     weight: FloatTensor<B>,
     /// The activation of the output and its input.
     after: Option<(HiddenActivation, FloatTensor<B>)>,
+    precision: Precision,
 }
 
 impl<B: Linear, const N: usize> Backward<B, N> for Step {
@@ -236,6 +236,7 @@ impl<B: Linear, const N: usize> Backward<B, N> for Step {
             before,
             weight,
             after,
+            precision,
         } = ops.state;
         let gradient = gradients.consume::<B>(&ops.node);
         let gradient = match after {
@@ -249,7 +250,7 @@ impl<B: Linear, const N: usize> Backward<B, N> for Step {
             bias: wants(2),
         };
         let activated = activated::<B>(x.clone(), before);
-        let mut found = B::affine_backward(activated, weight, gradient, wanted);
+        let mut found = B::affine_backward(activated, weight, gradient, wanted, precision);
         if let Some(before) = before {
             found.x = found
                 .x
@@ -271,15 +272,19 @@ impl<B: Linear, C: CheckpointStrategy> Linear for Autodiff<B, C> {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: OptionalTensor<Self>,
-        around: Around,
+        options: LinearOptions,
     ) -> FloatTensor<Self> {
-        let Around { before, after } = around;
+        let LinearOptions {
+            before,
+            after,
+            precision,
+        } = options;
         let (x, of_x) = x.into_parts();
         let (weight, of_weight) = weight.into_parts();
         let (bias, of_bias) = bias.into_option().map(|bias| bias.into_parts()).unzip();
-        let linear = Around {
-            before,
+        let linear = LinearOptions {
             after: None,
+            ..options
         };
         let input = B::affine(x.clone(), weight.clone(), bias.into(), linear);
         let (output, after) = match after {
@@ -294,6 +299,7 @@ impl<B: Linear, C: CheckpointStrategy> Linear for Autodiff<B, C> {
             before,
             weight,
             after,
+            precision,
         };
         match of_bias {
             Some(of_bias) => track::<B, C, _, 3>(Step, [of_x, of_weight, of_bias], state, output),

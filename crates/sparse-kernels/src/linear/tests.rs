@@ -4,8 +4,11 @@ use burn::tensor::{Device, Tensor};
 use proptest::prelude::{any, proptest};
 
 use super::{activation_linear, linear, linear_activation};
-use crate::HiddenActivation;
-use crate::testing::{assert_close, assert_independent_of_threads, cases, matrix, values, vector};
+use crate::testing::{
+    assert_close, assert_independent_of_threads, cases, half_precisions, matrix, rounded, values,
+    vector,
+};
+use crate::{HiddenActivation, autocast};
 
 type Layer = fn(Tensor<2>, Tensor<2>, Option<Tensor<1>>) -> Tensor<2>;
 
@@ -36,7 +39,12 @@ fn linear_of_silu(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> T
 }
 
 /// Output and the gradients of input, weight and bias, of `Σ r ∘ y` with random r.
-fn run(layer: Layer, [n, d_in, d_out]: [usize; 3], with_bias: bool, seed: u64) -> Vec<Vec<f32>> {
+fn run(
+    layer: impl Fn(Tensor<2>, Tensor<2>, Option<Tensor<1>>) -> Tensor<2>,
+    [n, d_in, d_out]: [usize; 3],
+    with_bias: bool,
+    seed: u64,
+) -> Vec<Vec<f32>> {
     let device = Device::default().autodiff();
     let x = matrix(seed, [n, d_in], &device).require_grad();
     let weight = matrix(seed ^ 1, [d_out, d_in], &device).require_grad();
@@ -80,6 +88,29 @@ fn results_do_not_depend_on_the_number_of_threads() {
     assert_independent_of_threads(|| run(linear, [5, 700, 33], true, 4));
     assert_independent_of_threads(|| run(linear_of_silu, [70, 70, 33], true, 6));
     assert_independent_of_threads(|| run(linear, [1, 300, 600], false, 5));
+}
+
+#[test]
+fn half_precision_rounds_the_factors() {
+    const GRADIENT_TOLERANCE: f32 = 2e-2;
+    for (precision, tolerance) in half_precisions() {
+        let written_out = |x, weight, bias| {
+            let weight = rounded(weight, precision);
+            written_out_gelu(rounded(x, precision), weight, bias)
+        };
+        let sizes = [37, 130, 50];
+        // The backward pass runs outside of the scope.
+        let linear = |x, weight, bias| autocast(precision, || linear_gelu(x, weight, bias));
+        let (found, expected) = (
+            run(linear, sizes, true, 8),
+            run(written_out, sizes, true, 8),
+        );
+        assert_close(&found[0], &expected[0], tolerance, "output");
+        for (found, expected) in found.iter().zip(&expected).skip(1) {
+            assert_close(found, expected, GRADIENT_TOLERANCE, "gradient");
+        }
+        assert_ne!(found[1], run(linear_gelu, sizes, true, 8)[1]);
+    }
 }
 
 #[test]

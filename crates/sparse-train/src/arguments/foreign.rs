@@ -229,31 +229,9 @@ pub(crate) const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
 /// Refused unless the value is the reference's default: what to do instead.
 pub(crate) const REFUSED: &[(&str, &str, &str)] = &[
     (
-        "fp16",
-        "false",
-        "isn't supported: the hand-written passes, the losses and the optimizer compute in f32 on every device; leave it out. \
-         `mini_batch_size` and `optim = \"adafactor\"` save memory without a loss of precision",
-    ),
-    (
-        "bf16",
-        "false",
-        "isn't supported: the hand-written passes, the losses and the optimizer compute in f32 on every device; leave it out. \
-         `mini_batch_size` and `optim = \"adafactor\"` save memory without a loss of precision",
-    ),
-    (
         "tf32",
         "",
         "is a switch of one vendor's GPUs in the reference; leave it out",
-    ),
-    (
-        "bf16_full_eval",
-        "false",
-        "isn't supported: evaluation computes in f32; leave it out",
-    ),
-    (
-        "fp16_full_eval",
-        "false",
-        "isn't supported: evaluation computes in f32; leave it out",
     ),
     (
         "optim_target_modules",

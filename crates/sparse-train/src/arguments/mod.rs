@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sparse_data::{BatchSamplerKind, MultiDatasetKind, SampleOrder};
+use sparse_kernels::Precision;
 
 pub use tokens::CountTokens;
 
@@ -120,6 +121,14 @@ pub struct TrainingArguments {
     pub warmup_steps: f64,
     /// Share of all steps, rounded up, used where `warmup_steps` is 0.
     pub warmup_ratio: Option<f64>,
+    /// Rounds the factors of matrix products to bf16. Parameters, gradients, norms and losses stay in f32.
+    pub bf16: bool,
+    /// Rounds the factors of matrix products to f16, with dynamic loss scaling.
+    pub fp16: bool,
+    /// Evaluators embed as with `bf16`. Losses on evaluation data are computed as in training anyway.
+    pub bf16_full_eval: bool,
+    /// Evaluators embed as with `fp16`.
+    pub fp16_full_eval: bool,
     /// Rule by which gradients change parameters.
     pub optim: OptimizerType,
     /// Its options, `name=value,name=value`.
@@ -239,6 +248,10 @@ impl Default for TrainingArguments {
             lr_scheduler_kwargs: SchedulerOptions::default(),
             warmup_steps: 0.0,
             warmup_ratio: None,
+            bf16: false,
+            fp16: false,
+            bf16_full_eval: false,
+            fp16_full_eval: false,
             optim: OptimizerType::default(),
             optim_args: None,
             weight_decay: 0.0,
@@ -323,6 +336,16 @@ impl TrainingArguments {
             .collect()
     }
 
+    /// Precision of the training's matrix products.
+    pub(crate) fn precision(&self) -> Precision {
+        precision(self.bf16, self.fp16)
+    }
+
+    /// Precision of the evaluators' matrix products.
+    pub(crate) fn evaluation_precision(&self) -> Precision {
+        precision(self.bf16_full_eval, self.fp16_full_eval)
+    }
+
     /// The metric that decides what is best, with its prefix, where one is asked for.
     pub fn best_metric(&self) -> Option<String> {
         let needed = self.load_best_model_at_end || self.lr_scheduler_type.follows_metric();
@@ -396,6 +419,14 @@ impl TrainingArguments {
     /// Steps between checkpoints in a run of `total_steps`.
     pub(crate) fn save_interval(&self, total_steps: usize) -> usize {
         interval(self.save_steps, total_steps)
+    }
+}
+
+fn precision(bf16: bool, fp16: bool) -> Precision {
+    match (bf16, fp16) {
+        (true, _) => Precision::Bf16,
+        (_, true) => Precision::F16,
+        _ => Precision::F32,
     }
 }
 

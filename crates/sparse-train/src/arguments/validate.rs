@@ -207,6 +207,15 @@ impl TrainingArguments {
                     .to_owned(),
             );
         }
+        for (name, both) in [
+            ("fp16", self.fp16 && self.bf16),
+            ("fp16_full_eval", self.fp16_full_eval && self.bf16_full_eval),
+        ] {
+            if both {
+                let other = name.replace("fp16", "bf16");
+                return refuse(name, format!("excludes `{other}`: choose one of them"));
+            }
+        }
         // Options of the schedule and of the optimizer, before anything is loaded.
         self.schedule(usize::MAX >> 12)?;
         Rule::new(self).map(|_| ())
@@ -387,6 +396,14 @@ mod tests {
             (
                 |a| a.num_train_epochs = 0.0,
                 "`arguments.num_train_epochs` must be a number above 0; got 0",
+            ),
+            (
+                |a| (a.fp16, a.bf16) = (true, true),
+                "`arguments.fp16` excludes `bf16`: choose one of them",
+            ),
+            (
+                |a| (a.fp16_full_eval, a.bf16_full_eval) = (true, true),
+                "`arguments.fp16_full_eval` excludes `bf16_full_eval`",
             ),
             (
                 |a| a.max_steps = 0,

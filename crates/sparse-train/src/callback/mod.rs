@@ -55,6 +55,8 @@ pub struct StepReport {
     pub components: Vec<(String, f64)>,
     /// Norm of the gradient before clipping.
     pub grad_norm: f64,
+    /// Factor on the loss with `fp16`, and the updates that were left out so far because their gradient overflowed.
+    pub loss_scale: Option<(f64, usize)>,
     /// Learning rate of the update.
     pub learning_rate: f64,
     /// Regulariser weights in force.

@@ -7,6 +7,7 @@ use burn::module::Module;
 use sparse_data::{ColumnRoles, Dataset};
 use sparse_eval::Evaluator;
 use sparse_hub::HubOptions;
+use sparse_kernels::Precision;
 use sparse_losses::{
     DataSummary, LabelShape, LabelSummary, LossConfig, RegularizerScheduleConfig,
     TopKScheduleConfig,
@@ -184,6 +185,7 @@ impl TrainerBuilder {
             }
         }
         self.check_output_dir()?;
+        self.check_precision()?;
         if self.train.is_empty() {
             return Err(Error::Incomplete(
                 "there is nothing to train on: add a `[[train_dataset]]`".to_owned(),
@@ -276,6 +278,7 @@ impl TrainerBuilder {
             card,
             skipped: 0,
             report: StepReport::default(),
+            scaler: None,
             before: None,
             found_mini_batches: None,
             #[cfg(test)]
@@ -309,6 +312,41 @@ impl TrainerBuilder {
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Fails where the device can't compute in the precision that is asked for, and warns where it gains nothing.
+    fn check_precision(&mut self) -> Result<()> {
+        let device = self.encoder.device();
+        let arguments = &self.arguments;
+        for (name, asked, precision) in [
+            ("bf16", arguments.bf16, Precision::Bf16),
+            ("fp16", arguments.fp16, Precision::F16),
+            ("bf16_full_eval", arguments.bf16_full_eval, Precision::Bf16),
+            ("fp16_full_eval", arguments.fp16_full_eval, Precision::F16),
+        ] {
+            if !asked {
+                continue;
+            }
+            if !precision.is_supported(&device) {
+                return Err(Error::argument(
+                    format!("arguments.{name}"),
+                    format!(
+                        "can't be had on {device:?}: leave it out, or choose another `--device`"
+                    ),
+                ));
+            }
+            if !precision.is_fast(&device) {
+                let better = if precision == Precision::F16 && Precision::Bf16.is_fast(&device) {
+                    "; `bf16 = true` is"
+                } else {
+                    ""
+                };
+                self.warnings.push(format!(
+                    "`arguments.{name}` gives the results of that precision, but on this processor it isn't faster than f32{better}"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Gives each data set its roles and its loss, and checks one against the other.

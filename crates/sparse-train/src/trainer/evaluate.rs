@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use sparse_eval::EvaluationRun;
+use sparse_kernels::autocast;
 use sparse_model::{ForwardContext, SparseEncoder};
 
 use super::embed::{assemble, embed_texts};
@@ -34,6 +35,7 @@ impl Trainer {
         let mut metrics = Vec::new();
         let (mut rows, mut batches) = (0, 0);
         let several = self.eval.len() > 1;
+        let precision = self.arguments.precision();
         // Callbacks are told of each batch, while the data sets lie aside.
         let datasets = std::mem::take(&mut self.eval);
         let losses = datasets.iter().try_for_each(|dataset| -> Result<()> {
@@ -43,8 +45,9 @@ impl Trainer {
                 prefix.to_owned()
             };
             let begun = Instant::now();
-            let (n_rows, n_batches) =
-                self.dataset_loss(&encoder, dataset, &prefix, &mut metrics)?;
+            let (n_rows, n_batches) = autocast(precision, || {
+                self.dataset_loss(&encoder, dataset, &prefix, &mut metrics)
+            })?;
             if several {
                 metrics.extend(speed(&prefix, begun, n_rows, n_batches));
             }
@@ -61,7 +64,8 @@ impl Trainer {
             ..EvaluationRun::default()
         };
         for (index, evaluator) in self.evaluators.iter().enumerate() {
-            let figures = evaluator.evaluate(&encoder, &run)?;
+            let precision = self.arguments.evaluation_precision();
+            let figures = autocast(precision, || evaluator.evaluate(&encoder, &run))?;
             let own: Vec<(String, f64)> = figures.clone().into_iter().collect();
             self.card
                 .record(index, evaluator.as_ref(), encoder.similarity_fn(), &own);

@@ -116,6 +116,10 @@ impl History {
             ("grad_norm".to_owned(), newest.grad_norm),
             ("learning_rate".to_owned(), newest.learning_rate),
         ];
+        if let Some((scale, skipped)) = newest.loss_scale {
+            logs.push(("loss_scale".to_owned(), scale));
+            logs.push(("skipped_steps".to_owned(), skipped as f64));
+        }
         for (name, _) in &newest.components {
             logs.push((name.clone(), mean(&|step| component(step, name))));
         }

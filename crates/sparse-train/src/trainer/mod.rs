@@ -36,6 +36,7 @@ use crate::distributed::Communicator;
 use crate::error::Result;
 use crate::guard::Guards;
 use crate::hub::Uploader;
+use crate::loss_scaler::LossScaler;
 use crate::optimizer::Optimizer;
 use crate::plan::{EpochPlan, Plan};
 use crate::prefetch::Prefetch;
@@ -143,6 +144,8 @@ pub struct Trainer {
     /// Updates that `should_epoch_stop` left out: the position in the data is so far ahead of `global_step`.
     pub(crate) skipped: usize,
     pub(crate) report: StepReport,
+    /// With `fp16`.
+    pub(crate) scaler: Option<LossScaler>,
     pub(crate) before: Option<Vec<(String, f64)>>,
     /// Mini-batches that fit into memory, where larger ones did not.
     pub(crate) found_mini_batches: Option<MiniBatches>,
@@ -477,6 +480,11 @@ impl Trainer {
             self.agree();
         }
         Ok(())
+    }
+
+    /// Updates that moved the learning rate on: those that weren't left out because their gradient overflowed.
+    pub(crate) fn scheduler_step(&self) -> usize {
+        self.state.global_step - self.scaler.map_or(0, |scaler| scaler.skipped)
     }
 
     pub(crate) fn model(&self) -> &SparseEncoder {

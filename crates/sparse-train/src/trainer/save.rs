@@ -14,6 +14,7 @@ use crate::checkpoint;
 use crate::curve;
 use crate::error::{Error, Result};
 use crate::guard::{Guards, Warning, save_batch};
+use crate::loss_scaler::LossScaler;
 use crate::optimizer::Optimizer;
 use crate::plan::{Plan, data_state};
 use crate::schedule::LearningRateSchedule;
@@ -37,6 +38,7 @@ impl Trainer {
         self.control = TrainerControl::default();
         self.skipped = 0;
         self.report = StepReport::default();
+        self.scaler = self.arguments.fp16.then(LossScaler::new);
         self.found_mini_batches = None;
     }
 
@@ -132,6 +134,9 @@ impl Trainer {
             });
         }
         self.regulation.restore(regulation);
+        if self.scaler.is_some() {
+            self.scaler = Some(LossScaler::load(directory)?);
+        }
         if let Some(state) = checkpoint::read_schedule(directory)? {
             schedule.restore(state);
         }
@@ -179,6 +184,8 @@ impl Trainer {
                 arguments: &self.arguments,
                 data: &data_state(&self.arguments_of_all()?, &self.train),
                 schedule,
+                scheduler_step: self.scheduler_step(),
+                scaler: self.scaler.as_ref(),
             },
         )?;
         self.upload_checkpoint(&directory);

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use sparse_kernels::RandomStream;
+use sparse_kernels::{RandomStream, autocast};
 use sparse_losses::{EmbeddedBatch, Loss, LossOutput, MiniBatches};
 use sparse_model::ForwardContext;
 
@@ -51,31 +51,37 @@ impl Trainer {
         n_micro_batches: usize,
         feed: &mut Prefetch,
     ) -> Result<bool> {
-        let step = self.state.global_step;
-        let sums = if self.communicator.size() > 1 {
-            Some(self.accumulate_together(schedule.rate(step), n_micro_batches, feed)?)
-        } else {
-            self.accumulate(schedule.rate(step), n_micro_batches, feed)?
-        };
+        let step = self.scheduler_step();
+        let sums = autocast(self.arguments.precision(), || {
+            if self.communicator.size() > 1 {
+                self.accumulate_together(schedule.rate(step), n_micro_batches, feed)
+                    .map(Some)
+            } else {
+                self.accumulate(schedule.rate(step), n_micro_batches, feed)
+            }
+        })?;
         let Some(Sums {
             gradients, tally, ..
         }) = sums
         else {
             return Ok(false);
         };
-        self.report(&tally, &gradients)?;
+        let loss_scale = self.loss_scale();
+        let overflowed = self.report(&tally, &gradients)?;
         self.notify(|callback, context, control| callback.on_pre_optimizer_step(context, control));
-        let scale = clip(self.report.grad_norm, self.arguments.max_grad_norm);
-        let encoder = self
-            .encoder
-            .take()
-            .expect("the model is absent only within a step");
-        self.encoder = Some(optimizer.step(
-            encoder,
-            gradients,
-            |rate| schedule.rate_of(rate, step),
-            scale,
-        ));
+        if !overflowed {
+            let scale = clip(self.report.grad_norm, self.arguments.max_grad_norm) / loss_scale;
+            let encoder = self
+                .encoder
+                .take()
+                .expect("the model is absent only within a step");
+            self.encoder = Some(optimizer.step(
+                encoder,
+                gradients,
+                |rate| schedule.rate_of(rate, step),
+                scale,
+            ));
+        }
         self.notify(|callback, context, control| callback.on_optimizer_step(context, control));
         self.check_update(&tally)?;
         self.steer(&tally, schedule.factor(step));
@@ -145,7 +151,7 @@ impl Trainer {
             drop(blocks);
             let output = loss.forward(&embedded[0]);
             self.add_loss(dataset, micro_batches, &embedded, &output, sums)?;
-            let gradients = (output.total() / divisor).backward();
+            let gradients = self.scaled(output.total(), divisor).backward();
             sums.gradients.accumulate(self.model(), gradients);
         } else {
             let plain = self.model().clone().valid();
@@ -166,7 +172,7 @@ impl Trainer {
                 several => loss.forward_jointly(several),
             };
             self.add_loss(dataset, micro_batches, &embedded, &output, sums)?;
-            let mut at_leaves = (output.total() / divisor).backward();
+            let mut at_leaves = self.scaled(output.total(), divisor).backward();
             for (MicroBatch { batch, context }, leaves) in micro_batches.iter().zip(&leaves) {
                 replay(
                     self.model(),
@@ -274,16 +280,44 @@ impl Trainer {
         Err(self.not_finite(&what, value, sums.learning_rate))
     }
 
-    /// Fills in the report of the update.
-    fn report(&mut self, tally: &Tally, gradients: &GradientSet) -> Result<()> {
+    /// Factor on the loss.
+    fn loss_scale(&self) -> f64 {
+        self.scaler.map_or(1.0, |scaler| scaler.scale)
+    }
+
+    /// The part of a loss in the gradient of the update.
+    pub(super) fn scaled(&self, loss: Tensor<1>, divisor: f64) -> Tensor<1> {
+        let loss = loss / divisor;
+        match self.scaler {
+            Some(scaler) => loss * scaler.scale,
+            None => loss,
+        }
+    }
+
+    /// Fills in the report of the update. True if the gradient overflowed, as it may with `fp16`: the update is to be left out.
+    fn report(&mut self, tally: &Tally, gradients: &GradientSet) -> Result<bool> {
         self.state.num_input_tokens_seen += tally.tokens;
         self.report = tally.report.clone();
         let active = tally.active_dims();
         self.report.query_active_dims = active.query.unwrap_or(0.0);
         self.report.document_active_dims = active.document.unwrap_or(0.0);
-        self.report.grad_norm = gradients.norm();
-        if self.report.grad_norm.is_finite() || !self.guards.config.non_finite {
-            return Ok(());
+        self.report.grad_norm = gradients.norm() / self.loss_scale();
+        let finite = self.report.grad_norm.is_finite();
+        if let Some(scaler) = &mut self.scaler {
+            let scale = scaler.scale;
+            let helps = scaler.count(finite);
+            self.report.loss_scale = Some((scaler.scale, scaler.skipped));
+            if !finite && (helps || !self.guards.config.non_finite) {
+                tracing::info!(
+                    "update {} left out: its gradient overflowed with the loss scaled by {scale}; now by {}",
+                    self.state.global_step + 1,
+                    scaler.scale
+                );
+                return Ok(true);
+            }
+        }
+        if finite || !self.guards.config.non_finite {
+            return Ok(false);
         }
         let names = gradients.not_finite(self.model());
         let what = match names.split_first() {

@@ -143,7 +143,7 @@ impl Trainer {
         };
         let micro_batches = group.iter().map(|one| &one.micro_batch);
         self.add_loss(dataset, micro_batches, &embedded, &output, sums)?;
-        let mut at_leaves = (output.total() / divisor).backward();
+        let mut at_leaves = self.scaled(output.total(), divisor).backward();
         let model = self.model();
         for ((one, own), leaves) in group.iter().zip(own).zip(&leaves) {
             lead_on(model, one, own, leaves, &mut at_leaves, &mut sums.gradients);

@@ -37,6 +37,7 @@ impl Head<'_> {
                 self.hidden,
                 weight.transposed(),
                 Threads::All,
+                self.precision,
             );
 
             let bias = self.bias.map(|bias| &bias[entries.clone()]);
@@ -51,9 +52,17 @@ impl Head<'_> {
                 d_logits.transposed(),
                 self.hidden,
                 Threads::All,
+                self.precision,
             );
             let mut owned = MatrixMut::new(&mut d_hidden, self.n_tokens, self.width);
-            gemm(&mut owned, true, d_logits, weight, Threads::All);
+            gemm(
+                &mut owned,
+                true,
+                d_logits,
+                weight,
+                Threads::All,
+                self.precision,
+            );
             for d_logits in logits.chunks_exact(n_entries) {
                 add(&mut d_bias[entries.clone()], d_logits);
             }

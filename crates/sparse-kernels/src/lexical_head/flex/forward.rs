@@ -96,7 +96,14 @@ impl Head<'_> {
                     let logits = &mut buffer[..tokens.len() * width];
                     let hidden = self.hidden.rows(tokens.clone());
                     let mut product = MatrixMut::new(logits, tokens.len(), width);
-                    gemm(&mut product, false, hidden, weight, Threads::One);
+                    gemm(
+                        &mut product,
+                        false,
+                        hidden,
+                        weight,
+                        Threads::One,
+                        self.precision,
+                    );
                     for row in group.clone() {
                         let range = self.rows.range(row);
                         let (start, end) = (range.start - tokens.start, range.end - tokens.start);

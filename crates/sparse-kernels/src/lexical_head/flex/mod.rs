@@ -14,9 +14,9 @@ use std::ops::Range;
 use burn::backend::{Flex, tensor::FloatTensor};
 
 use super::{Activation, HeadGradients, HeadOptions, LexicalHead, Pooled, PoolingStrategy, plain};
-use crate::RowOffsets;
 use crate::cpu::{self, Floats, Matrix};
 use crate::plain::OptionalTensor;
+use crate::{Precision, RowOffsets};
 
 impl LexicalHead for Flex {
     fn lexical_head(
@@ -72,6 +72,7 @@ struct Head<'a> {
     bias: Option<&'a [f32]>,
     rows: &'a RowOffsets,
     activation: Activation,
+    precision: Precision,
     n_tokens: usize,
     width: usize,
     vocab_size: usize,
@@ -95,6 +96,7 @@ impl<'a> Head<'a> {
             bias,
             rows,
             activation: options.activation,
+            precision: options.precision,
             n_tokens,
             width,
             vocab_size,
