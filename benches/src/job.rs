@@ -25,6 +25,8 @@ pub(crate) struct TrainJob {
     /// Steps to time, after `warm_up` others.
     pub(crate) steps: usize,
     pub(crate) warm_up: usize,
+    #[serde(default)]
+    pub(crate) bf16: bool,
     pub(crate) output: PathBuf,
 }
 

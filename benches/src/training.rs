@@ -28,6 +28,7 @@ pub(crate) fn measure(job: &TrainJob) -> Result<Measurement> {
         save_strategy: SaveStrategy::No,
         logging_steps: 1e6,
         learning_rate: 2e-5,
+        bf16: job.bf16,
         ..TrainingArguments::new(&job.output)
     };
     let clock = Clock::default();

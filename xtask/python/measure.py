@@ -66,6 +66,7 @@ def train(job):
         logging_first_step=True,
         report_to="none",
         use_cpu=True,
+        bf16=job.get("bf16", False),
         disable_tqdm=True,
     )
     trainer = SparseEncoderTrainer(

@@ -58,6 +58,11 @@ struct AboutOptimizer {
 /// How a model's directory begins while it is written.
 const SAVING: &str = ".saving-";
 
+/// The highest step of which a directory has a checkpoint.
+pub(crate) fn last(output_dir: &Path) -> Option<usize> {
+    list(output_dir).into_keys().next_back()
+}
+
 /// Where the checkpoint of a step lies.
 pub(crate) fn directory(output_dir: &Path, step: usize) -> PathBuf {
     output_dir.join(format!("checkpoint-{step}"))

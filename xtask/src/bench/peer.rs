@@ -30,6 +30,9 @@ pub(crate) struct Peer {
     /// Times that both sides run, in turn.
     #[arg(long, default_value_t = 2)]
     rounds: usize,
+    /// Both sides train with `bf16 = true`; leaves the encoding out.
+    #[arg(long)]
+    bf16: bool,
     /// Measures a release build instead of that of the tests and the quickstart.
     #[arg(long)]
     release: bool,
@@ -125,6 +128,7 @@ impl Peer {
                     .as_ref()
                     .is_none_or(|part| workload.name.contains(part.as_str()))
             })
+            .filter(|workload| !self.bf16 || matches!(workload.task, Task::Train { .. }))
             .collect();
         if chosen.is_empty() {
             let names: Vec<&str> = WORKLOADS.iter().map(|workload| workload.name).collect();
@@ -179,10 +183,11 @@ impl Peer {
             REQUIREMENTS.join(" ")
         );
         Ok(format!(
-            "{}; {THREADS} threads; f32; {} build; {}; medians over {} rounds in turn; documents of {}.\n\n\
+            "{}; {THREADS} threads; {}; {} build; {}; medians over {} rounds in turn; documents of {}.\n\n\
              | workload | what | reference | here | ratio | memory of the reference | here | ratio | figure to agree on |\n\
              | --- | --- | --: | --: | --: | --: | --: | --: | --- |\n",
             machine(),
+            if self.bf16 { "bf16" } else { "f32" },
             if self.release {
                 "release"
             } else {
@@ -205,7 +210,7 @@ impl Peer {
         python: &Path,
         folder: &Path,
     ) -> Result<String> {
-        let job = workload.job(folder);
+        let job = workload.job(folder, self.bf16);
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..self.rounds {
             theirs.push(measure(
@@ -247,7 +252,7 @@ impl Peer {
 }
 
 impl Workload {
-    fn job(&self, folder: &Path) -> Value {
+    fn job(&self, folder: &Path, bf16: bool) -> Value {
         let model = if self.model.contains('/') {
             PathBuf::from(self.model)
         } else {
@@ -257,7 +262,7 @@ impl Workload {
         match self.task {
             Task::Train { batch_size, steps } => json!({"train": {
                 "model": model, "data": data, "batch_size": batch_size, "max_seq_length": self.max_seq_length,
-                "steps": steps, "warm_up": 3, "output": folder.join("run"),
+                "steps": steps, "warm_up": 3, "bf16": bf16, "output": folder.join("run"),
             }}),
             Task::Encode { batch_size } => json!({"encode": {
                 "model": model, "data": data, "batch_size": batch_size, "max_seq_length": self.max_seq_length,

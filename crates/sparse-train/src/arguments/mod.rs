@@ -143,7 +143,8 @@ pub struct TrainingArguments {
     pub adam_epsilon: f64,
     /// Largest global L2 norm of the gradient; 0 leaves it as it is.
     pub max_grad_norm: f64,
-    /// Learning rates of parameters whose name matches a regular expression.
+    /// Learning rates of parameters whose name matches a regular expression; of several that match, the last in
+    /// alphabetical order wins.
     pub learning_rate_mapping: BTreeMap<String, f64>,
     /// Seed of all randomness.
     pub seed: u64,

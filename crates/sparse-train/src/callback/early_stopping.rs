@@ -93,6 +93,11 @@ impl Callback for EarlyStopping {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use burn::tensor::Device;
+    use sparse_model::SparseEncoder;
+
     use super::*;
     use crate::arguments::TrainingArguments;
     use crate::callback::StepReport;
@@ -105,6 +110,10 @@ mod tests {
             greater_is_better: Some(larger),
             ..TrainingArguments::default()
         };
+        let encoder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../sparse-model/tests/golden/encoders/splade-max");
+        let encoder =
+            SparseEncoder::from_pretrained(encoder.to_str().unwrap(), &Device::flex()).unwrap();
         let mut stopping = EarlyStopping::new(2, threshold);
         let mut state = TrainerState::new();
         let step = StepReport::default();
@@ -113,6 +122,7 @@ mod tests {
         for (index, &value) in values.iter().enumerate() {
             let context = CallbackContext {
                 arguments: &arguments,
+                encoder: &encoder,
                 state: &state,
                 step: &step,
             };

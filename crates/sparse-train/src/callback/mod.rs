@@ -13,6 +13,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use sparse_losses::RegularizerWeights;
+use sparse_model::SparseEncoder;
 
 use crate::arguments::TrainingArguments;
 use crate::state::TrainerState;
@@ -78,6 +79,8 @@ pub struct StepReport {
 pub struct CallbackContext<'a> {
     /// Arguments of the run.
     pub arguments: &'a TrainingArguments,
+    /// The model as it is now, on a device with gradients: `encoder.clone().valid()` is the one to encode with.
+    pub encoder: &'a SparseEncoder,
     /// State of the run.
     pub state: &'a TrainerState,
     /// The last update; defaults before the first.
@@ -95,6 +98,7 @@ pub struct CallbackContext<'a> {
 ///                on_optimizer_step, on_step_end, then where requested on_log, evaluation, on_save
 ///   evaluation:  on_evaluation_begin, on_prediction_step (each batch), on_log, on_evaluate
 ///                on_epoch_end, then where requested on_log, evaluation, on_save
+/// on_push_begin (before each upload)
 /// on_log (the figures of the whole run), on_train_end
 /// ```
 ///
@@ -151,6 +155,8 @@ pub trait Callback: Debug + Send {
         checkpoint: &Path,
     ) {
     }
+    /// Before each upload to the hub.
+    fn on_push_begin(&mut self, context: &CallbackContext<'_>, control: &mut TrainerControl) {}
     /// After each log.
     fn on_log(
         &mut self,

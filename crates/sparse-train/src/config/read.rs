@@ -37,6 +37,7 @@ pub(super) fn parse<T: DeserializeOwned>(
         apply(&mut table, entry)?;
     }
     let warnings = take_foreign(&mut table)?;
+    read_json(&mut table)?;
     let read = serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
         let path = error.path().to_string();
         let message = explain(error.inner().to_string().lines().next().unwrap_or_default());
@@ -101,6 +102,43 @@ fn apply(table: &mut Table, entry: &str) -> Result<()> {
     Ok(())
 }
 
+/// Arguments that the reference also takes as JSON, which is how a command line sets them.
+const JSON: [&str; 4] = [
+    PROMPTS,
+    "router_mapping",
+    "learning_rate_mapping",
+    "lr_scheduler_kwargs",
+];
+
+/// Of these, the one that may be a text.
+const PROMPTS: &str = "prompts";
+
+/// Puts what the JSON of an argument says in its place.
+fn read_json(table: &mut Table) -> Result<()> {
+    let Some(arguments) = table.get_mut("arguments").and_then(Value::as_table_mut) else {
+        return Ok(());
+    };
+    for name in JSON {
+        let Some(value) = arguments.get_mut(name) else {
+            continue;
+        };
+        let Some(text) = value.as_str() else { continue };
+        let parsed: serde_json::Result<toml::Table> = serde_json::from_str(text);
+        *value = match parsed {
+            Ok(table) => Value::Table(table),
+            // As in the reference.
+            Err(_) if name == PROMPTS => continue,
+            Err(error) => {
+                return Err(Error::argument(
+                    format!("arguments.{name}"),
+                    format!("must be a table, or a JSON object as a string: {error}"),
+                ));
+            }
+        };
+    }
+    Ok(())
+}
+
 /// Takes the arguments of the reference out that have no field here: warns of those without effect and fails at the others,
 /// unless the value is the reference's default.
 fn take_foreign(table: &mut Table) -> Result<Vec<String>> {
@@ -145,7 +183,7 @@ fn is_default(value: &Value, default: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::TrainingFile;
+    use crate::{Prompts, TrainingFile};
 
     const FILE: &str = "[model]\nname_or_path = \"m\"\n[[train_dataset]]\npath = \"a.tsv\"\n";
 
@@ -195,6 +233,34 @@ mod tests {
         assert!(message.contains("did you mean `adagrad`?"), "{message}");
         let message = error("[arguments\n", &[]);
         assert!(message.starts_with("is not valid TOML"), "{message}");
+    }
+
+    #[test]
+    fn json_may_stand_for_a_table() {
+        let overrides = [
+            r#"arguments.prompts={"query": "query: "}"#,
+            r#"arguments.router_mapping={"a": "query", "b": "document"}"#,
+            r#"arguments.learning_rate_mapping={"zeta\\.x": 1e-3, "alpha": 2e-3}"#,
+            r#"arguments.lr_scheduler_kwargs={"num_cycles": 2}"#,
+            "arguments.lr_scheduler_type=cosine",
+        ];
+        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+        let arguments = TrainingFile::parse(FILE, &overrides).unwrap().arguments;
+        let prompts = [("query".to_owned(), Prompts::All("query: ".to_owned()))];
+        assert_eq!(arguments.prompts, Some(Prompts::Named(prompts.into())));
+        assert_eq!(arguments.router_mapping["b"], "document".into());
+        assert_eq!(arguments.lr_scheduler_kwargs.num_cycles, Some(2.0));
+        assert_eq!(arguments.learning_rate_mapping[r"zeta\.x"], 1e-3);
+
+        // A text that is no JSON is a prompt, and an error elsewhere.
+        let overrides = ["arguments.prompts={query".to_owned()];
+        let arguments = TrainingFile::parse(FILE, &overrides).unwrap().arguments;
+        assert_eq!(arguments.prompts, Some(Prompts::All("{query".to_owned())));
+        let message = error("", &["arguments.router_mapping={query"]);
+        assert!(
+            message.starts_with("`arguments.router_mapping` must be a table, or a JSON object as a string: key must be"),
+            "{message}"
+        );
     }
 
     #[test]

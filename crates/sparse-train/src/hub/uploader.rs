@@ -52,23 +52,33 @@ impl Uploader {
         self.repo.id()
     }
 
-    /// Begins to upload a checkpoint, unless an earlier one is still on its way and `hub_always_push` isn't set. Gives what went
-    /// wrong with earlier ones.
-    pub(crate) fn on_save(&mut self, checkpoint: &Path, step: usize, message: &str) -> Failures {
-        if self.strategy == HubStrategy::End {
-            return Failures::new();
-        }
-        let busy = self
-            .running
+    fn is_busy(&self) -> bool {
+        self.running
             .as_ref()
-            .is_some_and(|running| !running.is_finished());
-        if busy && !self.always {
+            .is_some_and(|running| !running.is_finished())
+    }
+
+    /// Whether a checkpoint is to be uploaded: not while an earlier one is on its way, unless `hub_always_push` is set.
+    pub(crate) fn takes_checkpoint(&self, step: usize) -> bool {
+        if self.strategy == HubStrategy::End {
+            return false;
+        }
+        let takes = self.always || !self.is_busy();
+        if !takes {
             tracing::info!(
                 "step {step} isn't uploaded: an earlier one is still on its way; `hub_always_push` uploads each"
             );
-            return Failures::new();
         }
-        let mut failures = if busy { Failures::new() } else { self.wait() };
+        takes
+    }
+
+    /// Begins to upload a checkpoint, after those before it. Gives what went wrong with earlier ones.
+    pub(crate) fn on_save(&mut self, checkpoint: &Path, step: usize, message: &str) -> Failures {
+        let mut failures = if self.is_busy() {
+            Failures::new()
+        } else {
+            self.wait()
+        };
         match staging::gather(self.strategy, checkpoint, step, self.repo.id()) {
             Ok(Some(directory)) => self.start(directory, message.to_owned()),
             Ok(None) => {}

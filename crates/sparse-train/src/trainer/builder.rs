@@ -19,7 +19,7 @@ use super::{DatasetWithLoss, Interrupt, Trainer, TrainerControl};
 use crate::arguments::{IntervalStrategy, TrainingArguments};
 use crate::callback::{Callback, StepReport};
 use crate::collator::Collator;
-use crate::config::ModelCardConfig;
+use crate::config::{ModelCardConfig, is_hub_id};
 use crate::distributed::{self, Communicator};
 use crate::error::{Error, Result};
 use crate::guard::{GuardConfig, Guards};
@@ -238,6 +238,10 @@ impl TrainerBuilder {
             ));
         }
         self.model_card.validate()?;
+        if self.model_card.model_id.is_none() {
+            let id = self.arguments.hub_model_id.clone();
+            self.model_card.model_id = id.filter(|id| is_hub_id(id));
+        }
         let collator = Collator::new(
             self.encoder.preprocessor()?,
             self.arguments.prompts.clone(),

@@ -25,6 +25,7 @@ impl Trainer {
             None => Uploader::new(&self.arguments, &self.hub)?,
         };
         self.tell(uploader.wait());
+        self.notify(|callback, context, control| callback.on_push_begin(context, control));
         let mut hub = self.hub.clone();
         hub.token = secret(&self.arguments, &hub);
         let pushed = self.encoder().push_to_hub(
@@ -63,10 +64,15 @@ impl Trainer {
 
     /// Begins to upload a checkpoint. What fails is said and doesn't end the run.
     pub(super) fn upload_checkpoint(&mut self, checkpoint: &Path) {
+        let step = self.state.global_step;
+        match &self.uploader {
+            Some(uploader) if uploader.takes_checkpoint(step) => {}
+            _ => return,
+        }
+        self.notify(|callback, context, control| callback.on_push_begin(context, control));
         let Some(mut uploader) = self.uploader.take() else {
             return;
         };
-        let step = self.state.global_step;
         let at = match self.arguments.save_strategy {
             SaveStrategy::Epoch => format!("epoch {}", self.state.epoch),
             _ => format!("step {step}"),

@@ -289,6 +289,13 @@ impl Trainer {
         }
         self.communicator.wait_for_all();
         let found = checkpoint::find(resume, &self.arguments.output_dir)?;
+        if let (Resume::No, Some(step)) = (resume, checkpoint::last(&self.arguments.output_dir)) {
+            self.warn(&format!(
+                "`{}` holds checkpoints of an earlier run, up to step {step}: resuming takes the one of the highest step, whichever \
+                 run it is of",
+                self.arguments.output_dir.display()
+            ));
+        }
         for (path, message) in &found.skipped {
             self.warn(&format!(
                 "`{}` is broken and left out: {message}",
@@ -503,6 +510,10 @@ impl Trainer {
         }
         let context = CallbackContext {
             arguments: &self.arguments,
+            encoder: self
+                .encoder
+                .as_ref()
+                .expect("the model is absent only within a step"),
             state: &self.state,
             step: &self.report,
         };

@@ -10,7 +10,8 @@ use loopback_hub::{Fault, LoopbackHub, READER, WRITER};
 use sparse_hub::HubOptions;
 use sparse_model::{LoadOptions, SparseEncoder};
 use sparse_train::{
-    Callback, HubStrategy, Resume, SaveStrategy, Trainer, TrainerBuilder, TrainingArguments,
+    Callback, CallbackContext, HubStrategy, Resume, SaveStrategy, Trainer, TrainerBuilder,
+    TrainerControl, TrainingArguments,
 };
 
 use crate::support::{arguments, splade_run, weights};
@@ -172,6 +173,47 @@ fn a_run_goes_on_from_the_checkpoint_on_the_hub() {
         .train_from(&Resume::From(elsewhere.path().to_path_buf()))
         .unwrap();
     assert_eq!(weights(&resumed.encoder()), weights(&whole.encoder()));
+}
+
+#[derive(Debug, Clone, Default)]
+struct Pushes(Arc<Mutex<Vec<usize>>>);
+
+impl Callback for Pushes {
+    fn on_push_begin(&mut self, context: &CallbackContext<'_>, _: &mut TrainerControl) {
+        self.0.lock().unwrap().push(context.state.global_step);
+    }
+}
+
+#[test]
+fn a_checkpoint_is_left_out_while_an_earlier_one_is_on_its_way() {
+    let commits = |always| {
+        let web = Web::new();
+        // The first upload takes longer than the rest of the run.
+        let delay = Fault::Delay(std::time::Duration::from_secs(5));
+        web.hub.fail("/commit/main", delay, 1);
+        let arguments = TrainingArguments {
+            hub_always_push: always,
+            save_steps: 1.0,
+            ..web.arguments(HubStrategy::EverySave)
+        };
+        let pushes = Pushes::default();
+        let mut trainer = web
+            .builder(arguments)
+            .callback(pushes.clone())
+            .build()
+            .unwrap();
+        trainer.train().unwrap();
+        trainer.push_to_hub("End of training").unwrap();
+        assert_eq!(web.title(), "End of training");
+        let pushes = pushes.0.lock().unwrap().clone();
+        assert_eq!(web.hub.count("POST", "/commit/main"), pushes.len());
+        pushes
+    };
+    let all: Vec<usize> = (1..=12).chain([12]).collect();
+    assert_eq!(commits(true), all);
+    let some = commits(false);
+    assert!(some.len() < all.len(), "{some:?}");
+    assert_eq!((some.first(), some.last()), (Some(&1), Some(&12)));
 }
 
 #[test]

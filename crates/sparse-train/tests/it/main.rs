@@ -9,6 +9,7 @@ mod guards;
 mod hub;
 mod model_card;
 mod optimizers;
+mod precision;
 mod regulation;
 mod resume;
 mod several;

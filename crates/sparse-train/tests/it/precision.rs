@@ -1,0 +1,202 @@
+//! Training with matrix products in half precision.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+use sparse_train::{Resume, SaveStrategy, TrainerState, TrainingArguments};
+
+use crate::model_card::triplets;
+use crate::support::{arguments, splade_run, table, weights};
+
+fn logs(state: &TrainerState, key: &str) -> Vec<f64> {
+    let value = |entry: &Map<String, Value>| entry.get(key)?.as_f64();
+    state.log_history.iter().filter_map(value).collect()
+}
+
+#[test]
+fn half_precision_follows_single_precision() {
+    let train = |bf16, fp16| {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = TrainingArguments {
+            bf16,
+            fp16,
+            ..arguments(folder.path())
+        };
+        let mut trainer = splade_run(arguments).build().unwrap();
+        trainer.train().unwrap();
+        (trainer.state().clone(), weights(&trainer.encoder()))
+    };
+    let (exact, exact_weights) = train(false, false);
+    // Half a unit in the last place of the factors is 2^-9 and 2^-12; sums average it out.
+    for (bf16, fp16, tolerance) in [(true, false, 4e-3), (false, true, 5e-4)] {
+        let (state, half_weights) = train(bf16, fp16);
+        assert_ne!(half_weights, exact_weights);
+        let (losses, expected) = (logs(&state, "loss"), logs(&exact, "loss"));
+        assert_eq!(losses.len(), 25);
+        for (step, (loss, expected)) in losses.iter().zip(&expected).enumerate() {
+            let error = (loss - expected).abs() / expected;
+            assert!(
+                error < tolerance,
+                "step {}: {loss} instead of {expected}",
+                step + 1
+            );
+        }
+        let scales = logs(&state, "loss_scale");
+        assert_eq!(scales, vec![65_536.0; if fp16 { 25 } else { 0 }]);
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_byte_in_half_precision() {
+    let train = |threads: usize, bf16: bool| {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| {
+            let arguments = TrainingArguments {
+                max_steps: 3,
+                bf16,
+                fp16: !bf16,
+                ..arguments(folder.path())
+            };
+            let mut trainer = splade_run(arguments).build().unwrap();
+            trainer.train().unwrap();
+            weights(&trainer.encoder())
+        })
+    };
+    for bf16 in [true, false] {
+        assert_eq!(train(1, bf16), train(3, bf16));
+    }
+}
+
+fn fp16(output_dir: &Path) -> TrainingArguments {
+    TrainingArguments {
+        fp16: true,
+        max_steps: 12,
+        save_strategy: SaveStrategy::Steps,
+        save_steps: 1.0,
+        warmup_steps: 2.0,
+        ..arguments(output_dir)
+    }
+}
+
+/// Sets the factor on the loss in a checkpoint.
+fn set_scale(checkpoint: &Path, scale: f64) {
+    let path = checkpoint.join("scaler.json");
+    let mut scaler: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    scaler["scale"] = scale.into();
+    fs::write(&path, scaler.to_string()).unwrap();
+}
+
+#[test]
+fn updates_whose_gradient_overflows_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = |step: usize| folder.path().join(format!("checkpoint-{step}"));
+    let mut trainer = splade_run(fp16(folder.path())).build().unwrap();
+    trainer.train().unwrap();
+    let rates = logs(trainer.state(), "learning_rate");
+
+    // 2^40 is too large for any gradient of this model in f16, and too much by not more than 2^35.
+    set_scale(&checkpoint(5), f64::powi(2.0, 40));
+    for step in 6..=12 {
+        fs::remove_dir_all(checkpoint(step)).unwrap();
+    }
+    let mut trainer = splade_run(fp16(folder.path())).build().unwrap();
+    trainer.train_from(&Resume::Last).unwrap();
+    let state = trainer.state();
+    let read = |step: usize| fs::read(checkpoint(step).join("model.safetensors")).unwrap();
+    // Seven updates were left out: the model is that of step 5, the factor is smaller by 2^7.
+    assert_eq!(read(12), read(5));
+    assert_eq!(logs(state, "skipped_steps").last(), Some(&7.0));
+    assert_eq!(logs(state, "loss_scale").last(), Some(&f64::powi(2.0, 33)));
+    // None of them moved the learning rate on.
+    assert_eq!(logs(state, "learning_rate")[5..], [rates[5]; 7]);
+    let scheduler = fs::read(checkpoint(12).join("scheduler.json")).unwrap();
+    let scheduler: Value = serde_json::from_slice(&scheduler).unwrap();
+    assert_eq!(scheduler["last_epoch"], 5);
+
+    // From a factor that is too large by a little the run goes on after a few.
+    let arguments = TrainingArguments {
+        max_steps: 60,
+        ..fp16(folder.path())
+    };
+    let mut trainer = splade_run(arguments).build().unwrap();
+    trainer.train_from(&Resume::Last).unwrap();
+    let skipped = logs(trainer.state(), "skipped_steps");
+    assert!(
+        (10.0..40.0).contains(skipped.last().unwrap()),
+        "{skipped:?}"
+    );
+    assert_eq!(skipped[skipped.len() - 5..], [*skipped.last().unwrap(); 5]);
+    assert_ne!(read(60), read(5));
+}
+
+#[test]
+fn a_run_with_loss_scaling_resumes_to_the_same_bytes() {
+    let whole = tempfile::tempdir().unwrap();
+    let mut trainer = splade_run(fp16(whole.path())).build().unwrap();
+    trainer.train().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    splade_run(fp16(folder.path()))
+        .build()
+        .unwrap()
+        .train()
+        .unwrap();
+    for step in 8..=12 {
+        fs::remove_dir_all(folder.path().join(format!("checkpoint-{step}"))).unwrap();
+    }
+    let mut resumed = splade_run(fp16(folder.path())).build().unwrap();
+    resumed.train_from(&Resume::Last).unwrap();
+    assert_eq!(weights(&resumed.encoder()), weights(&trainer.encoder()));
+    let read = |folder: &Path| fs::read(folder.join("checkpoint-12/scaler.json")).unwrap();
+    assert_eq!(read(folder.path()), read(whole.path()));
+}
+
+#[test]
+fn gradient_caching_works_in_half_precision() {
+    let train = |mini_batch_size| {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = TrainingArguments {
+            fp16: true,
+            mini_batch_size,
+            max_steps: 5,
+            ..arguments(folder.path())
+        };
+        let mut trainer = splade_run(arguments).build().unwrap();
+        trainer.train().unwrap();
+        logs(trainer.state(), "loss")
+    };
+    for (cached, whole) in train(Some(3)).iter().zip(train(None)) {
+        assert!((cached - whole).abs() < 1e-4 * whole, "{cached}, {whole}");
+    }
+}
+
+#[test]
+fn evaluators_embed_in_half_precision_where_asked() {
+    let evaluate = |bf16_full_eval| {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = TrainingArguments {
+            bf16_full_eval,
+            ..arguments(folder.path())
+        };
+        let mut trainer = splade_run(arguments)
+            .eval_dataset(table("a_splade_mnrl"))
+            .evaluator(triplets())
+            .build()
+            .unwrap();
+        trainer.evaluate("eval").unwrap()
+    };
+    let metric = |metrics: &[(String, f64)], key: &str| {
+        let found = metrics.iter().find(|(name, _)| name.ends_with(key));
+        found.unwrap().1
+    };
+    let (single, half) = (evaluate(false), evaluate(true));
+    // The loss is that of the training's precision.
+    assert_eq!(metric(&single, "eval_loss"), metric(&half, "eval_loss"));
+    let key = "query_active_dims";
+    assert_ne!(metric(&single, key), metric(&half, key));
+    assert!((metric(&single, key) - metric(&half, key)).abs() < 0.02 * metric(&single, key));
+}
