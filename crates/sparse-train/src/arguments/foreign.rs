@@ -1,9 +1,16 @@
 //! Arguments of the reference that have no field here: accepted with the reason why they change nothing, or refused with what
 //! to do instead.
 
+const NO_TRACKIO: &str =
+    "it is for Trackio, which has no writer here: `report_to` takes \"jsonl\" and \"tensorboard\"";
+
 /// Accepted, with a warning unless the value is the reference's default, as TOML (nothing where it has none): why it changes
 /// nothing here.
 pub(crate) const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
+    ("project", "\"huggingface\"", NO_TRACKIO),
+    ("trackio_space_id", "\"trackio\"", NO_TRACKIO),
+    ("trackio_bucket_id", "", NO_TRACKIO),
+    ("trackio_static_space_id", "", NO_TRACKIO),
     (
         "prediction_loss_only",
         "false",

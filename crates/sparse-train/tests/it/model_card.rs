@@ -94,7 +94,7 @@ fn metadata(card: &str) -> Value {
     value
 }
 
-pub(crate) fn triplets() -> Box<dyn sparse_eval::Evaluator> {
+fn triplets() -> Box<dyn sparse_eval::Evaluator> {
     let texts = |prefix: &str| vec![format!("{prefix} dog runs"), format!("{prefix} man sleeps")];
     let config = TripletConfig {
         name: "snli-dev".into(),

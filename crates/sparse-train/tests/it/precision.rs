@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value};
+use sparse_eval::{EmbeddingSimilarityConfig, EmbeddingSimilarityEvaluator};
 use sparse_train::{Resume, SaveStrategy, TrainerState, TrainingArguments};
 
-use crate::model_card::triplets;
 use crate::support::{arguments, splade_run, table, weights};
 
 fn logs(state: &TrainerState, key: &str) -> Vec<f64> {
@@ -28,8 +28,8 @@ fn half_precision_follows_single_precision() {
         (trainer.state().clone(), weights(&trainer.encoder()))
     };
     let (exact, exact_weights) = train(false, false);
-    // Half a unit in the last place of the factors is 2^-9 and 2^-12; sums average it out.
-    for (bf16, fp16, tolerance) in [(true, false, 4e-3), (false, true, 5e-4)] {
+    // The reference's own losses in bf16, of the same rows on a CPU, are up to 1.6 % from those in f32.
+    for (bf16, fp16, tolerance) in [(true, false, 2e-2), (false, true, 4e-3)] {
         let (state, half_weights) = train(bf16, fp16);
         assert_ne!(half_weights, exact_weights);
         let (losses, expected) = (logs(&state, "loss"), logs(&exact, "loss"));
@@ -41,6 +41,11 @@ fn half_precision_follows_single_precision() {
                 "step {}: {loss} instead of {expected}",
                 step + 1
             );
+        }
+        if bf16 {
+            // Recorded from sentence-transformers 6.2.0 with `bf16=True`; 4.66489 in f32. Half of the difference between
+            // the two is rounded results of products, which stay in f32 here.
+            assert!((losses[0] - 4.69663).abs() < 5e-3, "{}", losses[0]);
         }
         let scales = logs(&state, "loss_scale");
         assert_eq!(scales, vec![65_536.0; if fp16 { 25 } else { 0 }]);
@@ -169,8 +174,11 @@ fn gradient_caching_works_in_half_precision() {
         trainer.train().unwrap();
         logs(trainer.state(), "loss")
     };
-    for (cached, whole) in train(Some(3)).iter().zip(train(None)) {
-        assert!((cached - whole).abs() < 1e-4 * whole, "{cached}, {whole}");
+    let (cached, whole) = (train(Some(3)), train(None));
+    assert!((cached[0] - whole[0]).abs() < 1e-6 * whole[0]);
+    // Gradients of the two are rounded at other places.
+    for (cached, whole) in cached.iter().zip(&whole) {
+        assert!((cached - whole).abs() < 1e-3 * whole, "{cached}, {whole}");
     }
 }
 
@@ -182,9 +190,17 @@ fn evaluators_embed_in_half_precision_where_asked() {
             bf16_full_eval,
             ..arguments(folder.path())
         };
+        let texts = |words: [&str; 4]| words.map(|word| format!("a {word} runs")).to_vec();
+        let similarity = EmbeddingSimilarityEvaluator::new(
+            texts(["dog", "man", "cat", "child"]),
+            texts(["man", "man", "horse", "woman"]),
+            vec![0.1, 0.9, 0.3, 0.4],
+            EmbeddingSimilarityConfig::default(),
+        )
+        .unwrap();
         let mut trainer = splade_run(arguments)
             .eval_dataset(table("a_splade_mnrl"))
-            .evaluator(triplets())
+            .evaluator(Box::new(similarity))
             .build()
             .unwrap();
         trainer.evaluate("eval").unwrap()
@@ -196,7 +212,10 @@ fn evaluators_embed_in_half_precision_where_asked() {
     let (single, half) = (evaluate(false), evaluate(true));
     // The loss is that of the training's precision.
     assert_eq!(metric(&single, "eval_loss"), metric(&half, "eval_loss"));
-    let key = "query_active_dims";
-    assert_ne!(metric(&single, key), metric(&half, key));
-    assert!((metric(&single, key) - metric(&half, key)).abs() < 0.02 * metric(&single, key));
+    let (single, half) = (
+        metric(&single, "pearson_dot"),
+        metric(&half, "pearson_dot"),
+    );
+    assert_ne!(single, half);
+    assert!((single - half).abs() < 0.02, "{single}, {half}");
 }
