@@ -201,8 +201,8 @@ fn half_precision_rounds_the_factors() {
             });
             let found = autocast(precision, || case.run_fused());
             assert_close(&found[0], &expected[0], tolerance, NAMES[0]);
-            // Logits that are rounded as well may have their maximum at another token.
-            if pooling == PoolingStrategy::Sum || !is_elsewhere() {
+            // Logits that are rounded as well may have their maximum at another token, or fall below 0.
+            if !is_elsewhere() {
                 for i in 1..4 {
                     assert_close(&found[i], &expected[i], GRADIENT_TOLERANCE, NAMES[i]);
                 }
