@@ -1,24 +1,24 @@
-//! The global allocator of our programs: mimalloc that keeps what it has for a second, on small pages.
+//! The global allocator of our programs: mimalloc that keeps what it has for a minute, on small pages.
 //!
 //! A training step allocates the same large tensors again and again. The system's allocator gives every block above 32 MiB
 //! back to the kernel at once, and mimalloc does so after 10 ms; either way the next step waits for fresh, zeroed pages: on
-//! BERT-base a quarter of its time. What isn't used again within a second is given back, though: the gaps between tensors
-//! of other sizes would otherwise add up to a tenth of the memory.
+//! BERT-base a quarter of its time, and still a seventh if everything free is given back once a second. What a program needed
+//! for a while only, such as the files of a model, does go back.
 //!
-//! Huge pages of 2 MiB back the unused ends of the blocks as well, another tenth, and made no step faster.
+//! Huge pages of 2 MiB back the unused ends of the blocks as well, a tenth of the memory, and made no step faster.
 //!
 //! Programs link this crate and call [`keep_freed_memory`] first; libraries don't choose an allocator.
 
 /// `mi_option_purge_delay` of mimalloc's public header: milliseconds until freed memory goes back to the kernel.
 const PURGE_DELAY: core::ffi::c_int = 15;
 
-/// Longer than the time from a tensor's end to its next use, in all but the slowest steps.
-const DELAY_MS: core::ffi::c_long = 1000;
+/// Many steps long: whenever it has passed, all that is free goes back, and one step is slow.
+const DELAY_MS: core::ffi::c_long = 60_000;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Lets freed memory stay with the process for a second. `MIMALLOC_PURGE_DELAY` in the environment decides otherwise.
+/// Lets freed memory stay with the process for a minute. `MIMALLOC_PURGE_DELAY` in the environment decides otherwise.
 pub fn keep_freed_memory() {
     #[allow(
         unsafe_code,
@@ -47,11 +47,11 @@ mod tests {
         unsafe_code,
         reason = "mimalloc's options are read through its C interface"
     )]
-    fn freed_memory_is_kept_for_a_second() {
+    fn freed_memory_is_kept_for_a_minute() {
         keep_freed_memory();
         // SAFETY: reads an integer.
         let delay = unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
-        assert_eq!(delay, 1000);
+        assert_eq!(delay, 60_000);
     }
 
     #[cfg(target_os = "linux")]

@@ -212,10 +212,7 @@ fn evaluators_embed_in_half_precision_where_asked() {
     let (single, half) = (evaluate(false), evaluate(true));
     // The loss is that of the training's precision.
     assert_eq!(metric(&single, "eval_loss"), metric(&half, "eval_loss"));
-    let (single, half) = (
-        metric(&single, "pearson_dot"),
-        metric(&half, "pearson_dot"),
-    );
+    let (single, half) = (metric(&single, "pearson_dot"), metric(&half, "pearson_dot"));
     assert_ne!(single, half);
     assert!((single - half).abs() < 0.02, "{single}, {half}");
 }

@@ -293,7 +293,7 @@ mod tests {
     use proptest::prelude::{any, proptest};
 
     use super::*;
-    use crate::testing::{assert_close, assert_independent_of_threads, random};
+    use crate::testing::{assert_close, assert_independent_of_threads, cases, random};
 
     /// A random matrix with gaps between its rows, or its transpose.
     struct Case {
@@ -376,6 +376,8 @@ mod tests {
     const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::F16];
 
     proptest! {
+        #![proptest_config(cases(60))]
+
         #[test]
         fn products_are_sums_of_rounded_factors(
             (n_rows, inner, n_cols) in (1_usize..80, 0_usize..600, 1_usize..80),
