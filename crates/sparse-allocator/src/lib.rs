@@ -1,4 +1,4 @@
-//! The global allocator of our programs: mimalloc that keeps what it has for a minute, on small pages.
+//! The global allocator of our programs: mimalloc that keeps what it has for twenty seconds, on small pages.
 //!
 //! A training step allocates the same large tensors again and again. The system's allocator gives every block above 32 MiB
 //! back to the kernel at once, and mimalloc does so after 10 ms; either way the next step waits for fresh, zeroed pages: on
@@ -13,12 +13,12 @@
 const PURGE_DELAY: core::ffi::c_int = 15;
 
 /// Many steps long: whenever it has passed, all that is free goes back, and one step is slow.
-const DELAY_MS: core::ffi::c_long = 60_000;
+const DELAY_MS: core::ffi::c_long = 20_000;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Lets freed memory stay with the process for a minute. `MIMALLOC_PURGE_DELAY` in the environment decides otherwise.
+/// Lets freed memory stay with the process for twenty seconds. `MIMALLOC_PURGE_DELAY` in the environment decides otherwise.
 pub fn keep_freed_memory() {
     #[allow(
         unsafe_code,
@@ -47,11 +47,11 @@ mod tests {
         unsafe_code,
         reason = "mimalloc's options are read through its C interface"
     )]
-    fn freed_memory_is_kept_for_a_minute() {
+    fn freed_memory_is_kept() {
         keep_freed_memory();
         // SAFETY: reads an integer.
         let delay = unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
-        assert_eq!(delay, 60_000);
+        assert_eq!(delay, 20_000);
     }
 
     #[cfg(target_os = "linux")]

@@ -61,10 +61,8 @@ pub fn layer_norm(
 pub(crate) struct Normed<B: Backend> {
     /// `[n, d]`
     pub(crate) output: FloatTensor<B>,
-    /// The rows before weight and bias, `[n, d]`, unless the output gives them back: `(y − b) / w`. The layer that follows
-    /// keeps its input anyway, so that this costs no memory.
-    #[extension_type]
-    pub(crate) normalized: OptionalTensor<B>,
+    /// The rows before weight and bias, `[n, d]`.
+    pub(crate) normalized: FloatTensor<B>,
     /// `1 / √(var + ε)`, `[n, 1]`.
     pub(crate) inverse_deviation: FloatTensor<B>,
 }
@@ -98,12 +96,12 @@ pub(crate) trait LayerNorm: Backend {
 
     /// Gradients from what the forward pass gave.
     fn residual_norm_backward(
-        #[extension_type] normed: Normed<Self>,
+        normalized: FloatTensor<Self>,
+        inverse_deviation: FloatTensor<Self>,
         weight: FloatTensor<Self>,
-        #[extension_type] bias: OptionalTensor<Self>,
         gradient: FloatTensor<Self>,
     ) -> NormGradients<Self> {
-        plain_backward::<Self>(normed, weight, bias, gradient)
+        plain_backward::<Self>(normalized, inverse_deviation, weight, gradient)
     }
 }
 
@@ -135,36 +133,28 @@ fn plain_forward<B: Backend>(
     };
     Normed {
         output: output.0,
-        normalized: OptionalTensor::Present(normalized.0),
+        normalized: normalized.0,
         inverse_deviation: inverse_deviation.0,
     }
 }
 
 /// With `n` the normalized row and `g = dy ∘ w`: `ds = (g − mean(g) − n ∘ mean(g ∘ n)) / √(var + ε)`.
 fn plain_backward<B: Backend>(
-    normed: Normed<B>,
+    normalized: FloatTensor<B>,
+    inverse_deviation: FloatTensor<B>,
     weight: FloatTensor<B>,
-    bias: OptionalTensor<B>,
     gradient: FloatTensor<B>,
 ) -> NormGradients<B> {
-    let (weight, gradient) = (Plain::<B>(weight), Plain(gradient));
-    let [_, d] = gradient.dims();
-    let weight = weight.reshape(&[1, d]);
-    let normalized = match (normed.normalized, bias) {
-        (OptionalTensor::Present(normalized), _) => Plain(normalized),
-        (OptionalTensor::Absent, OptionalTensor::Present(bias)) => {
-            (Plain(normed.output) - Plain(bias).reshape(&[1, d])) / weight.clone()
-        }
-        (OptionalTensor::Absent, OptionalTensor::Absent) => Plain(normed.output) / weight.clone(),
-    };
+    let (normalized, gradient) = (Plain::<B>(normalized), Plain(gradient));
+    let [_, d] = normalized.dims();
     let d_weight = (gradient.clone() * normalized.clone())
         .sum_dim(0)
         .reshape(&[d]);
     let d_bias = gradient.clone().sum_dim(0).reshape(&[d]);
-    let scaled = gradient * weight;
+    let scaled = gradient * Plain(weight).reshape(&[1, d]);
     let along = (scaled.clone() * normalized.clone()).mean_dim(1);
     let centered = scaled.clone() - scaled.mean_dim(1) - normalized * along;
-    let sum = centered * Plain(normed.inverse_deviation);
+    let sum = centered * Plain(inverse_deviation);
     NormGradients {
         sum: sum.0,
         weight: d_weight.0,
@@ -184,9 +174,16 @@ struct Step;
 
 #[derive(Debug, Clone)]
 struct State<B: Backend> {
-    normed: Normed<B>,
+    normalized: FloatTensor<B>,
+    inverse_deviation: FloatTensor<B>,
     weight: FloatTensor<B>,
-    bias: OptionalTensor<B>,
+    arguments: Arguments,
+}
+
+/// Which arguments there are beside input and weight, in the order input, weight, bias, residual.
+#[derive(Debug, Clone, Copy)]
+struct Arguments {
+    bias: bool,
 }
 
 impl<B: LayerNorm, const N: usize> Backward<B, N> for Step {
@@ -194,15 +191,14 @@ impl<B: LayerNorm, const N: usize> Backward<B, N> for Step {
 
     fn backward(self, ops: Ops<State<B>, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let State {
-            normed,
+            normalized,
+            inverse_deviation,
             weight,
-            bias,
+            arguments,
         } = ops.state;
         let gradient = gradients.consume::<B>(&ops.node);
-        let has_bias = bias.as_ref().is_some();
-        let found = B::residual_norm_backward(normed, weight, bias, gradient);
-        let bias = has_bias.then_some(found.bias);
-        // In the order input, weight, bias, residual.
+        let found = B::residual_norm_backward(normalized, inverse_deviation, weight, gradient);
+        let bias = arguments.bias.then_some(found.bias);
         let found = [Some(found.sum.clone()), Some(found.weight)]
             .into_iter()
             .chain(bias.map(Some))
@@ -228,15 +224,22 @@ impl<B: LayerNorm, C: CheckpointStrategy> LayerNorm for Autodiff<B, C> {
         let (residual, of_residual) = residual.into_option().map(|r| r.into_parts()).unzip();
         let (bias, of_bias) = bias.into_option().map(|bias| bias.into_parts()).unzip();
         let (residual, bias) = (OptionalTensor::from(residual), OptionalTensor::from(bias));
-        let normed = B::residual_norm(x, residual, weight.clone(), bias.clone(), epsilon);
-        let output = normed.output.clone();
-        let untracked = |kept: &FloatTensor<B>| <Self as AutodiffBackend>::from_inner(kept.clone());
-        let normalized = normed.normalized.as_ref().map(untracked).into();
-        let inverse_deviation = untracked(&normed.inverse_deviation);
+        let normed = B::residual_norm(x, residual, weight.clone(), bias, epsilon);
+        let Normed {
+            output,
+            normalized,
+            inverse_deviation,
+        } = normed;
+        let kept = [&normalized, &inverse_deviation]
+            .map(|kept| <Self as AutodiffBackend>::from_inner(kept.clone()));
+        let arguments = Arguments {
+            bias: of_bias.is_some(),
+        };
         let state = State {
-            normed,
+            normalized,
+            inverse_deviation,
             weight,
-            bias,
+            arguments,
         };
         let output = match (of_bias, of_residual) {
             (None, None) => track::<B, C, _, 2>(Step, [of_x, of_weight], state, output),
@@ -248,6 +251,7 @@ impl<B: LayerNorm, C: CheckpointStrategy> LayerNorm for Autodiff<B, C> {
                 track::<B, C, _, 4>(Step, arguments, state, output)
             }
         };
+        let [normalized, inverse_deviation] = kept;
         Normed {
             output,
             normalized,
