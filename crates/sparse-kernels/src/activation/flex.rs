@@ -17,13 +17,7 @@ impl Activate for Flex {
         }
         let shape = x.layout().shape().to_vec();
         let x = Floats::of(&x);
-        let mut y = vec![0.0; x.len()];
-        y.par_chunks_mut(cpu::TASK_ELEMENTS)
-            .zip(x.par_chunks(cpu::TASK_ELEMENTS))
-            .for_each(|(y, x)| {
-                y.copy_from_slice(x);
-                in_place(y, activation);
-            });
+        let y = cpu::changed_copy(&x, |y| in_place(y, activation));
         cpu::tensor(y, &shape)
     }
 

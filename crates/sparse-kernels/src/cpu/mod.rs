@@ -9,6 +9,7 @@ pub(crate) mod simd;
 use burn::backend::Flex;
 use burn::tensor::{DType, TensorData};
 use burn_flex::FlexTensor;
+use rayon::prelude::*;
 
 use crate::plain::OptionalTensor;
 
@@ -56,6 +57,21 @@ pub(crate) fn owned(tensor: FlexTensor) -> FlexTensor {
     let contiguous = tensor.to_contiguous();
     drop(tensor);
     contiguous
+}
+
+/// A changed copy, made by all threads in tasks, in memory that isn't zeroed first.
+pub(crate) fn changed_copy(values: &[f32], change: impl Fn(&mut [f32]) + Sync) -> Vec<f32> {
+    let mut copy: Vec<f32> = Vec::with_capacity(values.len());
+    copy.spare_capacity_mut()
+        .par_chunks_mut(TASK_ELEMENTS)
+        .zip(values.par_chunks(TASK_ELEMENTS))
+        .for_each(|(copy, values)| change(copy[..values.len()].write_copy_of_slice(values)));
+    #[allow(unsafe_code, reason = "the vector's length follows its content")]
+    // SAFETY: all chunks of as many values were written; capacity beyond them was not, and isn't counted.
+    unsafe {
+        copy.set_len(values.len());
+    }
+    copy
 }
 
 /// What a gradient is added to: the gradient so far, or zeros. The system delivers zeros as they are first touched, so

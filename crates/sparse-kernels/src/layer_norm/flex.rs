@@ -30,13 +30,14 @@ impl LayerNorm for Flex {
         let [n, d] = x.dims2();
         let zeros = vec![0.0; if bias.is_none() { d } else { 0 }];
         let bias = bias.as_deref().unwrap_or(&zeros);
-        let mut output = vec![0.0; n * d];
-        let mut normalized = vec![0.0; n * d];
+        // Not zeroed: every row is written below before it is read.
+        let mut output = Vec::with_capacity(n * d);
+        let mut normalized = Vec::with_capacity(n * d);
         let mut inverse_deviations = vec![0.0; n];
         let task = (ROWS * d).max(1);
-        output
+        output.spare_capacity_mut()[..n * d]
             .par_chunks_mut(task)
-            .zip(normalized.par_chunks_mut(task))
+            .zip(normalized.spare_capacity_mut()[..n * d].par_chunks_mut(task))
             .zip(inverse_deviations.par_chunks_mut(ROWS))
             .enumerate()
             .for_each(|(index, ((output, normalized), inverse_deviations))| {
@@ -46,14 +47,20 @@ impl LayerNorm for Flex {
                 for (i, ((output, normalized), inverse)) in rows.zip(inverse_deviations).enumerate()
                 {
                     let start = (index * ROWS + i) * d;
-                    normalized.copy_from_slice(&x[start..start + d]);
+                    let normalized = normalized.write_copy_of_slice(&x[start..start + d]);
                     if let Some(residual) = &residual {
                         add(normalized, &residual[start..start + d]);
                     }
                     *inverse = normalize(normalized, epsilon as f32);
-                    scale_and_shift(output, normalized, &weight, bias);
+                    scale_and_shift(output.write_copy_of_slice(normalized), &weight, bias);
                 }
             });
+        #[allow(unsafe_code, reason = "the vectors' lengths follow their content")]
+        // SAFETY: the tasks wrote all rows of both.
+        unsafe {
+            output.set_len(n * d);
+            normalized.set_len(n * d);
+        }
         Normed {
             output: cpu::tensor(output, &[n, d]),
             normalized: cpu::tensor(normalized, &[n, d]),
@@ -121,9 +128,9 @@ vectorized! {
 }
 
 vectorized! {
-    fn scale_and_shift<FMA>(output: &mut [f32], normalized: &[f32], weight: &[f32], bias: &[f32]) {
-        for (((y, x), w), b) in output.iter_mut().zip(normalized).zip(weight).zip(bias) {
-            *y = fma::<FMA>(*x, *w, *b);
+    fn scale_and_shift<FMA>(row: &mut [f32], weight: &[f32], bias: &[f32]) {
+        for ((x, w), b) in row.iter_mut().zip(weight).zip(bias) {
+            *x = fma::<FMA>(*x, *w, *b);
         }
     }
 }

@@ -8,9 +8,9 @@ use super::{
 };
 use crate::Precision;
 use crate::activation::apply_to_rows;
-use crate::cpu::matrix::Threads;
+use crate::cpu::matrix::product;
 use crate::cpu::simd::add;
-use crate::cpu::{self, Floats, MatrixMut, gemm};
+use crate::cpu::{self, Floats};
 use crate::plain::OptionalTensor;
 
 /// Columns of which a task sums the bias gradient.
@@ -30,16 +30,7 @@ impl Linear for Flex {
         let (x, weight) = (Floats::of(&x), Floats::of(&weight));
         let bias = bias.as_ref().map(Floats::of);
         let ([n, _], [d_out, _]) = (x.dims2(), weight.dims2());
-        let mut y = vec![0.0; n * d_out];
-        let mut product = MatrixMut::new(&mut y, n, d_out);
-        gemm(
-            &mut product,
-            false,
-            x.matrix(),
-            weight.matrix().transposed(),
-            Threads::All,
-            options.precision,
-        );
+        let mut y = product(x.matrix(), weight.matrix().transposed(), options.precision);
         apply_to_rows(&mut y, d_out, bias.as_deref(), options.after);
         cpu::tensor(y, &[n, d_out])
     }
@@ -57,29 +48,11 @@ impl Linear for Flex {
         let (x, weight, gradient) = (Floats::of(&x), Floats::of(&weight), Floats::of(&gradient));
         let ([n, d_in], [d_out, _]) = (x.dims2(), weight.dims2());
         let d_x = wanted.x.then(|| {
-            let mut d_x = vec![0.0; n * d_in];
-            let mut product = MatrixMut::new(&mut d_x, n, d_in);
-            gemm(
-                &mut product,
-                false,
-                gradient.matrix(),
-                weight.matrix(),
-                Threads::All,
-                precision,
-            );
+            let d_x = product(gradient.matrix(), weight.matrix(), precision);
             cpu::tensor(d_x, &[n, d_in])
         });
         let d_weight = wanted.weight.then(|| {
-            let mut d_weight = vec![0.0; d_out * d_in];
-            let mut product = MatrixMut::new(&mut d_weight, d_out, d_in);
-            gemm(
-                &mut product,
-                false,
-                gradient.matrix().transposed(),
-                x.matrix(),
-                Threads::All,
-                precision,
-            );
+            let d_weight = product(gradient.matrix().transposed(), x.matrix(), precision);
             cpu::tensor(d_weight, &[d_out, d_in])
         });
         let d_bias = wanted

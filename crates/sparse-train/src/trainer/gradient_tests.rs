@@ -13,6 +13,7 @@ use sparse_losses::RegularizerScheduleConfig;
 use sparse_model::SparseEncoder;
 
 use crate::distributed::{Communicator, Solo};
+use crate::loss_scaler::LossScaler;
 use crate::plan::Plan;
 use crate::prefetch::Prefetch;
 use crate::{Trainer, TrainingArguments};
@@ -108,14 +109,9 @@ pub(super) fn first_update_of(
     let n_micro_batches = plan.micro_batches(0, 0).len();
     trainer.state.max_steps = 1;
     let mut feed = Prefetch::start(trainer.collator().unwrap(), &plan, 0).unwrap();
-    let sums = if trainer.communicator.size() > 1 {
-        trainer
-            .accumulate_together(1e-3, n_micro_batches, &mut feed)
-            .unwrap()
-    } else {
-        let sums = trainer.accumulate(1e-3, n_micro_batches, &mut feed);
-        sums.unwrap().unwrap()
-    };
+    trainer.scaler = trainer.arguments.fp16.then(LossScaler::new);
+    let sums = trainer.sums(1e-3, n_micro_batches, &mut feed);
+    let sums = sums.unwrap().unwrap();
     (
         sums.tally.report.loss,
         sums.gradients.by_name(trainer.model()),

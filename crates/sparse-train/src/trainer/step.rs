@@ -52,14 +52,7 @@ impl Trainer {
         feed: &mut Prefetch,
     ) -> Result<bool> {
         let step = self.scheduler_step();
-        let sums = autocast(self.arguments.precision(), || {
-            if self.communicator.size() > 1 {
-                self.accumulate_together(schedule.rate(step), n_micro_batches, feed)
-                    .map(Some)
-            } else {
-                self.accumulate(schedule.rate(step), n_micro_batches, feed)
-            }
-        })?;
+        let sums = self.sums(schedule.rate(step), n_micro_batches, feed)?;
         let Some(Sums {
             gradients, tally, ..
         }) = sums
@@ -88,7 +81,25 @@ impl Trainer {
         Ok(true)
     }
 
-    /// Gradients and figures of an update; `None` if a callback ended it between two micro-batches.
+    /// Gradients and figures of an update, in the precision and by the processes of the run; `None` if a callback ended it
+    /// between two micro-batches.
+    pub(super) fn sums(
+        &mut self,
+        learning_rate: f64,
+        n_micro_batches: usize,
+        feed: &mut Prefetch,
+    ) -> Result<Option<Sums>> {
+        autocast(self.arguments.precision(), || {
+            if self.communicator.size() > 1 {
+                self.accumulate_together(learning_rate, n_micro_batches, feed)
+                    .map(Some)
+            } else {
+                self.accumulate(learning_rate, n_micro_batches, feed)
+            }
+        })
+    }
+
+    /// The same of one process.
     fn accumulate(
         &mut self,
         learning_rate: f64,

@@ -84,6 +84,27 @@ fn processes_take_turns_with_micro_batches() {
 }
 
 #[test]
+fn half_precision_is_that_of_one_process() {
+    let encoder = || with_dropout("splade-max");
+    let tables = || vec![table("a_splade_mnrl")];
+    let loss = splade("multiple_negatives_ranking");
+    type Choose = fn(&mut TrainingArguments);
+    let precisions: [Choose; 2] = [|a| a.bf16 = true, |a| a.fp16 = true];
+    for choose in precisions {
+        let alone = |arguments: &mut TrainingArguments| {
+            batches(2, 2)(arguments);
+            exact(arguments);
+            choose(arguments);
+        };
+        let together = |arguments: &mut TrainingArguments| {
+            batches(2, 1)(arguments);
+            choose(arguments);
+        };
+        compare(2, &encoder, &tables, &loss, alone, together);
+    }
+}
+
+#[test]
 fn gathered_rows_are_one_batch_whatever_the_number_of_processes() {
     let mut loss = splade("multiple_negatives_ranking");
     loss["loss"]["gather_across_devices"] = json!(true);

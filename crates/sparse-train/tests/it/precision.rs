@@ -29,7 +29,7 @@ fn half_precision_follows_single_precision() {
     };
     let (exact, exact_weights) = train(false, false);
     // The reference's own losses in bf16, of the same rows on a CPU, are up to 1.6 % from those in f32.
-    for (bf16, fp16, tolerance) in [(true, false, 2e-2), (false, true, 4e-3)] {
+    for (bf16, fp16, tolerance) in [(true, false, 2e-2), (false, true, 1e-2)] {
         let (state, half_weights) = train(bf16, fp16);
         assert_ne!(half_weights, exact_weights);
         let (losses, expected) = (logs(&state, "loss"), logs(&exact, "loss"));

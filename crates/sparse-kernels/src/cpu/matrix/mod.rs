@@ -229,6 +229,23 @@ pub(crate) fn gemm(
     }
 }
 
+/// The product of `lhs` and `rhs` by all threads, in memory that isn't zeroed first.
+pub(crate) fn product(lhs: Matrix<'_>, rhs: Matrix<'_>, precision: Precision) -> Vec<f32> {
+    let (n_rows, n_cols) = (lhs.n_rows, rhs.n_cols);
+    let mut values = Vec::with_capacity(n_rows * n_cols);
+    let mut dst = MatrixMut {
+        start: values.as_mut_ptr(),
+        n_rows,
+        n_cols,
+        row_stride: n_cols,
+        lifetime: PhantomData,
+    };
+    gemm(&mut dst, false, lhs, rhs, Threads::All, precision);
+    // SAFETY: there is room for so many, and a product that isn't accumulated writes each of them without reading it.
+    unsafe { values.set_len(n_rows * n_cols) };
+    values
+}
+
 /// A copy of a matrix, rounded.
 struct Rounded {
     values: Vec<f32>,
