@@ -491,7 +491,9 @@ impl Trainer {
 
     /// Updates that moved the learning rate on: those that weren't left out because their gradient overflowed.
     pub(crate) fn scheduler_step(&self) -> usize {
-        self.state.global_step - self.scaler.map_or(0, |scaler| scaler.skipped)
+        self.state
+            .global_step
+            .saturating_sub(self.scaler.map_or(0, |scaler| scaler.skipped))
     }
 
     pub(crate) fn model(&self) -> &SparseEncoder {
