@@ -8,8 +8,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use sparse_encoder::Device;
 use sparse_encoder::burn::tensor::{Distribution, Tensor};
 use sparse_encoder::kernels::{
-    Activation, AttentionOptions, PoolingStrategy, RowOffsets, lexical_head, linear,
-    packed_attention,
+    Activation, AttentionOptions, PoolingStrategy, Precision, RowOffsets, autocast, lexical_head,
+    linear, packed_attention,
 };
 
 const D_MODEL: usize = 384;
@@ -79,5 +79,25 @@ fn encoder_layers(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, head, encoder_layers);
+/// Products in both precisions of the CPU; elements are operations.
+fn products(criterion: &mut Criterion) {
+    const TOKENS: usize = 1200;
+    let device = Device::flex();
+    device.seed(0);
+    let x = random([TOKENS, 2 * D_MODEL], &device);
+    let weight = random([2 * D_MODEL, 2 * D_MODEL], &device);
+    let mut group = criterion.benchmark_group("linear/1200x768x768");
+    group.throughput(Throughput::Elements(
+        (2 * TOKENS * 2 * D_MODEL * 2 * D_MODEL) as u64,
+    ));
+    for (name, precision) in [("f32", Precision::F32), ("bf16", Precision::Bf16)] {
+        group.bench_function(name, |bencher| {
+            let product = || linear(x.clone(), weight.clone(), None);
+            bencher.iter(|| black_box(autocast(precision, product)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, head, encoder_layers, products);
 criterion_main!(benches);

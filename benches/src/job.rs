@@ -39,6 +39,8 @@ pub(crate) struct EncodeJob {
     pub(crate) data: PathBuf,
     pub(crate) batch_size: usize,
     pub(crate) max_seq_length: usize,
+    /// No more rows than these.
+    pub(crate) documents: Option<usize>,
     pub(crate) repeat: usize,
 }
 

@@ -45,7 +45,8 @@ fn encode(job: &EncodeJob) -> Result<Measurement> {
         &device("cpu")?,
     )?;
     let table = Table::load(&DatasetConfig::from_path(&job.data))?;
-    let texts = (0..table.num_rows())
+    let n_texts = job.documents.unwrap_or(usize::MAX);
+    let texts = (0..table.num_rows().min(n_texts))
         .map(|row| Ok(table.text("text", row)?.unwrap_or_default()))
         .collect::<Result<Vec<&str>>>()?;
     let options = EncodeOptions {

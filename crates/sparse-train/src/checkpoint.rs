@@ -24,7 +24,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sparse_model::SparseEncoder;
 
@@ -39,6 +40,7 @@ use crate::trainer::Resume;
 
 const OPTIMIZER: &str = "optimizer.safetensors";
 const SCHEDULER: &str = "scheduler.json";
+const SCALER: &str = "scaler.json";
 const REGULARIZERS: &str = "regularizer_state.json";
 const RNG_STATE: &str = "rng_state.json";
 const DATA_STATE: &str = "data_state.json";
@@ -220,22 +222,20 @@ fn write(staging: &Path, contents: &Contents<'_>) -> Result<()> {
         let seeds = json!({ "seed": arguments.seed, "data_seed": arguments.data_seed });
         write_json(&staging.join(RNG_STATE), &seeds)?;
         if let Some(scaler) = scaler {
-            scaler.save(staging)?;
+            write_json(&staging.join(SCALER), scaler)?;
         }
         if *regulation != RegulationState::default() {
-            let value = serde_json::to_value(regulation)
-                .map_err(|source| Error::io("write", staging, source.into()))?;
-            write_json(&staging.join(REGULARIZERS), &value)?;
+            write_json(&staging.join(REGULARIZERS), regulation)?;
         }
         write_json(&staging.join(DATA_STATE), data)?;
     }
-    let value = serde_json::to_value(arguments)
-        .map_err(|source| Error::io("write", staging, source.into()))?;
-    write_json(&staging.join(ARGUMENTS), &value)?;
+    write_json(&staging.join(ARGUMENTS), arguments)?;
     state.save(&staging.join(STATE))
 }
 
-fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
+fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let value =
+        serde_json::to_value(value).map_err(|source| Error::io("write", path, source.into()))?;
     let text = format!("{value:#}\n");
     fs::write(path, text).map_err(|source| Error::io("write", path, source))
 }
@@ -304,11 +304,16 @@ fn save_optimizer(path: &Path, optimizer: &Optimizer) -> Result<()> {
         .map_err(|source| failed(format!("can't be written: {source}")))
 }
 
-/// State of what sets the regularisers' weights; the default where a checkpoint has none.
-fn read_regularizers(directory: &Path) -> Result<RegulationState> {
-    let path = directory.join(REGULARIZERS);
+/// The factor on the loss; that of the beginning where a checkpoint has none, as when it was written without `fp16`.
+pub(crate) fn read_scaler(directory: &Path) -> Result<LossScaler> {
+    read_or_default(directory, SCALER)
+}
+
+/// What a file of a checkpoint says; the default where there is none.
+fn read_or_default<T: DeserializeOwned + Default>(directory: &Path, name: &str) -> Result<T> {
+    let path = directory.join(name);
     if !path.exists() {
-        return Ok(RegulationState::default());
+        return Ok(T::default());
     }
     let text = fs::read_to_string(&path).map_err(|source| Error::io("read", &path, source))?;
     serde_json::from_str(&text).map_err(|source| Error::Checkpoint {
@@ -431,7 +436,7 @@ pub(crate) fn restore(
             slots: slots.collect::<Result<_>>()?,
         });
     }
-    Ok((state, read_regularizers(directory)?))
+    Ok((state, read_or_default(directory, REGULARIZERS)?))
 }
 
 /// Deletes the oldest checkpoints beyond `save_total_limit`; the last one and the best one stay.

@@ -1,11 +1,6 @@
 //! Dynamic loss scaling for gradients in f16.
 
-use std::fs;
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
-
-use crate::error::{Error, Result};
 
 /// The factor on the loss that keeps gradients within the range of f16 ([Micikevicius et al.,
 /// 2018](https://arxiv.org/abs/1710.03740)), with the rule and the numbers of torch's `GradScaler`.
@@ -27,18 +22,17 @@ const GROWTH_INTERVAL: u32 = 2000;
 /// Below this it isn't the factor that makes gradients overflow.
 const LEAST_SCALE: f64 = 1.0 / 65_536.0;
 
-/// Its file in a checkpoint.
-const FILE: &str = "scaler.json";
-
-impl LossScaler {
-    pub(crate) fn new() -> Self {
+impl Default for LossScaler {
+    fn default() -> Self {
         Self {
             scale: INITIAL_SCALE,
             growth_tracker: 0,
             skipped: 0,
         }
     }
+}
 
+impl LossScaler {
     /// Counts an update by whether its gradient was finite. False if that wasn't the fault of the factor.
     pub(crate) fn count(&mut self, finite: bool) -> bool {
         if finite {
@@ -54,26 +48,6 @@ impl LossScaler {
         self.skipped += 1;
         self.scale >= LEAST_SCALE
     }
-
-    pub(crate) fn save(&self, directory: &Path) -> Result<()> {
-        let path = directory.join(FILE);
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|source| Error::io("write", &path, source.into()))?;
-        fs::write(&path, text + "\n").map_err(|source| Error::io("write", &path, source))
-    }
-
-    /// That of a checkpoint; a new one where it has none, as when it was written without `fp16`.
-    pub(crate) fn load(directory: &Path) -> Result<Self> {
-        let path = directory.join(FILE);
-        if !path.exists() {
-            return Ok(Self::new());
-        }
-        let text = fs::read_to_string(&path).map_err(|source| Error::io("read", &path, source))?;
-        serde_json::from_str(&text).map_err(|source| Error::Checkpoint {
-            path,
-            message: format!("isn't whole: {source}"),
-        })
-    }
 }
 
 #[cfg(test)]
@@ -83,7 +57,7 @@ mod tests {
     /// Recorded from `torch.amp.GradScaler` 2.15 with a growth interval of 2,000.
     #[test]
     fn the_factor_moves_as_that_of_torch() {
-        let mut scaler = LossScaler::new();
+        let mut scaler = LossScaler::default();
         assert!(scaler.count(false));
         assert_eq!(scaler.scale, 32_768.0);
         for _ in 0..1999 {
@@ -103,23 +77,9 @@ mod tests {
 
     #[test]
     fn a_gradient_that_no_factor_helps_is_noticed() {
-        let mut scaler = LossScaler::new();
+        let mut scaler = LossScaler::default();
         let halvings = (0..100).take_while(|_| scaler.count(false)).count();
         // 2^16 to 2^-16
         assert_eq!(halvings, 32);
-    }
-
-    #[test]
-    fn a_checkpoint_keeps_it() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(LossScaler::load(folder.path()).unwrap(), LossScaler::new());
-        let mut scaler = LossScaler::new();
-        scaler.count(false);
-        scaler.count(true);
-        scaler.save(folder.path()).unwrap();
-        assert_eq!(LossScaler::load(folder.path()).unwrap(), scaler);
-        fs::write(folder.path().join(FILE), "{").unwrap();
-        let message = LossScaler::load(folder.path()).unwrap_err().to_string();
-        assert!(message.contains("scaler.json"), "{message}");
     }
 }

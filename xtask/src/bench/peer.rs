@@ -33,6 +33,9 @@ pub(crate) struct Peer {
     /// Both sides train with `bf16 = true`; leaves the encoding out.
     #[arg(long)]
     bf16: bool,
+    /// Encodes no more documents than this.
+    #[arg(long)]
+    documents: Option<usize>,
     /// Measures a release build instead of that of the tests and the quickstart.
     #[arg(long)]
     release: bool,
@@ -210,7 +213,7 @@ impl Peer {
         python: &Path,
         folder: &Path,
     ) -> Result<String> {
-        let job = workload.job(folder, self.bf16);
+        let job = workload.job(folder, self);
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..self.rounds {
             theirs.push(measure(
@@ -252,7 +255,7 @@ impl Peer {
 }
 
 impl Workload {
-    fn job(&self, folder: &Path, bf16: bool) -> Value {
+    fn job(&self, folder: &Path, options: &Peer) -> Value {
         let model = if self.model.contains('/') {
             PathBuf::from(self.model)
         } else {
@@ -262,11 +265,11 @@ impl Workload {
         match self.task {
             Task::Train { batch_size, steps } => json!({"train": {
                 "model": model, "data": data, "batch_size": batch_size, "max_seq_length": self.max_seq_length,
-                "steps": steps, "warm_up": 3, "bf16": bf16, "output": folder.join("run"),
+                "steps": steps, "warm_up": 3, "bf16": options.bf16, "output": folder.join("run"),
             }}),
             Task::Encode { batch_size } => json!({"encode": {
                 "model": model, "data": data, "batch_size": batch_size, "max_seq_length": self.max_seq_length,
-                "repeat": 2,
+                "repeat": 2, "documents": options.documents,
             }}),
         }
     }

@@ -109,7 +109,7 @@ pub(super) fn first_update_of(
     let n_micro_batches = plan.micro_batches(0, 0).len();
     trainer.state.max_steps = 1;
     let mut feed = Prefetch::start(trainer.collator().unwrap(), &plan, 0).unwrap();
-    trainer.scaler = trainer.arguments.fp16.then(LossScaler::new);
+    trainer.scaler = trainer.arguments.fp16.then(LossScaler::default);
     let sums = trainer.sums(1e-3, n_micro_batches, &mut feed);
     let sums = sums.unwrap().unwrap();
     (

@@ -38,7 +38,7 @@ impl Trainer {
         self.control = TrainerControl::default();
         self.skipped = 0;
         self.report = StepReport::default();
-        self.scaler = self.arguments.fp16.then(LossScaler::new);
+        self.scaler = self.arguments.fp16.then(LossScaler::default);
         self.found_mini_batches = None;
     }
 
@@ -135,7 +135,7 @@ impl Trainer {
         }
         self.regulation.restore(regulation);
         if self.scaler.is_some() {
-            self.scaler = Some(LossScaler::load(directory)?);
+            self.scaler = Some(checkpoint::read_scaler(directory)?);
         }
         if let Some(state) = checkpoint::read_schedule(directory)? {
             schedule.restore(state);

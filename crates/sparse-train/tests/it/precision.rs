@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use sparse_eval::{EmbeddingSimilarityConfig, EmbeddingSimilarityEvaluator};
 use sparse_train::{Resume, SaveStrategy, TrainerState, TrainingArguments};
 
-use crate::support::{arguments, splade_run, table, weights};
+use crate::support::{arguments, on_threads, splade_run, table, weights};
 
 fn logs(state: &TrainerState, key: &str) -> Vec<f64> {
     let value = |entry: &Map<String, Value>| entry.get(key)?.as_f64();
@@ -28,14 +28,18 @@ fn half_precision_follows_single_precision() {
         (trainer.state().clone(), weights(&trainer.encoder()))
     };
     let (exact, exact_weights) = train(false, false);
-    // The reference's own losses in bf16, of the same rows on a CPU, are up to 1.6 % from those in f32.
-    for (bf16, fp16, tolerance) in [(true, false, 2e-2), (false, true, 1e-2)] {
+    // The reference's own losses in bf16, of the same rows on a CPU (xtask/python/golden_bf16.py), are up to 1.6 % from those in
+    // f32. In step 3 two positions of this run are 2e-7 apart: any rounding may take the other, from where on the runs
+    // are two.
+    let tolerances = [(true, false, 1e-2, 2e-2), (false, true, 1e-3, 1e-2)];
+    for (bf16, fp16, before_the_tie, after) in tolerances {
         let (state, half_weights) = train(bf16, fp16);
         assert_ne!(half_weights, exact_weights);
         let (losses, expected) = (logs(&state, "loss"), logs(&exact, "loss"));
         assert_eq!(losses.len(), 25);
         for (step, (loss, expected)) in losses.iter().zip(&expected).enumerate() {
             let error = (loss - expected).abs() / expected;
+            let tolerance = if step < 2 { before_the_tie } else { after };
             assert!(
                 error < tolerance,
                 "step {}: {loss} instead of {expected}",
@@ -56,11 +60,7 @@ fn half_precision_follows_single_precision() {
 fn the_number_of_threads_changes_no_byte_in_half_precision() {
     let train = |threads: usize, bf16: bool| {
         let folder = tempfile::tempdir().unwrap();
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
-        pool.install(|| {
+        on_threads(threads, || {
             let arguments = TrainingArguments {
                 max_steps: 3,
                 bf16,

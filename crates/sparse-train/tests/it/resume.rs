@@ -8,7 +8,7 @@ use sparse_train::{
     TrainingArguments,
 };
 
-use crate::support::{arguments, encoder, golden, loss, splade_run, table, weights};
+use crate::support::{arguments, encoder, golden, loss, on_threads, splade_run, table, weights};
 
 /// 12 steps with a checkpoint every 5.
 fn short(output_dir: &Path) -> TrainingArguments {
@@ -90,11 +90,7 @@ fn an_interrupted_run_leaves_its_curve_and_its_card() {
 fn the_number_of_threads_changes_no_byte() {
     let train = |threads: usize| {
         let folder = tempfile::tempdir().unwrap();
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
-        pool.install(|| {
+        on_threads(threads, || {
             let arguments = TrainingArguments {
                 max_steps: 4,
                 ..arguments(folder.path())

@@ -59,6 +59,15 @@ pub(crate) fn splade_run(arguments: TrainingArguments) -> TrainerBuilder {
         })))
 }
 
+/// Runs something on a pool of so many threads.
+pub(crate) fn on_threads<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .unwrap();
+    pool.install(run)
+}
+
 /// Every weight by name.
 pub(crate) fn weights(encoder: &SparseEncoder) -> Vec<(String, Vec<f32>)> {
     let mut values = std::collections::BTreeMap::new();

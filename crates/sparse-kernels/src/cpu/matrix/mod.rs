@@ -17,7 +17,7 @@ use half::slice::HalfFloatSliceExt;
 use super::Shared;
 use crate::Precision;
 
-/// A matrix inside a slice, with any strides.
+/// A matrix inside a slice, whose rows or columns are contiguous.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Matrix<'a> {
     start: *const f32,
@@ -417,6 +417,12 @@ mod tests {
                     let found = multiply(&lhs, &rhs, accumulate, threads, precision);
                     assert_close(&found, &expected, 2e-6, &format!("{precision:?}"));
                 }
+                // What processors without instructions for the type do.
+                let (lhs, rhs) = (Rounded::new(lhs.matrix(), precision), Rounded::new(rhs.matrix(), precision));
+                let mut found = vec![1.0; n_rows * (n_cols + 2)];
+                let mut product = MatrixMut::strided(&mut found, n_rows, n_cols, n_cols + 2);
+                gemm(&mut product, accumulate, lhs.matrix(), rhs.matrix(), Threads::One, Precision::F32);
+                assert_close(&found, &expected, 2e-6, "rounded beforehand");
             }
         }
     }
