@@ -28,6 +28,13 @@ impl Error {
         }
     }
 
+    /// Takes an error of [`Write`](io::Write): those of a staged file name the file already.
+    pub fn written(error: io::Error, path: &Path) -> Self {
+        error
+            .downcast::<Self>()
+            .unwrap_or_else(|error| Self::new("write", path, error))
+    }
+
     /// Whether another path would have helped: this one is a directory, or lies in one that doesn't exist.
     pub fn is_user_error(&self) -> bool {
         matches!(

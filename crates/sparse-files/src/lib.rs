@@ -33,10 +33,13 @@ mod operation;
 mod registry;
 mod staged_directory;
 mod staged_file;
+mod temporary;
 
 pub use error::{Error, Result};
 pub use leftovers::{remove_directory, remove_leftovers};
 pub use lock::DirectoryLock;
+pub use operation::create_dir_all;
 pub use registry::discard_all;
 pub use staged_directory::StagedDirectory;
 pub use staged_file::{StagedFile, write};
+pub use temporary::TemporaryDirectory;

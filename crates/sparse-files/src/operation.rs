@@ -19,6 +19,16 @@ pub(crate) fn create_dir(path: &Path) -> Result<()> {
     created.map_err(|source| Error::new("create", path, source))
 }
 
+/// Makes a directory and those above it; one that is there already is as good.
+///
+/// # Errors
+///
+/// If it can't be made.
+pub fn create_dir_all(path: &Path) -> Result<()> {
+    let created = fault::before("create", path).and_then(|()| fs::create_dir_all(path));
+    created.map_err(|source| Error::new("create", path, source))
+}
+
 /// Waits until the content of a file is on the disk.
 pub(crate) fn sync(file: &File, path: &Path) -> Result<()> {
     let synced = fault::before("sync", path).and_then(|()| file.sync_all());

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::leftovers::{REPLACED, SAVING, sweep};
 use crate::operation;
 use crate::registry::{Entry, remove, staging_name};
-use crate::staged_file::{Checked, buffered, unwrapped};
+use crate::staged_file::{Checked, buffered};
 
 /// A directory that is written beside its place and put there by [`replace`](Self::replace). Dropped before, it leaves
 /// nothing.
@@ -50,7 +50,7 @@ impl StagedDirectory {
         let is_inside = target.is_dir() && !can_be_moved(&target);
         let beside = target.parent().filter(|_| !is_inside);
         let parent = beside.unwrap_or(&target);
-        fs::create_dir_all(parent).map_err(|source| Error::new("create", parent, source))?;
+        operation::create_dir_all(parent)?;
         let name = target.file_name().unwrap_or_default();
         match Self::stage(&target, parent, name.to_str(), is_inside) {
             Err(error) if !is_inside && target.is_dir() && is_denied(&error) => {
@@ -119,12 +119,12 @@ impl StagedDirectory {
         // What the message names is the file that it would have become.
         let named = self.target.join(relative.as_ref());
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(|source| Error::new("create", parent, source))?;
+            operation::create_dir_all(parent)?;
         }
         remove(&path);
         let mut file = buffered(operation::create_new(&path)?, &named);
         let written = fill(&mut file).and_then(|()| file.flush());
-        written.map_err(|error| unwrapped(error, &named))?;
+        written.map_err(|error| Error::written(error, &named))?;
         let Checked { file, .. } = file.get_ref();
         operation::sync(file, &named)
     }

@@ -87,7 +87,7 @@ impl StagedFile {
     pub fn finish(mut self) -> Result<()> {
         let path = self.writer.get_ref().path.clone();
         let flushed = self.writer.flush();
-        flushed.map_err(|error| unwrapped(error, &path))?;
+        flushed.map_err(|error| Error::written(error, &path))?;
         let Some(staged) = self.staged.take() else {
             return Ok(());
         };
@@ -103,7 +103,8 @@ impl StagedFile {
         }
         operation::sync(file, &path)?;
         entry.publish(|staging| operation::rename(staging, &target))?;
-        operation::sync_directory(target.parent().unwrap_or(Path::new(".")))
+        let synced = operation::sync_directory(target.parent().unwrap_or(Path::new(".")));
+        synced.map_err(|error| Error { path, ..error })
     }
 }
 
@@ -135,15 +136,8 @@ pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<()> {
     let path = path.as_ref();
     let mut file = StagedFile::create(path)?;
     let written = file.write_all(bytes.as_ref());
-    written.map_err(|error| unwrapped(error, path))?;
+    written.map_err(|error| Error::written(error, path))?;
     file.finish()
-}
-
-/// Errors of writing already name the file.
-pub(crate) fn unwrapped(error: io::Error, path: &Path) -> Error {
-    error
-        .downcast::<Error>()
-        .unwrap_or_else(|error| Error::new("write", path, error))
 }
 
 pub(crate) fn buffered(file: File, path: &Path) -> BufWriter<Checked> {
