@@ -78,6 +78,7 @@ macro_rules! from_crate_error {
 from_crate_error!(
     sparse_encoder::data::Error,
     sparse_encoder::eval::Error,
+    sparse_encoder::files::Error,
     sparse_encoder::index::Error,
     sparse_encoder::losses::Error,
     sparse_encoder::model::Error,
@@ -92,6 +93,6 @@ impl From<sparse_encoder::UnknownDevice> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::run(error.to_string())
+        Self::new(&error, false)
     }
 }

@@ -6,7 +6,7 @@ mod input;
 mod logging;
 mod output;
 mod progress;
-mod staged_file;
+mod signals;
 
 use std::process::ExitCode;
 
@@ -90,7 +90,8 @@ fn main() -> ExitCode {
     sparse_allocator::keep_freed_memory();
     let arguments = Arguments::parse();
     logging::start(&arguments.global);
-    match arguments.command.run(&arguments.global) {
+    let done = signals::watch().and_then(|()| arguments.command.run(&arguments.global));
+    match done {
         Ok(code) => code,
         Err(failure) => {
             failure.report();

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 /// Writes a line of a result. A reader that has gone (`| head`) isn't an error.
 pub(crate) fn line(text: &str) -> io::Result<()> {
     match writeln!(io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => crate::signals::leave(0),
         other => other,
     }
 }

@@ -1,10 +1,12 @@
 //! `encode`: texts to sparse vectors.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use sparse_encoder::SparseEncoder;
 use sparse_encoder::data::VectorFile;
+use sparse_encoder::files::StagedFile;
 use sparse_encoder::index::SparseMatrix;
 use sparse_encoder::model::{EncodeOptions, EncoderPool};
 
@@ -13,7 +15,6 @@ use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::input::Texts;
 use crate::output::line;
-use crate::staged_file::StagedFile;
 
 /// Turns texts into sparse vectors.
 ///
@@ -143,7 +144,7 @@ impl Sink {
             }
             Self::Lines { tokens, file } => {
                 for text in records(encoder, ids, embeddings, *tokens)? {
-                    file.line(&text)?;
+                    writeln!(file, "{text}")?;
                 }
             }
             Self::Parquet { file } => {
@@ -164,7 +165,7 @@ impl Sink {
     fn finish(self) -> Result<()> {
         match self {
             Self::Stdout { .. } => Ok(()),
-            Self::Lines { file, .. } => file.finish(),
+            Self::Lines { file, .. } => Ok(file.finish()?),
             Self::Parquet { file } => Ok(file.finish()?),
         }
     }
