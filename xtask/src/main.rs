@@ -2,6 +2,7 @@
 
 mod arrows;
 mod bench;
+mod circles;
 mod features;
 mod tools;
 
@@ -51,6 +52,7 @@ fn check() -> Result<()> {
         run(&mut std::process::Command::new("typos"))?;
     }
     arrows::check()?;
+    circles::check()?;
     run(cargo()
         .args(["clippy", "--workspace", "--all-targets", "--locked"])
         .args(features::optional())

@@ -11,13 +11,13 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::git_object::{blob_id, lfs_pointer};
-use crate::listing::{LargeFile, RepoFile};
+use crate::listing::{LargeFile, RepoFile, is_inside};
 use crate::{Error, Repo, Result};
 
 /// Pause between two looks at a lock that another process holds.
@@ -166,14 +166,6 @@ impl RepoCache {
 /// Whether a revision is a full commit, which never changes.
 pub(crate) fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-/// Whether a path of a listing stays in the snapshot.
-pub(crate) fn is_inside(path: &str) -> bool {
-    !path.is_empty()
-        && Path::new(path)
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)))
 }
 
 fn is_sha256(name: &str) -> bool {

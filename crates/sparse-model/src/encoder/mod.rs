@@ -11,7 +11,6 @@ mod static_queries;
 
 pub use pool::EncoderPool;
 pub use push::{PushOptions, name_model_card};
-pub(crate) use save::python_literal;
 
 use std::collections::BTreeMap;
 

@@ -18,10 +18,9 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 
 use crate::context::AutoencoderOutput;
-use crate::encoder::python_literal;
 use crate::parameter::ParameterEntry;
 use crate::preprocessor::TaskTokenizers;
-use crate::pretrained::{DirectoryWriter, ModelSource, TensorBytes};
+use crate::pretrained::{DirectoryWriter, ModelSource, TensorBytes, python_literal};
 use crate::tokenizer::TextTokenizer;
 use crate::{
     Embeddings, Error, ForwardContext, NamedParameter, PackedTokens, Preprocessor, Result,

@@ -11,7 +11,7 @@ mod save;
 mod weights;
 
 pub(crate) use hub::ModelSource;
-pub(crate) use json::{read_json, read_json_or_default, read_object, to_pretty};
+pub(crate) use json::{python_literal, read_json, read_json_or_default, read_object, to_pretty};
 pub(crate) use layout::{
     ModuleEntry, SentenceTransformersConfig, join_inside, load_modules, short_class,
 };
