@@ -416,3 +416,7 @@ pub(crate) fn data_state(arguments: &TrainingArguments, datasets: &[DatasetWithL
         },
     })
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

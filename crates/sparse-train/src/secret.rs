@@ -9,8 +9,9 @@ pub(crate) const HIDDEN: &str = "***";
 
 /// What a secret looks like, and by which group of it the rest is kept.
 static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
-    // User and password of an address; a password may hold an `@` or a slash that should have been escaped.
-    const USER: &str = r#"(?P<keep>[A-Za-z][A-Za-z0-9+.-]*://)[^\s"'`<>/@]*(?:[^\s"'`<>@]*:[^\s"'`<>]*)?(?P<end>@)"#;
+    // User and password of an address. A password may hold an `@` or a slash that should have been escaped, but what begins
+    // with a number and a slash is a port and a path.
+    const USER: &str = r#"(?P<keep>[A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s"'`<>/@:]*:(?:\d*[^\s"'`<>/\d][^\s"'`<>]*|\d*)|[^\s"'`<>/@:]*)(?P<end>@)"#;
     // The value of a key that is called so, whatever it looks like.
     const KEY: &str = r#"(?i)(?P<keep>\b(?:[a-z0-9_-]*(?:password|passwd|secret)[a-z0-9_-]*|(?:hub|hf|access|auth|api|session|bearer)[_-]?token|api[_-]?key|[a-z_]*access[_-]key(?:[_-]id)?)["']?\s*[=:]\s*)(?:"[^"\n]*"?|'[^'\n]*'?|[^\s,;&)}\]"'`]+)"#;
     // The same in the query of an address.
@@ -98,7 +99,7 @@ mod tests {
             // What only looks alike.
             ("special token: [UNK]", "special token: [UNK]"),
             ("unknown key: lerning_rate", "unknown key: lerning_rate"),
-            ("https://host:80/a?b=c", "https://host:80/a?b=c"),
+            ("https://host:80/a@b", "https://host:80/a@b"),
             (
                 "https://huggingface.co/a/b/tree/x@main",
                 "https://huggingface.co/a/b/tree/x@main",

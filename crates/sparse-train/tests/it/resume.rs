@@ -146,7 +146,7 @@ fn a_checkpoint_holds_what_the_reference_holds() {
         name => name.to_owned(),
     };
     let mut expected: Vec<String> = reference.iter().map(|name| ours(name)).collect();
-    expected.push("data_state.json".to_owned());
+    expected.extend(["checksums.json", "data_state.json"].map(str::to_owned));
     expected.sort();
     assert_eq!(files(&checkpoint), expected);
 
@@ -329,18 +329,28 @@ fn checkpoints_that_cant_be_resumed_say_why() {
         text.contains("optimizer.safetensors") && text.contains("isn't whole"),
         "{text}"
     );
-    fs::remove_file(&path).unwrap();
-    let text = message(short(folder.path()), &Resume::Last);
-    assert!(text.contains("save_only_model"), "{text}");
     // The checkpoint before it is still good.
-    let resume = Resume::From(folder.path().join("checkpoint-10"));
-    assert_eq!(
-        splade_run(short(folder.path()))
-            .build()
-            .unwrap()
-            .train_from(&resume)
-            .unwrap()
-            .global_step,
-        12
+    for resume in [
+        Resume::From(folder.path().join("checkpoint-10")),
+        Resume::Last,
+    ] {
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        let mut trainer = splade_run(short(folder.path())).build().unwrap();
+        assert_eq!(trainer.train_from(&resume).unwrap().global_step, 12);
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let only_model = TrainingArguments {
+        save_only_model: true,
+        ..short(folder.path())
+    };
+    splade_run(only_model).build().unwrap().train().unwrap();
+    let text = message(short(folder.path()), &Resume::Last);
+    assert!(
+        text.ends_with(
+            "checkpoint-12`: was written with `save_only_model` and can't be resumed; start from it as a model instead; there is no \
+             earlier one that is whole"
+        ),
+        "{text}"
     );
 }
