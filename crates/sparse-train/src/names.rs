@@ -3,15 +3,17 @@
 use sparse_eval::{Evaluator, EvaluatorConfig};
 
 use crate::error::{Error, Result};
+use crate::secret::mask_secrets;
 
 /// Longest name, so that what is put around it fits into the 255 bytes of a file's name.
 const LONGEST: usize = 160;
 
 /// Refuses a name that can't stand in the name of a file; an empty one is left out of it.
 fn check_file_name(key: &str, name: &str) -> Result<()> {
+    let shown = mask_secrets(name);
     let refuse = |message: String| Err(Error::argument(key, message));
     if let Some(c) = name.chars().find(|c| "/\\".contains(*c) || c.is_control()) {
-        let instead: String = name
+        let instead: String = shown
             .chars()
             .map(|c| {
                 if "/\\".contains(c) || c.is_control() {
@@ -22,11 +24,11 @@ fn check_file_name(key: &str, name: &str) -> Result<()> {
             })
             .collect();
         return refuse(format!(
-            "= {name:?} becomes part of the names of files: it must not hold {c:?}; try {instead:?}"
+            "= {shown:?} becomes part of the names of files: it must not hold {c:?}; try {instead:?}"
         ));
     }
     if name == "." || name == ".." {
-        return refuse(format!("= {name:?} can't be part of the name of a file"));
+        return refuse(format!("= {shown:?} can't be part of the name of a file"));
     }
     if name.len() > LONGEST {
         return refuse(format!(

@@ -87,9 +87,10 @@ impl Regulation {
             let Some(saved) = saved.controllers.get(name) else {
                 continue;
             };
-            let take = |ours: &mut Option<SparsityController>, saved: &Option<_>| {
-                if ours.is_some() && saved.is_some() {
-                    ours.clone_from(saved);
+            let take = |ours: &mut Option<SparsityController>,
+                        saved: &Option<SparsityController>| {
+                if let (Some(ours), Some(saved)) = (ours, saved) {
+                    ours.go_on_from(saved);
                 }
             };
             take(&mut controllers.document, &saved.document);

@@ -56,9 +56,11 @@ pub fn mask_secrets(text: &str) -> String {
 /// Whether the value of a key of a training file may be a secret, or hold one.
 pub(crate) fn is_secret(key: &str) -> bool {
     let name = key.rsplit('.').next().unwrap_or(key).to_lowercase();
-    ["token", "password", "passwd", "secret", "url", "key"]
-        .iter()
-        .any(|word| name.split(['_', '-']).any(|part| part == *word))
+    [
+        "token", "password", "passwd", "secret", "url", "key", "database",
+    ]
+    .iter()
+    .any(|word| name.split(['_', '-']).any(|part| part == *word))
 }
 
 #[cfg(test)]
@@ -115,7 +117,7 @@ mod tests {
     fn keys_that_hold_secrets_are_known() {
         for key in [
             "arguments.hub_token",
-            "train_dataset[0].database.url",
+            "train_dataset[0].database",
             "aws_secret_access_key",
         ] {
             assert!(is_secret(key), "{key}");

@@ -247,6 +247,143 @@ mod tests {
     }
 
     #[test]
+    fn every_table_refuses_what_it_does_not_know() {
+        let loss = "[loss]\ntype = \"splade\"\ndocument_regularizer_weight = 1e-3\n";
+        for (text, key, unknown, near) in [
+            (
+                "[arguments]\nlerning_rate = 1\n",
+                "arguments",
+                "lerning_rate",
+                "learning_rate",
+            ),
+            (
+                "[arguments]\nlr_scheduler_type = \"cosine\"\nlr_scheduler_kwargs = { num_cycle = 1 }\n",
+                "arguments.lr_scheduler_kwargs",
+                "num_cycle",
+                "num_cycles",
+            ),
+            (
+                "[model_card]\nlicens = \"mit\"\n",
+                "model_card",
+                "licens",
+                "license",
+            ),
+            (
+                "[guards]\ndense = false\n",
+                "guards",
+                "dense",
+                "dense_model",
+            ),
+            (
+                "[regularizer_schedule]\nwarmup_rato = 0.5\n",
+                "regularizer_schedule",
+                "warmup_rato",
+                "warmup_ratio",
+            ),
+            (
+                "[top_k_schedule]\ninitial_k = 9\nfinal_k = 3\nramp_rato = 0.5\n",
+                "top_k_schedule",
+                "ramp_rato",
+                "ramp_ratio",
+            ),
+            (
+                "[[eval_dataset]]\npaht = \"x\"\n",
+                "eval_dataset[0]",
+                "paht",
+                "path",
+            ),
+            (
+                "[[eval_dataset]]\npath = \"x\"\nlookups = { a = { pth = \"x\" } }\n",
+                "eval_dataset[0].lookups.a",
+                "pth",
+                "path",
+            ),
+            (
+                &format!("{loss}query_regularizer_wieght = 1\n"),
+                "loss",
+                "query_regularizer_wieght",
+                "query_regularizer_weight",
+            ),
+            (
+                &format!("{loss}loss = {{ type = \"multiple_negatives_ranking\", scal = 2 }}\n"),
+                "loss",
+                "scal",
+                "scale",
+            ),
+            (
+                &format!("{loss}document_regularizer = {{ type = \"df_flops\", alph = 2 }}\n"),
+                "loss",
+                "alph",
+                "alpha",
+            ),
+            (
+                "[losses.a]\ntype = \"splade\"\nlos = 1\n",
+                "losses.a",
+                "los",
+                "loss",
+            ),
+            (
+                "[[evaluator]]\ntype = \"information_retrieval\"\nretreival = \"x\"\n",
+                "evaluator[0]",
+                "retreival",
+                "retrieval",
+            ),
+            (
+                "[[evaluator]]\ntype = \"sequential\"\nevaluators = [{ type = \"triplet\", nam = \"x\" }]\n",
+                "evaluator[0]",
+                "nam",
+                "name",
+            ),
+            (
+                "[[evaluator]]\ntype = \"tripet\"\n",
+                "evaluator[0]",
+                "tripet",
+                "triplet",
+            ),
+            (
+                "[[evaluator]]\ntype = \"triplet\"\nmargin = { cosin = 0.1 }\n",
+                "evaluator[0]",
+                "cosin",
+                "cosine",
+            ),
+        ] {
+            let message = error(text, &[]);
+            assert!(
+                message.starts_with(&format!("`{key}")),
+                "{message}\n  isn't about `{key}`"
+            );
+            let says = format!("`{unknown}`; did you mean `{near}`?");
+            assert!(message.contains(&says), "{message}\n  lacks {says}");
+        }
+        let message = error("", &["model.revison=main"]);
+        assert!(
+            message.contains("unknown key `revison`; did you mean `revision`?"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_value_of_several_kinds_says_which() {
+        for (text, expected) in [
+            (
+                "[[eval_dataset]]\npath = 3\n",
+                "`eval_dataset[0].path` has an error: expected a path or a list of paths",
+            ),
+            (
+                "[[eval_dataset]]\npath = \"x\"\nlookups = { a = 3 }\n",
+                "`eval_dataset[0].lookups.a` has an error: invalid type: integer `3`, expected a path, or a table with `path`, `id` and \
+                 `text`",
+            ),
+            (
+                "[arguments]\nprompts = 3\n",
+                "`arguments.prompts` has an error: expected a text, or a table of texts by column or by data set",
+            ),
+        ] {
+            assert_eq!(error(text, &[]), expected);
+        }
+    }
+
+    #[test]
     fn wrong_types_and_values_name_their_key() {
         let message = error("[arguments]\nseed = \"x\"\n", &[]);
         assert!(

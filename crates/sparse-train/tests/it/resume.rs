@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use sparse_data::BatchSamplerKind;
 use sparse_train::{
     Callback, CallbackContext, Interrupt, IntervalStrategy, Resume, SaveStrategy, TrainerControl,
     TrainingArguments,
@@ -61,6 +62,36 @@ fn an_interrupted_run_ends_with_the_same_bytes() {
     }
     let bytes = |folder: &Path| fs::read(folder.join("checkpoint-12/model.safetensors")).unwrap();
     assert_eq!(bytes(whole.path()), bytes(folder.path()));
+}
+
+#[test]
+fn a_run_without_an_end_begins_and_goes_on_at_once() {
+    for batch_sampler in [
+        BatchSamplerKind::BatchSampler,
+        BatchSamplerKind::NoDuplicates,
+    ] {
+        for (max_steps, num_train_epochs) in [(1_000_000_000, 3.0), (i64::MAX, 3.0), (-1, 1e18)] {
+            let folder = tempfile::tempdir().unwrap();
+            for (stop, resume) in [(3, Resume::No), (15, Resume::Last), (17, Resume::Last)] {
+                let interrupt = Interrupt::default();
+                let arguments = TrainingArguments {
+                    max_steps,
+                    num_train_epochs,
+                    batch_sampler,
+                    save_steps: 1e6,
+                    ..short(folder.path())
+                };
+                let mut trainer = splade_run(arguments)
+                    .interrupt(interrupt.clone())
+                    .callback(StopAfter(stop, interrupt))
+                    .build()
+                    .unwrap();
+                let output = trainer.train_from(&resume).unwrap();
+                assert_eq!(output.global_step, stop);
+                assert!(trainer.state().max_steps >= 1_000_000_000);
+            }
+        }
+    }
 }
 
 #[test]
