@@ -30,10 +30,11 @@ impl SparseMatrix {
     ///
     /// If `values` has another length, or one of them is not finite.
     pub fn from_dense(values: &[f32], n_rows: usize, n_cols: usize) -> Result<Self> {
-        if values.len() != n_rows * n_cols {
+        let expected = n_rows.saturating_mul(n_cols);
+        if values.len() != expected {
             return Err(Error::Mismatch {
                 what: "values of a dense matrix",
-                expected: n_rows * n_cols,
+                expected,
                 actual: values.len(),
             });
         }
