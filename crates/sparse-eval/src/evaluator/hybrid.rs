@@ -84,7 +84,7 @@ impl HybridConfig {
     ///
     /// # Errors
     ///
-    /// If a setting or a file is wrong, or the dense run lacks a query or ranks an unknown document.
+    /// If a setting or a file is wrong, or the dense run lacks all queries or ranks an unknown document.
     pub fn init(&self) -> Result<HybridEvaluator> {
         self.validate()?;
         let search = self.search().init()?;
