@@ -148,11 +148,19 @@ impl Collection {
                 .filter(|pair| keep(&pair.1))
                 .collect::<Vec<_>>()
         };
-        Self::new(
-            kept(queries.into_pairs()),
-            kept(corpus.into_pairs()),
-            &relevant,
-        )
+        let (queries, corpus) = (kept(queries.into_pairs()), kept(corpus.into_pairs()));
+        let empty = |path: &Path, problem: &str| Error::File {
+            path: path.to_owned(),
+            problem: problem.to_owned(),
+        };
+        if corpus.is_empty() {
+            return Err(empty(&files.corpus, "holds no document with a text"));
+        }
+        if !queries.iter().any(|(id, _)| relevant.contains_key(id)) {
+            let problem = "judges no query that has a text as having a relevant document";
+            return Err(empty(&files.qrels, problem));
+        }
+        Self::new(queries, corpus, &relevant)
     }
 
     /// Ids of the queries.
