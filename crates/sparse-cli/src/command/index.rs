@@ -2,16 +2,19 @@
 
 use std::path::PathBuf;
 
+use sparse_encoder::SparseEncoder;
 use sparse_encoder::data::VectorReader;
-use sparse_encoder::eval::{CorpusIndexBuilder, IndexDescription};
+use sparse_encoder::eval::{CorpusIndexBuilder, EncodeChunk, IndexDescription};
 use sparse_encoder::index::SimilarityFunction;
 use sparse_encoder::model::EncodeOptions;
 
-use super::load;
+use super::{load, positive};
 use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::input::{Texts, id_texts, vectors};
 use crate::output::line;
+use crate::same_file::refuse_overlap;
+use crate::zero_vectors::ZeroVectors;
 
 /// Builds an index for `search`, from texts or from vectors that `encode` wrote.
 ///
@@ -44,14 +47,14 @@ pub(crate) struct Index {
     #[arg(long)]
     output: PathBuf,
     /// Largest number of active dimensions of a document.
-    #[arg(long)]
+    #[arg(long, value_parser = positive)]
     max_active_dims: Option<usize>,
     /// Texts per forward pass.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = positive)]
     batch_size: usize,
 }
 
-/// Texts encoded at a time: what stays in memory.
+/// Most texts encoded at a time: what stays in memory.
 const CHUNK: usize = 8192;
 
 impl Index {
@@ -62,15 +65,22 @@ impl Index {
                 self.output.display()
             )));
         }
-        if self.max_active_dims == Some(0) {
-            return Err(Failure::input("--max-active-dims must be at least 1"));
-        }
+        refuse_overlap(
+            &[("--output", Some(&self.output))],
+            &[
+                ("--input", self.input.as_deref()),
+                ("--vectors", self.vectors.as_deref()),
+            ],
+        )?;
         let asked = self.similarity.as_deref();
         let asked: Option<SimilarityFunction> = asked.map(str::parse).transpose()?;
         let texts = self.input.as_deref();
         let texts = texts
             .map(|path| Texts::open(path, &self.columns))
             .transpose()?;
+        if let Some(texts) = &texts {
+            texts.check_distinct_ids()?;
+        }
         // With vectors and their dimensions, the model is only a name.
         let encoder = match (&self.model, self.dimensions) {
             (Some(model), None) => Some(load(model, global)?),
@@ -90,35 +100,30 @@ impl Index {
             })?;
         let description = IndexDescription {
             model: self.model.clone(),
-            similarity: asked.unwrap_or(own),
+            ..IndexDescription::new(asked.unwrap_or(own))
         };
         let mut builder = CorpusIndexBuilder::new(n_dims, description)?;
+        let mut zero = ZeroVectors::default();
         if let (Some(encoder), Some(texts)) = (&encoder, &texts) {
-            let options = EncodeOptions::default()
-                .with_batch_size(self.batch_size)
-                .with_max_active_dims(self.max_active_dims);
-            let bar = crate::progress::bar(texts.len(), "encoding");
-            let mut start = 0;
-            while start < texts.len() {
-                let end = (start + CHUNK).min(texts.len());
-                let (ids, chunk) = texts.rows(start, end)?;
-                builder.push(id_texts(ids), &encoder.encode_document(&chunk, &options)?)?;
-                bar.set_position(end as u64);
-                start = end;
-            }
-            bar.finish();
+            self.encode(encoder, texts, &mut builder, &mut zero)?;
         }
         if let Some(path) = &self.vectors {
             for batch in VectorReader::open(path, n_dims)? {
-                let (ids, rows) = vectors(batch?, n_dims)?;
-                match self.max_active_dims {
-                    Some(limit) => builder.push(ids, &rows.prune(limit))?,
-                    None => builder.push(ids, &rows)?,
+                let (ids, mut rows) = vectors(batch?, n_dims)?;
+                if let Some(limit) = self.max_active_dims {
+                    rows = rows.prune(limit);
                 }
+                zero.add(&ids, &rows);
+                builder.push(ids, &rows)?;
             }
         }
-        let index = builder.finish()?;
+        let source = self.input.as_deref().or(self.vectors.as_deref());
+        let index = builder.finish().map_err(|error| match source {
+            Some(path) => Failure::from(error).about(&format!("`{}`", path.display())),
+            None => error.into(),
+        })?;
         index.save(&self.output)?;
+        zero.warn();
         let cost = index.cost();
         line(&format!(
             "indexed {} documents, {:.1} active dimensions each, in `{}`: {:.1} MB; posting lists: {}, longest {}, mean {:.1}",
@@ -130,6 +135,34 @@ impl Index {
             cost.longest_list,
             cost.mean_list_length,
         ))?;
+        Ok(())
+    }
+    /// Encodes the texts and hands their vectors to the index.
+    fn encode(
+        &self,
+        encoder: &SparseEncoder,
+        texts: &Texts,
+        builder: &mut CorpusIndexBuilder,
+        zero: &mut ZeroVectors,
+    ) -> Result<()> {
+        let options = EncodeOptions::default()
+            .with_batch_size(self.batch_size)
+            .with_max_active_dims(self.max_active_dims);
+        let bar = crate::progress::bar(texts.len(), "encoding");
+        let mut chunk_size = EncodeChunk::new(CHUNK);
+        let mut start = 0;
+        while start < texts.len() {
+            let end = (start + chunk_size.size()).min(texts.len());
+            let (ids, chunk) = texts.rows(start, end)?;
+            let rows = encoder.encode_document(&chunk, &options)?;
+            chunk_size.learn(&rows);
+            let ids = id_texts(ids);
+            zero.add(&ids, &rows);
+            builder.push(ids, &rows)?;
+            bar.set_position(end as u64);
+            start = end;
+        }
+        bar.finish();
         Ok(())
     }
 }

@@ -70,6 +70,14 @@ fn load(model: &str, global: &Global) -> Result<SparseEncoder> {
     )?)
 }
 
+/// Reads a number of at least 1.
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("expected a whole number of at least 1".to_owned()),
+    }
+}
+
 /// Side of the model that a text goes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Task {

@@ -6,16 +6,18 @@ use std::time::{Duration, Instant};
 
 use sparse_encoder::SparseEncoder;
 use sparse_encoder::data::VectorReader;
-use sparse_encoder::eval::{CorpusIndex, RankingFormat};
+use sparse_encoder::eval::{CorpusIndex, EncodeChunk, RankingFormat};
 use sparse_encoder::index::SparseMatrix;
 use sparse_encoder::model::EncodeOptions;
 
-use super::load;
+use super::{load, positive};
 use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::input::{Texts, id_texts, vectors};
 use crate::output::{line, table};
+use crate::same_file::refuse_overlap;
 use crate::staged_file::StagedFile;
+use crate::zero_vectors::ZeroVectors;
 
 /// Finds the best documents of queries in an index that `index` built.
 ///
@@ -45,13 +47,13 @@ pub(crate) struct Search {
     #[arg(long, conflicts_with = "vectors")]
     model: Option<String>,
     /// Documents per query.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = positive)]
     top_k: usize,
     /// Largest number of active dimensions of a query.
-    #[arg(long)]
+    #[arg(long, value_parser = positive)]
     max_active_dims: Option<usize>,
     /// Queries per forward pass.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = positive)]
     batch_size: usize,
     /// What to write (default: jsonl to a file, or what its ending .trec says; a table to the terminal).
     #[arg(long, value_enum)]
@@ -78,16 +80,19 @@ enum Format {
     Trec,
 }
 
-/// Queries searched at a time: what stays in memory.
+/// Most queries searched at a time: what stays in memory.
 const CHUNK: usize = 1024;
 
 impl Search {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
-        if self.top_k == 0 || self.max_active_dims == Some(0) {
-            return Err(Failure::input(
-                "--top-k and --max-active-dims must be at least 1",
-            ));
-        }
+        refuse_overlap(
+            &[("--output", self.output.as_deref())],
+            &[
+                ("--index", Some(&self.index)),
+                ("--queries", self.queries.as_deref()),
+                ("--vectors", self.vectors.as_deref()),
+            ],
+        )?;
         let index = CorpusIndex::open(&self.index)?;
         if self.verify {
             index.verify()?;
@@ -95,11 +100,13 @@ impl Search {
         let format = self.format();
         let mut sink = Sink::open(self.output.as_deref())?;
         let mut spent = Spent::default();
+        let mut zero = ZeroVectors::default();
         let mut answer = |ids: &[String], texts: &[String], rows: &SparseMatrix| -> Result<()> {
             let started = Instant::now();
             let found = index.search(rows, self.top_k)?;
             spent.time += started.elapsed();
             spent.queries += ids.len();
+            zero.add(ids, rows);
             for (number, hits) in found.iter().enumerate() {
                 let text = texts.get(number).map_or("", String::as_str);
                 let query = (ids[number].as_str(), text);
@@ -121,11 +128,13 @@ impl Search {
             let options = EncodeOptions::default()
                 .with_batch_size(self.batch_size)
                 .with_max_active_dims(self.max_active_dims);
+            let mut chunk_size = EncodeChunk::new(CHUNK);
             let mut start = 0;
             while start < queries.len() {
-                let end = (start + CHUNK).min(queries.len());
+                let end = (start + chunk_size.size()).min(queries.len());
                 let (ids, texts) = queries.rows(start, end)?;
                 let rows = encoder.encode_query(&texts, &options)?;
+                chunk_size.learn(&rows);
                 answer(&ids, &texts, &rows)?;
                 start = end;
             }
@@ -138,7 +147,9 @@ impl Search {
                 spent.time.as_secs_f64() * 1e6 / spent.queries.max(1) as f64
             ));
         }
-        sink.finish()
+        sink.finish()?;
+        zero.warn();
+        Ok(())
     }
 
     fn format(&self) -> Format {
@@ -154,7 +165,9 @@ impl Search {
 
     fn read_queries(&self) -> Result<Queries> {
         if let Some(path) = &self.queries {
-            return Ok(Queries::File(Texts::open(path, &self.columns)?));
+            let texts = Texts::open(path, &self.columns)?;
+            texts.check_distinct_ids()?;
+            return Ok(Queries::File(texts));
         }
         if let Some(query) = &self.query {
             return Ok(Queries::Lines(vec![query.clone()]));
@@ -275,7 +288,7 @@ impl Sink {
         match self {
             // A query without a result writes nothing to a TREC file.
             _ if text.is_empty() => Ok(()),
-            Self::Stdout => Ok(line(text)?),
+            Self::Stdout => line(text),
             Self::File(file) => file.line(text),
         }
     }
