@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use sparse_index::{SimilarityFunction, SparseMatrix};
 use sparse_model::{EncodeOptions, SparseEncoder};
 
+pub(crate) use config::GRADES_REMEDY;
 pub use config::InformationRetrievalConfig;
 use report::Judge;
 pub(crate) use report::{COST_NAMES, choose_primary, csv_columns, sparsity_figures};
@@ -331,8 +332,12 @@ impl Evaluator for InformationRetrievalEvaluator {
         let max_active_dims = settings
             .max_active_dims
             .map(|limit| ("max_active_dims", Value::from(limit)));
+        let graded_gains = settings
+            .graded_gains
+            .then_some(("graded_gains", Value::from(true)));
         max_active_dims
             .into_iter()
+            .chain(graded_gains)
             .chain(prompts)
             .map(|(key, value)| (key.to_owned(), value))
             .collect()
