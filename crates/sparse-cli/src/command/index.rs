@@ -1,12 +1,12 @@
 //! `index`: a corpus, ready for search.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sparse_encoder::SparseEncoder;
 use sparse_encoder::data::VectorReader;
 use sparse_encoder::eval::{CorpusIndexBuilder, EncodeChunk, IndexDescription};
 use sparse_encoder::index::SimilarityFunction;
-use sparse_encoder::model::EncodeOptions;
+use sparse_encoder::model::{EncodeOptions, ModelSource};
 
 use super::{load, positive};
 use crate::Global;
@@ -98,10 +98,7 @@ impl Index {
                     "the file of vectors doesn't say how many dimensions they have: give --dimensions, or --model",
                 )
             })?;
-        let description = IndexDescription {
-            model: self.model.clone(),
-            ..IndexDescription::new(asked.unwrap_or(own))
-        };
+        let description = self.description(encoder.as_ref(), asked.unwrap_or(own))?;
         let mut builder = CorpusIndexBuilder::new(n_dims, description)?;
         let mut zero = ZeroVectors::default();
         if let (Some(encoder), Some(texts)) = (&encoder, &texts) {
@@ -137,6 +134,42 @@ impl Index {
         ))?;
         Ok(())
     }
+    /// What makes sure that `search` asks with the model that the vectors are from, wherever it is started.
+    fn description(
+        &self,
+        encoder: Option<&SparseEncoder>,
+        similarity: SimilarityFunction,
+    ) -> Result<IndexDescription> {
+        let mut description = IndexDescription::new(similarity);
+        match encoder.and_then(SparseEncoder::source) {
+            Some(ModelSource::Hub {
+                id,
+                commit,
+                subfolder,
+            }) => {
+                description.model = Some(id.clone());
+                description.revision = Some(commit.clone());
+                description.subfolder.clone_from(subfolder);
+            }
+            Some(ModelSource::Directory { path }) => {
+                description.model = Some(path.display().to_string());
+            }
+            // A model that is only named: a directory, or else an id of the hub.
+            _ => {
+                let absolute = |model: &String| match Path::new(model).canonicalize() {
+                    Ok(path) if path.is_dir() => path.display().to_string(),
+                    _ => model.clone(),
+                };
+                description.model = self.model.as_ref().map(absolute);
+            }
+        }
+        // Vectors out of a file may be from any model.
+        if let (Some(encoder), None) = (encoder, &self.vectors) {
+            description.fingerprint = Some(encoder.fingerprint()?);
+        }
+        Ok(description)
+    }
+
     /// Encodes the texts and hands their vectors to the index.
     fn encode(
         &self,

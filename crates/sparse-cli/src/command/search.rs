@@ -10,7 +10,7 @@ use sparse_encoder::eval::{CorpusIndex, EncodeChunk, RankingFormat};
 use sparse_encoder::index::SparseMatrix;
 use sparse_encoder::model::EncodeOptions;
 
-use super::{load, positive};
+use super::{load, load_from, positive};
 use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::input::{Texts, id_texts, vectors};
@@ -46,6 +46,9 @@ pub(crate) struct Search {
     /// Model directory or hub id (default: the one the index was built with).
     #[arg(long, conflicts_with = "vectors")]
     model: Option<String>,
+    /// Asks with a model that is not the one the index was built with, such as its inference-free form.
+    #[arg(long, conflicts_with = "vectors")]
+    force: bool,
     /// Documents per query.
     #[arg(long, default_value_t = 10, value_parser = positive)]
     top_k: usize,
@@ -179,21 +182,50 @@ impl Search {
         Ok(Queries::Lines(lines))
     }
 
+    /// The model that queries go through: the one of the index, unless told otherwise.
     fn encoder(&self, index: &CorpusIndex, global: &Global) -> Result<SparseEncoder> {
-        let model = self.model.as_ref().or(index.description().model.as_ref());
-        let model = model.ok_or_else(|| {
-            Failure::input(format!(
-                "`{}` doesn't say which model it was built with; give --model",
-                self.index.display()
-            ))
-        })?;
-        let encoder = load(model, global)?;
+        let description = index.description();
+        let built_with = format!("the model that `{}` was built with", self.index.display());
+        let (model, encoder) = match (&self.model, &description.model) {
+            (Some(model), _) => (model, load(model, global)?),
+            (None, Some(model)) => {
+                let mut hub = global.hub.options();
+                hub.revision = hub.revision.or_else(|| description.revision.clone());
+                hub.subfolder = hub.subfolder.or_else(|| description.subfolder.clone());
+                let encoder = load_from(model, hub, global);
+                (
+                    model,
+                    encoder.map_err(|failure| failure.about(&built_with))?,
+                )
+            }
+            (None, None) => {
+                return Err(Failure::input(format!(
+                    "`{}` doesn't say which model it was built with; give --model",
+                    self.index.display()
+                )));
+            }
+        };
         let (dims, expected) = (encoder.embedding_dimension(), index.n_dims());
         if dims != expected {
             return Err(Failure::input(format!(
                 "`{model}` makes vectors of {dims} dimensions, but `{}` holds vectors of {expected}",
                 self.index.display()
             )));
+        }
+        if let Some(expected) = &description.fingerprint {
+            let found = encoder.fingerprint()?;
+            match (found == *expected, self.force) {
+                (true, _) => {}
+                (false, true) => tracing::warn!(
+                    "`{model}` is not {built_with}: its fingerprint is {found}, expected {expected}"
+                ),
+                (false, false) => {
+                    return Err(Failure::input(format!(
+                        "`{model}` is not {built_with}, or has changed since: its fingerprint is {found}, expected {expected}; \
+                         index the corpus again, or ask with this model all the same by --force"
+                    )));
+                }
+            }
         }
         Ok(encoder)
     }

@@ -273,6 +273,127 @@ fn a_damaged_index_is_refused_without_being_asked_to_verify() {
 }
 
 #[test]
+fn an_index_is_searched_with_the_model_it_was_built_with() {
+    let workshop = Workshop::new();
+    let (copied, elsewhere) = (workshop.copy_model(), tempfile::tempdir().unwrap());
+    let in_folder = |arguments: &[&str]| {
+        let mut command = binary();
+        command.current_dir(workshop.folder.path()).args(arguments);
+        command.output().unwrap()
+    };
+    let corpus = "data/corpus.jsonl";
+    stdout(&in_folder(&[
+        "index", "--model", "model", "--input", corpus, "--output", "i",
+    ]));
+    let index = workshop.path("i");
+    let search = |more: &[&str]| {
+        let mut command = binary();
+        command.current_dir(elsewhere.path());
+        command.args([
+            "search",
+            "--index",
+            text(&index),
+            "a fox",
+            "--format",
+            "jsonl",
+        ]);
+        command.args(more).output().unwrap()
+    };
+    // From any folder, by the index's own word or by another name of the model.
+    let expected = stdout(&search(&[]));
+    assert_eq!(stdout(&search(&["--model", text(&copied)])), expected);
+    let (model, free) = (model(), workshop.path("free"));
+    assert_eq!(stdout(&search(&["--model", text(&model)])), expected);
+
+    let is_refused = |output: &Output| {
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let message = stderr(output);
+        assert!(message.contains("is not the model that `"), "{message}");
+        assert!(message.contains("--force"), "{message}");
+    };
+    // Its queries go another way.
+    let arguments = [
+        "idf", "--model", "model", "--input", corpus, "--output", "free",
+    ];
+    stdout(&in_folder(&arguments));
+    is_refused(&search(&["--model", text(&free)]));
+    let forced = search(&["--model", text(&free), "--force"]);
+    assert!(stdout(&forced).contains("results"));
+    assert!(stderr(&forced).contains("is not the model"), "{forced:?}");
+
+    // A weight moves by the least that is possible.
+    let weights = copied.join("model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    let last = bytes.len() - 4;
+    bytes[last] ^= 1;
+    fs::write(&weights, bytes).unwrap();
+    is_refused(&search(&[]));
+    stdout(&search(&["--force"]));
+
+    fs::rename(&copied, workshop.path("moved")).unwrap();
+    let output = search(&[]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let message = stderr(&output);
+    assert!(
+        message.contains("the model that `") && message.contains("model`"),
+        "{message}"
+    );
+
+    // Vectors may be from any model: nothing to compare.
+    let arguments = [
+        "encode",
+        "--model",
+        text(&model),
+        "--input",
+        corpus,
+        "--output",
+        "v.jsonl",
+    ];
+    stdout(&in_folder(&arguments));
+    let arguments = [
+        "index",
+        "--vectors",
+        "v.jsonl",
+        "--model",
+        text(&model),
+        "--output",
+        "i",
+    ];
+    stdout(&in_folder(&arguments));
+    stdout(&search(&["--model", text(&free)]));
+}
+
+#[test]
+fn grades_are_told_and_count_on_request() {
+    let workshop = Workshop::new();
+    let judgements = "0\t0\t1\n0\t1\t1\n0\t2\t3\n1\t1\t1\n";
+    workshop.write(
+        "data/qrels/test.tsv",
+        format!("query-id\tcorpus-id\tscore\n{judgements}").as_bytes(),
+    );
+    let evaluate = |more: &[&str]| {
+        let mut command = binary();
+        command.current_dir(workshop.folder.path());
+        command.args(["evaluate", "train.toml"]).args(more);
+        let output = command.output().unwrap();
+        let figures: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+        (figures, stderr(&output))
+    };
+    let (plain, message) = evaluate(&[]);
+    assert!(
+        message.contains("test.tsv`: 1 judgements have a grade other than 0 and 1 and count as 1"),
+        "{message}"
+    );
+    let (graded, message) = evaluate(&["--set", "evaluator.0.graded_gains=true"]);
+    assert!(!message.contains("grade other than"), "{message}");
+    let figure = |figures: &serde_json::Value, name: &str| {
+        figures[format!("animals_dot_{name}")].as_f64().unwrap()
+    };
+    assert_ne!(figure(&plain, "ndcg@10"), figure(&graded, "ndcg@10"));
+    assert_eq!(figure(&plain, "map@100"), figure(&graded, "map@100"));
+}
+
+#[test]
 fn numbers_that_make_no_sense_are_refused() {
     let workshop = Workshop::new();
     workshop.write(
