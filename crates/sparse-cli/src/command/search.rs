@@ -96,11 +96,18 @@ impl Search {
                 ("--vectors", self.vectors.as_deref()),
             ],
         )?;
+        let format = self.format();
+        if format == Format::Trec && (self.tag.is_empty() || self.tag.contains(char::is_whitespace))
+        {
+            return Err(Failure::input(format!(
+                "--tag must be one word in a TREC file; got `{}`",
+                self.tag
+            )));
+        }
         let index = CorpusIndex::open(&self.index)?;
         if self.verify {
             index.verify()?;
         }
-        let format = self.format();
         let mut sink = Sink::open(self.output.as_deref())?;
         let mut spent = Spent::default();
         let mut zero = ZeroVectors::default();

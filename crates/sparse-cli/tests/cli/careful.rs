@@ -381,11 +381,13 @@ fn grades_are_told_and_count_on_request() {
     };
     let (plain, message) = evaluate(&[]);
     assert!(
-        message.contains("test.tsv`: 1 judgements have a grade other than 0 and 1 and count as 1"),
+        message.contains(
+            "test.tsv`: 1 of 4 relevant judgements have another grade than 1 and count as 1"
+        ),
         "{message}"
     );
     let (graded, message) = evaluate(&["--set", "evaluator.0.graded_gains=true"]);
-    assert!(!message.contains("grade other than"), "{message}");
+    assert!(!message.contains("another grade"), "{message}");
     let figure = |figures: &serde_json::Value, name: &str| {
         figures[format!("animals_dot_{name}")].as_f64().unwrap()
     };
@@ -443,6 +445,13 @@ fn numbers_that_make_no_sense_are_refused() {
             stderr(&output)
         );
     }
+    let output = found(&["--format", "trec", "--tag", "my run"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(
+        stderr(&output).contains("--tag must be one word"),
+        "{}",
+        stderr(&output)
+    );
     let values = |line: &str| {
         workshop.write("v.jsonl", line.as_bytes());
         let output = build("3");

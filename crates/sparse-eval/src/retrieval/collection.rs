@@ -254,12 +254,13 @@ impl Collection {
 
     /// Warns if there are grades that a figure of relevant and irrelevant documents doesn't tell apart; `remedy` says what does.
     pub(crate) fn warn_of_grades(&self, source: &Path, remedy: &str) {
-        let grades = self.judgements.iter().flat_map(|one| &one.ideal);
-        let n_graded = grades.filter(|&&grade| grade != 1.0).count();
+        let grades = || self.judgements.iter().flat_map(|one| &one.ideal);
+        let n_graded = grades().filter(|&&grade| grade != 1.0).count();
         if n_graded > 0 {
             tracing::warn!(
-                "`{}`: {n_graded} judgements have a grade other than 0 and 1 and count as 1{remedy}",
-                source.display()
+                "`{}`: {n_graded} of {} relevant judgements have another grade than 1 and count as 1{remedy}",
+                source.display(),
+                grades().count()
             );
         }
     }

@@ -70,7 +70,7 @@ impl InvertedIndex {
     /// # Errors
     ///
     /// If `queries` has another number of columns than the index; for an index out of a file, also if a posting list is damaged
-    /// or the file has changed since it was opened.
+    /// or the file has changed since it was opened. If a score overflows.
     pub fn search(&self, queries: &SparseMatrix, k: usize) -> Result<Vec<Vec<Hit>>> {
         let best = self.top_k(queries, k)?;
         Ok(best.into_iter().map(TopK::into_hits).collect())
@@ -81,7 +81,7 @@ impl InvertedIndex {
     /// # Errors
     ///
     /// If `queries` has another number of columns than the index; for an index out of a file, also if a posting list is damaged
-    /// or the file has changed since it was opened.
+    /// or the file has changed since it was opened. If a score overflows.
     pub fn top_k(&self, queries: &SparseMatrix, k: usize) -> Result<Vec<TopK>> {
         if queries.n_cols() != self.n_cols {
             return Err(Error::Mismatch {
@@ -107,7 +107,7 @@ impl InvertedIndex {
                 }
                 Ok(())
             })?;
-        Ok(best)
+        TopK::finite(best)
     }
 }
 
@@ -130,6 +130,19 @@ mod tests {
         };
         assert_eq!(pairs(&hits[0]), [(1, 2.0), (0, 0.0), (2, 0.0)]);
         assert_eq!(pairs(&hits[1]), [(0, 0.0), (1, 0.0), (2, 0.0)]);
+    }
+
+    #[test]
+    fn scores_that_overflow_are_refused() {
+        let documents = SparseMatrix::from_dense(&[1e30, 1e30, /**/ 1.0, 1.0], 2, 2).unwrap();
+        let queries = SparseMatrix::from_dense(&[1.0, 1.0, /**/ 1e30, -1e30], 2, 2).unwrap();
+        let index = InvertedIndex::from_matrix(&documents);
+        let message = index.search(&queries, 1).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "query 1: its score with a document is not finite; the values of the vectors are too large"
+        );
+        assert!(index.search(&queries.select(&[0]), 1).is_ok());
     }
 
     #[test]
