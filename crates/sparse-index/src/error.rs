@@ -52,6 +52,14 @@ pub enum Error {
         /// What it was.
         actual: usize,
     },
+    /// A score is too large for 32 bits, or the sum of two such.
+    #[error(
+        "query {query}: its score with a document is not finite; the values of the vectors are too large"
+    )]
+    Overflow {
+        /// Row of the query.
+        query: usize,
+    },
     /// Two documents have the same id.
     #[error("document id `{id}` occurs twice: documents {first} and {second}, counted from 1")]
     DuplicateId {

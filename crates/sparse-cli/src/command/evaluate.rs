@@ -17,6 +17,7 @@ use sparse_encoder::train::TrainingFile;
 use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::output::{line, table, to_stderr};
+use crate::same_file::{Named, refuse_overlap};
 use files::{Files, Targets};
 
 /// Runs the evaluators of a training file on a model.
@@ -99,6 +100,7 @@ impl Evaluate {
                 self.config.display()
             )));
         }
+        self.refuse_overlap(&file.evaluator)?;
         let device = sparse_encoder::device(&global.device)?;
         let evaluators = file
             .evaluator
@@ -133,6 +135,33 @@ impl Evaluate {
         let text = format!("{:#}", Value::Object(result));
         line(&text)?;
         files.write(&text)
+    }
+
+    fn refuse_overlap(&self, evaluators: &[EvaluatorConfig]) -> Result<()> {
+        let mut files = Vec::new();
+        for evaluator in evaluators {
+            if let EvaluatorConfig::InformationRetrieval(config) = evaluator
+                && let Ok(found) = config.files()
+            {
+                files.extend([found.queries, found.corpus, found.qrels]);
+            }
+        }
+        let mut inputs: Vec<Named<'_>> = vec![("the training file", Some(&self.config))];
+        inputs.extend(
+            self.compare
+                .iter()
+                .map(|side| ("--compare", Some(Path::new(side)))),
+        );
+        inputs.extend(
+            files
+                .iter()
+                .map(|file| ("[[evaluator]]", Some(file.as_path()))),
+        );
+        let outputs = [
+            ("--output", self.output.as_deref()),
+            ("--per-query", self.per_query.as_deref()),
+        ];
+        refuse_overlap(&outputs, &inputs)
     }
 
     fn evaluate(
