@@ -63,7 +63,12 @@ impl SparseEncoder {
         writer.write("config_sentence_transformers.json", &to_pretty(&config, 2))?;
 
         let mut entries = Vec::new();
-        for (index, (module, flow)) in self.modules.iter().zip(self.flows()).enumerate() {
+        for (index, (module, flow)) in self
+            .modules
+            .iter()
+            .zip(self.flows().iter().copied())
+            .enumerate()
+        {
             let path = if index == 0 && module.takes_texts() {
                 String::new()
             } else {

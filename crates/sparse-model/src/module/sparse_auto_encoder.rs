@@ -208,6 +208,11 @@ impl SparseAutoEncoder {
         self.config.k
     }
 
+    /// What decides about vectors.
+    pub(crate) fn vector_settings(&self) -> Value {
+        json!({"k": self.config.k, "normalize": self.config.normalize})
+    }
+
     /// Latents that training had not used for longer than `dead_threshold` batches when it ended.
     pub(crate) fn n_dead(&self) -> usize {
         let counters = self

@@ -79,6 +79,8 @@ struct Settings {
     tokenizers: TaskTokenizers,
     /// `config.json`, as it will be saved.
     config: Map<String, Value>,
+    /// What of it decides about vectors.
+    architecture: Value,
     family: Family,
     entries: Vec<ParameterEntry>,
     kept_options: Map<String, Value>,
@@ -222,6 +224,7 @@ impl Transformer {
             .collect();
         let settings = Settings {
             task,
+            architecture: Backbone::vector_settings(&config, &config_path)?,
             config,
             family,
             entries,
@@ -406,6 +409,25 @@ impl Transformer {
         config.insert("module_output_name".to_string(), json!("token_embeddings"));
         config.extend(self.settings.kept_options.clone());
         config
+    }
+
+    /// What decides about vectors.
+    pub(crate) fn vector_settings(&self) -> Value {
+        let Settings {
+            task,
+            tokenizers,
+            architecture,
+            adapter,
+            ..
+        } = &*self.settings;
+        let by_task = tokenizers.by_task.iter();
+        json!({
+            "task": task.name(),
+            "architecture": architecture,
+            "tokenizer": tokenizers.tokenizer.fingerprint(),
+            "lengths": by_task.map(|(task, own)| json!([task, own.max_length()])).collect::<Vec<_>>(),
+            "adapter": adapter.as_ref().map(Adapter::vector_settings),
+        })
     }
 
     pub(crate) fn printed_settings(&self) -> Value {

@@ -9,7 +9,8 @@ mod reader;
 mod save;
 mod weights;
 
-pub(crate) use hub::ModelSource;
+pub(crate) use hub::FoundModel;
+pub use hub::ModelSource;
 pub(crate) use json::{read_json, read_json_or_default, read_object, to_pretty};
 pub(crate) use layout::{
     ModuleEntry, SentenceTransformersConfig, join_inside, load_modules, short_class,
