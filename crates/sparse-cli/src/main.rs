@@ -7,7 +7,7 @@ mod logging;
 mod output;
 mod progress;
 mod same_file;
-mod staged_file;
+mod signals;
 mod zero_vectors;
 
 use std::process::ExitCode;
@@ -92,7 +92,11 @@ fn main() -> ExitCode {
     sparse_allocator::keep_freed_memory();
     let arguments = Arguments::parse();
     logging::start(&arguments.global);
-    match failure::without_panic(|| arguments.command.run(&arguments.global)) {
+    let done = failure::without_panic(|| {
+        signals::watch()?;
+        arguments.command.run(&arguments.global)
+    });
+    match done {
         Ok(code) => code,
         Err(failure) => {
             failure.report();

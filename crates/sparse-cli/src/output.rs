@@ -8,7 +8,7 @@ use crate::failure::{Failure, Result};
 pub(crate) fn line(text: &str) -> Result<()> {
     match writeln!(io::stdout().lock(), "{text}") {
         Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => crate::signals::leave(0),
         Err(error) => Err(Failure::run(format!(
             "failed to write to standard output: {error}"
         ))),

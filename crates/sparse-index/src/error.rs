@@ -9,6 +9,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A file can't be written.
+    #[error(transparent)]
+    Write(#[from] sparse_files::Error),
     /// A vector holds NaN or an infinity.
     #[error("row {row}, dimension {index}: value must be finite, got {value}")]
     NonFinite {
@@ -99,6 +102,7 @@ impl Error {
     /// Whether the caller's input is at fault (rather than the machine).
     pub fn is_user_error(&self) -> bool {
         match self {
+            Self::Write(error) => error.is_user_error(),
             Self::File { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
             _ => true,
         }

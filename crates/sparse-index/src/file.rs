@@ -1,11 +1,11 @@
 //! An index in one file.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use sparse_files::StagedFile;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::ids::DocumentIds;
@@ -62,26 +62,17 @@ impl IndexFile {
     ///
     /// # Errors
     ///
-    /// If the file cannot be written.
+    /// If the file cannot be written, or the index comes from a file that is damaged.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        let written = self
-            .write(&partial)
-            .and_then(|()| std::fs::rename(&partial, path));
-        written.map_err(|source| {
-            // Best effort: the first error is the one to report.
-            std::fs::remove_file(&partial).ok();
-            Error::File {
-                action: "write",
-                path: path.to_owned(),
-                source,
-            }
-        })
+        // What is written gets new checksums, which must not vouch for damage.
+        self.verify()?;
+        let mut file = StagedFile::create(path)?;
+        let written = self.write(&mut file);
+        written.map_err(|source| sparse_files::Error::written(source, path))?;
+        Ok(file.finish()?)
     }
 
-    fn write(&self, path: &Path) -> io::Result<()> {
+    fn write(&self, file: &mut impl Write) -> io::Result<()> {
         let mut end = 0;
         let mut place = |n_bytes: usize| {
             let start = end;
@@ -117,35 +108,41 @@ impl IndexFile {
         };
         let description = serde_json::to_vec(&description)?;
 
-        let mut file = BufWriter::new(File::create(path)?);
+        // The checksum stands before what it is of, and a pipe can't be written to twice.
+        let mut body = Hashed {
+            file: io::sink(),
+            hash: Xxh3::new(),
+        };
+        self.write_body(&mut body, &checksums)?;
+        let checksum = body.hash.digest();
+
         file.write_all(MAGIC)?;
         file.write_all(&VERSION.to_le_bytes())?;
         file.write_all(&[0; 4])?;
         file.write_all(&(description.len() as u64).to_le_bytes())?;
         file.write_all(&xxh3_64(&description).to_le_bytes())?;
-        file.write_all(&[0; 32])?;
+        file.write_all(&checksum.to_le_bytes())?;
+        file.write_all(&[0; 24])?;
         file.write_all(&description)?;
         file.write_all(&padding(description.len()))?;
+        self.write_body(
+            &mut Hashed {
+                file,
+                hash: Xxh3::new(),
+            },
+            &checksums,
+        )
+    }
 
-        let mut body = Hashed {
-            file: &mut file,
-            hash: Xxh3::new(),
-        };
-        for (block, checksums) in blocks.iter().zip(&checksums) {
+    fn write_body(&self, body: &mut Hashed<impl Write>, checksums: &[Vec<u32>]) -> io::Result<()> {
+        for (block, checksums) in self.index.blocks().iter().zip(checksums) {
             body.array(bytemuck::cast_slice(&block.offsets))?;
             body.array(bytemuck::cast_slice(checksums))?;
             body.array(bytemuck::cast_slice(&block.documents))?;
             body.array(bytemuck::cast_slice(&block.values))?;
         }
         body.array(bytemuck::cast_slice(&self.ids.ends))?;
-        body.array(&self.ids.bytes)?;
-        let checksum = body.hash.digest();
-
-        file.seek(SeekFrom::Start(32))?;
-        file.write_all(&checksum.to_le_bytes())?;
-        file.into_inner()
-            .map_err(io::IntoInnerError::into_error)?
-            .sync_all()
+        body.array(&self.ids.bytes)
     }
 
     /// Opens a file: maps it and checks all of it but the posting lists, which takes milliseconds for a million documents. A
@@ -207,12 +204,12 @@ impl IndexFile {
 }
 
 /// Writes arrays at multiples of the alignment and hashes all it writes.
-struct Hashed<'a, W> {
-    file: &'a mut W,
+struct Hashed<W> {
+    file: W,
     hash: Xxh3,
 }
 
-impl<W: Write> Hashed<'_, W> {
+impl<W: Write> Hashed<W> {
     fn array(&mut self, bytes: &[u8]) -> io::Result<()> {
         for part in [bytes, &padding(bytes.len())] {
             self.hash.update(part);

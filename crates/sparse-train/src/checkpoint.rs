@@ -19,15 +19,16 @@
 mod integrity;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
+use safetensors::tensor::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sparse_model::SparseEncoder;
+use sparse_files::StagedDirectory;
+use sparse_model::{SparseEncoder, TensorBytes, write_safetensors};
 
 use crate::arguments::TrainingArguments;
 use crate::error::{Error, Result};
@@ -56,9 +57,6 @@ struct AboutOptimizer {
     optim: String,
     steps: BTreeMap<String, u64>,
 }
-
-/// How a model's directory begins while it is written.
-const SAVING: &str = ".saving-";
 
 /// The highest step of which a directory has a checkpoint.
 pub(crate) fn last(output_dir: &Path) -> Option<usize> {
@@ -135,30 +133,10 @@ pub(crate) fn find(resume: &Resume, output_dir: &Path) -> Result<Found> {
     }
 }
 
-/// Tidies up after runs that were killed while they saved: a checkpoint that was being replaced gets its name back, and what
-/// was not complete goes.
+/// Tidies up after runs that were killed while they saved: what was not complete goes.
 pub(crate) fn remove_leftovers(output_dir: &Path) -> Result<()> {
     crate::hub::remove_leftovers(output_dir)?;
-    let entries = fs::read_dir(output_dir).into_iter().flatten().flatten();
-    for entry in entries {
-        let (name, path) = (entry.file_name(), entry.path());
-        let name = name.to_string_lossy();
-        if name.starts_with(SAVING) {
-            fs::remove_dir_all(&path).map_err(|source| Error::io("remove", &path, source))?;
-            continue;
-        }
-        let Some(rest) = name.strip_prefix(".checkpoint-") else {
-            continue;
-        };
-        let step = rest.split('.').next().unwrap_or_default();
-        let named = output_dir.join(format!("checkpoint-{step}"));
-        if rest.ends_with(".old") && !named.exists() {
-            fs::rename(&path, &named).map_err(|source| Error::io("rename", &path, source))?;
-        } else {
-            fs::remove_dir_all(&path).map_err(|source| Error::io("remove", &path, source))?;
-        }
-    }
-    Ok(())
+    Ok(sparse_files::remove_leftovers(output_dir)?)
 }
 
 /// What a checkpoint is written from.
@@ -179,26 +157,23 @@ pub(crate) struct Contents<'a> {
 
 /// Writes a checkpoint.
 pub(crate) fn save(directory: &Path, contents: &Contents<'_>) -> Result<()> {
-    let parent = directory.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(|source| Error::io("create", parent, source))?;
-    let name = directory
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or("checkpoint");
-    let staging = parent.join(format!(".{name}.{}", std::process::id()));
-    let written = write(&staging, contents).and_then(|()| publish(&staging, directory));
-    if written.is_err() {
-        // The cause is reported; what is left of the attempt is of no use.
-        let _ = fs::remove_dir_all(&staging);
-    }
+    let written = StagedDirectory::create(directory)
+        .map_err(Error::from)
+        .and_then(|staged| {
+            write(&staged, contents)?;
+            Ok(staged.replace(|_| true)?)
+        });
     written.map_err(|source| Error::Save {
         path: directory.to_path_buf(),
-        last: list(parent).pop_last().map(|(_, path)| path),
+        last: directory
+            .parent()
+            .and_then(|parent| list(parent).pop_last())
+            .map(|(_, path)| path),
         source: Box::new(source),
     })
 }
 
-fn write(staging: &Path, contents: &Contents<'_>) -> Result<()> {
+fn write(staged: &StagedDirectory, contents: &Contents<'_>) -> Result<()> {
     let Contents {
         encoder,
         optimizer,
@@ -210,64 +185,42 @@ fn write(staging: &Path, contents: &Contents<'_>) -> Result<()> {
         scheduler_step,
         scaler,
     } = *contents;
-    encoder.save_pretrained(staging)?;
+    encoder.save_into(staged)?;
     if !arguments.save_only_model {
-        save_optimizer(&staging.join(OPTIMIZER), optimizer)?;
+        save_optimizer(staged, optimizer)?;
         let rate = schedule.rate(scheduler_step);
         let mut scheduler = json!({ "last_epoch": scheduler_step, "_last_lr": [rate] });
         if let Some(metric) = schedule.state() {
             scheduler["metric"] = json!(metric);
         }
-        write_json(&staging.join(SCHEDULER), &scheduler)?;
+        write_json(staged, SCHEDULER, &scheduler)?;
         let seeds = json!({ "seed": arguments.seed, "data_seed": arguments.data_seed });
-        write_json(&staging.join(RNG_STATE), &seeds)?;
+        write_json(staged, RNG_STATE, &seeds)?;
         if let Some(scaler) = scaler {
-            write_json(&staging.join(SCALER), scaler)?;
+            write_json(staged, SCALER, scaler)?;
         }
         if *regulation != RegulationState::default() {
-            write_json(&staging.join(REGULARIZERS), regulation)?;
+            write_json(staged, REGULARIZERS, regulation)?;
         }
-        write_json(&staging.join(DATA_STATE), data)?;
+        write_json(staged, DATA_STATE, data)?;
     }
-    write_json(&staging.join(ARGUMENTS), arguments)?;
-    state.save(&staging.join(STATE))
+    write_json(staged, ARGUMENTS, arguments)?;
+    let state = state
+        .to_json()
+        .map_err(|source| unwritable(STATE, source))?;
+    Ok(staged.write(STATE, state)?)
 }
 
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let value =
-        serde_json::to_value(value).map_err(|source| Error::io("write", path, source.into()))?;
-    let text = format!("{value:#}\n");
-    fs::write(path, text).map_err(|source| Error::io("write", path, source))
+fn write_json(staged: &StagedDirectory, name: &str, value: &impl Serialize) -> Result<()> {
+    let value = serde_json::to_value(value).map_err(|source| unwritable(name, source))?;
+    Ok(staged.write(name, format!("{value:#}\n"))?)
 }
 
-/// Gives a complete directory its name, after its files have reached the disk.
-fn publish(staging: &Path, directory: &Path) -> Result<()> {
-    sync(staging)?;
-    if directory.exists() {
-        // A checkpoint of the same step from an earlier run: replaced as a whole.
-        let mut old = staging.as_os_str().to_owned();
-        old.push(".old");
-        let old = PathBuf::from(old);
-        fs::rename(directory, &old).map_err(|source| Error::io("replace", directory, source))?;
-        fs::rename(staging, directory).map_err(|source| Error::io("rename", staging, source))?;
-        return fs::remove_dir_all(&old).map_err(|source| Error::io("remove", &old, source));
-    }
-    fs::rename(staging, directory).map_err(|source| Error::io("rename", staging, source))
+fn unwritable(name: &str, source: serde_json::Error) -> Error {
+    Error::io("write", name, source.into())
 }
 
-fn sync(path: &Path) -> Result<()> {
-    let failed = |source| Error::io("write to disk", path, source);
-    if path.is_dir() {
-        for entry in fs::read_dir(path).map_err(failed)? {
-            sync(&entry.map_err(failed)?.path())?;
-        }
-    }
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(failed)
-}
-
-fn save_optimizer(path: &Path, optimizer: &Optimizer) -> Result<()> {
+fn save_optimizer(staged: &StagedDirectory, optimizer: &Optimizer) -> Result<()> {
     let mut tensors: Vec<(String, Vec<u8>)> = Vec::new();
     let mut steps: BTreeMap<&str, u64> = BTreeMap::new();
     for (options, state) in optimizer.parameters.iter().zip(&optimizer.states) {
@@ -283,25 +236,16 @@ fn save_optimizer(path: &Path, optimizer: &Optimizer) -> Result<()> {
         }
         steps.insert(&options.name, *step);
     }
-    let failed = |message: String| Error::Checkpoint {
-        path: path.to_path_buf(),
-        message,
-    };
-    let views: Result<BTreeMap<&str, TensorView<'_>>> = tensors
-        .iter()
-        .map(|(name, bytes)| {
-            let view = TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes);
-            Ok((
-                name.as_str(),
-                view.map_err(|source| failed(source.to_string()))?,
-            ))
-        })
-        .collect();
     // A single entry: several would stand in an order that changes from run to run.
     let about = json!({ "optim": optimizer.rule.name(), "steps": steps }).to_string();
-    let metadata = [(METADATA.to_owned(), about)].into_iter().collect();
-    serialize_to_file(views?, Some(metadata), path)
-        .map_err(|source| failed(format!("can't be written: {source}")))
+    let tensors = tensors
+        .into_iter()
+        .map(|(name, bytes)| TensorBytes::f32(name, vec![bytes.len() / 4], bytes))
+        .collect();
+    let written = staged.write_with(OPTIMIZER, |file| {
+        write_safetensors(file, tensors, &[(METADATA, &about)])
+    });
+    Ok(written?)
 }
 
 /// The factor on the loss; that of the beginning where a checkpoint has none, as when it was written without `fp16`.
@@ -460,7 +404,7 @@ pub(crate) fn rotate(arguments: &TrainingArguments, state: &TrainerState) -> Res
         .take(surplus)
         .collect();
     for path in candidates {
-        fs::remove_dir_all(path).map_err(|source| Error::io("remove", path, source))?;
+        sparse_files::remove_directory(path)?;
     }
     Ok(())
 }

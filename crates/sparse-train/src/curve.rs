@@ -1,6 +1,5 @@
 //! A picture of a run: loss, learning rate, active dimensions and metrics over the steps.
 
-use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -146,10 +145,7 @@ pub(crate) fn draw(
     let mut svg = String::new();
     let drawn = render(&mut svg, &panels);
     drawn.map_err(|message| Error::io("draw", path, io::Error::other(message)))?;
-    let staged = path.with_extension(format!("svg.{}", std::process::id()));
-    fs::write(&staged, svg)
-        .and_then(|()| fs::rename(&staged, path))
-        .map_err(|source| Error::io("write", path, source))?;
+    sparse_files::write(path, svg)?;
     Ok(true)
 }
 
@@ -300,6 +296,8 @@ fn short(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+
+    use std::fs;
 
     use super::*;
 

@@ -100,6 +100,9 @@ pub enum Error {
         /// What went wrong.
         source: Box<Self>,
     },
+    /// A file can't be written.
+    #[error(transparent)]
+    Write(#[from] sparse_files::Error),
     /// The file system refused.
     #[error("failed to {action} `{}`", path.display())]
     Io {
@@ -155,6 +158,7 @@ impl Error {
             | Self::Save { .. }
             | Self::Processes(_)
             | Self::OutOfMemory { .. }
+            | Self::Write(_)
             | Self::Io { .. } => false,
             Self::Model(error) => error.is_user_error(),
             Self::Data(error) => error.is_user_error(),

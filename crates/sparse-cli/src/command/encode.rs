@@ -1,11 +1,13 @@
 //! `encode`: texts to sparse vectors.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use sparse_encoder::SparseEncoder;
 use sparse_encoder::data::VectorFile;
 use sparse_encoder::eval::EncodeChunk;
+use sparse_encoder::files::StagedFile;
 use sparse_encoder::index::SparseMatrix;
 use sparse_encoder::model::{EncodeOptions, EncoderPool};
 
@@ -15,7 +17,6 @@ use crate::failure::{Failure, Result};
 use crate::input::{Texts, id_texts};
 use crate::output::line;
 use crate::same_file::refuse_overlap;
-use crate::staged_file::StagedFile;
 use crate::zero_vectors::ZeroVectors;
 
 /// Turns texts into sparse vectors.
@@ -156,7 +157,7 @@ impl Sink {
             }
             Self::Lines { tokens, file } => {
                 for (row, id) in ids.iter().enumerate() {
-                    file.line(&record(encoder, id, embeddings, row, *tokens)?)?;
+                    writeln!(file, "{}", record(encoder, id, embeddings, row, *tokens)?)?;
                 }
             }
             Self::Parquet { file } => {
@@ -177,7 +178,7 @@ impl Sink {
     fn finish(self) -> Result<()> {
         match self {
             Self::Stdout { .. } => Ok(()),
-            Self::Lines { file, .. } => file.finish(),
+            Self::Lines { file, .. } => Ok(file.finish()?),
             Self::Parquet { file } => Ok(file.finish()?),
         }
     }

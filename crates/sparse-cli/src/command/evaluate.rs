@@ -1,6 +1,5 @@
 //! `evaluate`: the evaluators of a training file, on any model.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +10,7 @@ use sparse_encoder::eval::{
     Bootstrap, Contender, EvaluationRun, Evaluator, EvaluatorConfig, InformationRetrievalEvaluator,
     PerQuery, PruningTable, RetrievalRun, baselines,
 };
+use sparse_encoder::files::{create_dir_all, write};
 use sparse_encoder::train::TrainingFile;
 
 use crate::Global;
@@ -121,7 +121,7 @@ impl Evaluate {
         };
         let text = format!("{:#}", Value::Object(result));
         if let Some(path) = &self.output {
-            write(path, &format!("{text}\n"))?;
+            write(path, format!("{text}\n"))?;
         }
         line(&text)?;
         Ok(())
@@ -223,7 +223,7 @@ impl Evaluate {
                 per_query.add(evaluator, contender);
             }
             if let Some(folder) = &self.runs {
-                create_dir(folder)?;
+                create_dir_all(folder)?;
                 let path = folder.join(format!("{}.{}.trec", contender.evaluator, contender.name));
                 let collection = evaluator.collection();
                 contender
@@ -351,12 +351,12 @@ impl Evaluate {
                 to_stderr(&format!("{}\n{table}", evaluator.name()));
             }
             if let Some(folder) = &self.pruning_plots {
-                create_dir(folder)?;
+                create_dir_all(folder)?;
                 let name = match evaluator.name() {
                     "" => "retrieval",
                     name => name,
                 };
-                write(&folder.join(format!("{name}.pruning.svg")), &table.to_svg())?;
+                write(folder.join(format!("{name}.pruning.svg")), table.to_svg())?;
             }
             tables.push(json!({ "evaluator": evaluator.name(), "table": table }));
         }
@@ -431,14 +431,4 @@ fn overview(contenders: &[Contender]) -> String {
         "µs/query",
     ];
     table(&header, &rows)
-}
-
-fn create_dir(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder)
-        .map_err(|error| Failure::run(format!("failed to create `{}`: {error}", folder.display())))
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text)
-        .map_err(|error| Failure::run(format!("failed to write `{}`: {error}", path.display())))
 }

@@ -266,9 +266,7 @@ impl Mine {
         if let Some(path) = &self.report {
             let text = serde_json::to_string_pretty(&mined.report)
                 .map_err(|error| Failure::run(error.to_string()))?;
-            std::fs::write(path, text + "\n").map_err(|error| {
-                Failure::run(format!("failed to write `{}`: {error}", path.display()))
-            })?;
+            sparse_encoder::files::write(path, text + "\n")?;
         }
         if !global.quiet {
             to_stderr(mined.report.to_string().trim_end());

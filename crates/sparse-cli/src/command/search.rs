@@ -1,12 +1,13 @@
 //! `search`: the best documents of queries.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sparse_encoder::SparseEncoder;
 use sparse_encoder::data::VectorReader;
 use sparse_encoder::eval::{CorpusIndex, EncodeChunk, RankingFormat};
+use sparse_encoder::files::StagedFile;
 use sparse_encoder::index::SparseMatrix;
 use sparse_encoder::model::EncodeOptions;
 
@@ -16,7 +17,6 @@ use crate::failure::{Failure, Result};
 use crate::input::{Texts, id_texts, vectors};
 use crate::output::{line, table};
 use crate::same_file::refuse_overlap;
-use crate::staged_file::StagedFile;
 use crate::zero_vectors::ZeroVectors;
 
 /// Finds the best documents of queries in an index that `index` built.
@@ -319,7 +319,7 @@ enum Sink {
 impl Sink {
     fn open(path: Option<&Path>) -> Result<Self> {
         path.map_or(Ok(Self::Stdout), |path| {
-            StagedFile::create(path).map(Self::File)
+            Ok(Self::File(StagedFile::create(path)?))
         })
     }
 
@@ -328,14 +328,14 @@ impl Sink {
             // A query without a result writes nothing to a TREC file.
             _ if text.is_empty() => Ok(()),
             Self::Stdout => line(text),
-            Self::File(file) => file.line(text),
+            Self::File(file) => Ok(writeln!(file, "{text}")?),
         }
     }
 
     fn finish(self) -> Result<()> {
         match self {
             Self::Stdout => Ok(()),
-            Self::File(file) => file.finish(),
+            Self::File(file) => Ok(file.finish()?),
         }
     }
 }

@@ -5,12 +5,14 @@
 mod careful;
 mod commands;
 mod databases;
+mod faults;
 mod hub;
 mod idf;
 mod killed;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod nano_beir;
+mod outputs;
 mod overview;
 mod searching;
 mod support;

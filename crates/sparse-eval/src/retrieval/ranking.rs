@@ -1,9 +1,8 @@
 //! The rankings that a search made.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use sparse_files::StagedFile;
 use sparse_index::Hit;
 
 use super::Collection;
@@ -115,16 +114,10 @@ impl RetrievalRun {
     }
 }
 
-fn write(
-    path: &Path,
-    content: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
-) -> Result<()> {
-    let written = File::create(path).and_then(|file| {
-        let mut file = BufWriter::new(file);
-        content(&mut file)?;
-        file.flush()
-    });
-    written.map_err(|source| Error::write(path, source))
+fn write(path: &Path, content: impl FnOnce(&mut StagedFile) -> std::io::Result<()>) -> Result<()> {
+    let mut file = StagedFile::create(path)?;
+    content(&mut file).map_err(|source| Error::write(path, source))?;
+    Ok(file.finish()?)
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ impl InvertedIndex {
                         best.offer_block(block.first, block.score(query, scores)?);
                     }
                 }
-                Ok(())
+                Ok::<(), Error>(())
             })?;
         TopK::finite(best)
     }

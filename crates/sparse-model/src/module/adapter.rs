@@ -12,7 +12,7 @@ use super::tensors_to_save;
 use crate::error::nearest;
 use crate::parameter::ParameterEntry;
 use crate::pretrained::{
-    DirectoryWriter, FoundModel, Weights, parameter_id, read_object, to_pretty, write_safetensors,
+    DirectoryWriter, FoundModel, Weights, parameter_id, read_object, to_pretty,
 };
 use crate::{Error, LoraOptions, Result};
 
@@ -203,11 +203,7 @@ impl Adapter {
         });
         writer.write(&at(CONFIG), &to_pretty(&config, 2))?;
         let tensors = tensors_to_save(module, &self.entries, writer.weight_type())?;
-        write_safetensors(
-            &writer.path().join(at(WEIGHTS)),
-            tensors,
-            &[("format", "pt")],
-        )
+        writer.write_tensors(at(WEIGHTS), tensors, &[("format", "pt")])
     }
 }
 

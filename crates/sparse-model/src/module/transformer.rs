@@ -12,7 +12,7 @@ use crate::backbone::{Backbone, Family, MlmHead, PoolerWeights};
 use crate::parameter::ParameterEntry;
 use crate::preprocessor::TaskTokenizers;
 use crate::pretrained::{
-    Aliases, DirectoryWriter, ParameterReader, Weights, read_object, to_pretty, write_safetensors,
+    Aliases, DirectoryWriter, ParameterReader, Weights, read_object, to_pretty,
 };
 use crate::tokenizer::{TextTokenizer, TokenizerSettings};
 use crate::{Error, ForwardContext, LoraOptions, NamedParameter, PackedTokens, Result};
@@ -468,11 +468,7 @@ impl Transformer {
         config.push(b'\n');
         writer.write(&at("config.json"), &config)?;
         let tensors = tensors_to_save(self, self.entries(), writer.weight_type())?;
-        write_safetensors(
-            &writer.path().join(at("model.safetensors")),
-            tensors,
-            &[("format", "pt")],
-        )
+        writer.write_tensors(at("model.safetensors"), tensors, &[("format", "pt")])
     }
 }
 

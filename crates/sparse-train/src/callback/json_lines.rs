@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Callback, CallbackContext, TrainerControl};
 use crate::state::entry;
@@ -35,16 +35,14 @@ fn kept(path: &Path, step: usize) -> io::Result<String> {
 }
 
 fn open(output_dir: &Path, step: usize) -> io::Result<File> {
-    fs::create_dir_all(output_dir)?;
+    sparse_files::create_dir_all(output_dir)?;
     let path = output_dir.join("logs.jsonl");
     let before = if step > 0 {
         kept(&path, step)?
     } else {
         String::new()
     };
-    let staged: PathBuf = output_dir.join(format!(".logs.jsonl.{}", std::process::id()));
-    fs::write(&staged, before)?;
-    fs::rename(&staged, &path)?;
+    sparse_files::write(&path, before)?;
     OpenOptions::new().append(true).open(path)
 }
 

@@ -10,6 +10,7 @@ mod evaluate;
 mod history;
 mod hub;
 mod memory;
+mod output;
 mod save;
 mod step;
 mod tally;
@@ -283,7 +284,9 @@ impl Trainer {
         let total_steps = plan.total_steps();
         let mut schedule = self.arguments.schedule(total_steps)?;
         self.announce(&plan, &schedule);
+        let mut lock = None;
         if self.is_first() {
+            lock = output::lock_existing(&self.arguments.output_dir)?;
             self.prepare_uploads()?;
             checkpoint::remove_leftovers(&self.arguments.output_dir)?;
         }
@@ -318,6 +321,11 @@ impl Trainer {
         self.meet(&plan)?;
         self.check_model()?;
         self.skip_stopped_epoch(&plan);
+        // Only now: a run that was refused leaves no directory behind.
+        let _lock = match lock {
+            None if self.is_first() => output::create_and_lock(&self.arguments.output_dir)?,
+            held => held,
+        };
         let first_step = self.state.global_step;
         let started = Instant::now();
         let mut history = History::new(&self.arguments, self.state.num_input_tokens_seen);

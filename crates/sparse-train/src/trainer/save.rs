@@ -1,6 +1,5 @@
 //! The start and the end of a run, and everything written to disk between.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -282,8 +281,8 @@ impl Trainer {
                 .filter(|name| !metrics.contains(name)),
         );
         let path = self.arguments.output_dir.join("training_curve.svg");
-        let drawn = fs::create_dir_all(&self.arguments.output_dir)
-            .map_err(|source| Error::io("create", &self.arguments.output_dir, source))
+        let drawn = sparse_files::create_dir_all(&self.arguments.output_dir)
+            .map_err(Error::from)
             .and_then(|()| curve::draw(&path, &self.state.log_history, &metrics));
         if let Err(error) = drawn {
             self.warn(&format!("there is no training curve: {error}"));

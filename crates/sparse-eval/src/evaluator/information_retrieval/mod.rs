@@ -209,7 +209,7 @@ impl InformationRetrievalEvaluator {
             csv::append(folder, &format!("{stem}_results.csv"), run, &columns)?;
         }
         if self.config.write_predictions {
-            std::fs::create_dir_all(folder).map_err(|source| Error::write(folder, source))?;
+            sparse_files::create_dir_all(folder)?;
             for run in &report.runs {
                 let path = folder.join(format!("{stem}_predictions_{}.jsonl", run.name));
                 run.write_predictions(&self.collection, &path)?;
