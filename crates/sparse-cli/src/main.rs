@@ -92,8 +92,11 @@ fn main() -> ExitCode {
     sparse_allocator::keep_freed_memory();
     let arguments = Arguments::parse();
     logging::start(&arguments.global);
-    let command = || signals::watch().and_then(|()| arguments.command.run(&arguments.global));
-    match failure::without_panic(command) {
+    let done = failure::without_panic(|| {
+        signals::watch()?;
+        arguments.command.run(&arguments.global)
+    });
+    match done {
         Ok(code) => code,
         Err(failure) => {
             failure.report();

@@ -62,8 +62,10 @@ impl IndexFile {
     ///
     /// # Errors
     ///
-    /// If the file cannot be written.
+    /// If the file cannot be written, or the index comes from a file that is damaged.
     pub fn save(&self, path: &Path) -> Result<()> {
+        // What is written gets new checksums, which must not vouch for damage.
+        self.verify()?;
         let mut file = StagedFile::create(path)?;
         let written = self.write(&mut file);
         written.map_err(|source| sparse_files::Error::written(source, path))?;

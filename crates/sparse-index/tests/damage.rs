@@ -100,6 +100,26 @@ fn no_flipped_bit_changes_an_answer() {
 }
 
 #[test]
+fn damage_is_not_saved_again_under_new_checksums() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (
+        folder.path().join("corpus.index"),
+        folder.path().join("copy"),
+    );
+    save(&rows(300, N_COLS, 13), &path);
+    IndexFile::open(&path).unwrap().save(&copy).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    assert!(bytes == fs::read(&copy).unwrap());
+    // Somewhere among the posting lists, which make up most of the file.
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let error = IndexFile::open(&path).unwrap().save(&copy).unwrap_err();
+    assert!(error.to_string().contains("corpus.index"), "{error}");
+    IndexFile::open(&copy).unwrap().verify().unwrap();
+}
+
+#[test]
 fn no_cut_and_no_stretch_changes_an_answer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("corpus.index");
