@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use sparse_encoder::data::VectorReader;
+use sparse_encoder::data::{Format, VectorReader};
 use sparse_encoder::eval::{CorpusIndexBuilder, IndexDescription};
 use sparse_encoder::index::SimilarityFunction;
 use sparse_encoder::model::EncodeOptions;
@@ -28,6 +28,9 @@ pub(crate) struct Index {
     /// File with the documents: .txt, .jsonl, .csv, .tsv or .parquet; ids are in the column `_id` or `id`.
     #[arg(long)]
     input: Option<PathBuf>,
+    /// Format of an input whose name doesn't tell: csv, tsv, jsonl, parquet, arrow, txt.
+    #[arg(long, requires = "input")]
+    format: Option<Format>,
     /// Column of a document's text; several are joined (default: `title` and `text`, or the only one).
     #[arg(long = "column", requires = "input")]
     columns: Vec<String>,
@@ -69,7 +72,7 @@ impl Index {
         let asked: Option<SimilarityFunction> = asked.map(str::parse).transpose()?;
         let texts = self.input.as_deref();
         let texts = texts
-            .map(|path| Texts::open(path, &self.columns))
+            .map(|path| Texts::open(path, &self.columns, self.format))
             .transpose()?;
         // With vectors and their dimensions, the model is only a name.
         let encoder = match (&self.model, self.dimensions) {

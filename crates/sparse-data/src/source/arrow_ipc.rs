@@ -8,21 +8,23 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::reader::{FileReader, StreamReader};
 
-use super::{compression, io_error, malformed, open};
+use super::bytes::open_bytes;
+use super::{Choice, compression, io_error, malformed};
 use crate::error::Result;
 use crate::table::{Table, number_chunks};
 
 /// First bytes of the file form; what begins otherwise is a stream.
 const FILE_MAGIC: &[u8] = b"ARROW1";
 
-pub(super) fn read(path: &Path) -> Result<Table> {
+/// Reads the chosen columns of a file or a stream.
+pub(super) fn read(path: &Path, choice: &Choice) -> Result<Table> {
     let error = |error: ArrowError| {
         malformed(
             path,
             format!("is not a whole Arrow IPC file or stream: {error}"),
         )
     };
-    let mut reader = open(path)?;
+    let mut reader = open_bytes(path)?;
     let is_file = reader
         .fill_buf()
         .map_err(|source| io_error(path, source))?
@@ -42,6 +44,14 @@ pub(super) fn read(path: &Path) -> Result<Table> {
         let reader = StreamReader::try_new(reader, None).map_err(error)?;
         (reader.schema(), reader.collect())
     };
-    let chunks = number_chunks(&path.display().to_string(), batches.map_err(error)?);
-    Table::from_chunks(&schema, chunks)
+    let place = path.display().to_string();
+    let positions = choice.positions(&place, &schema)?;
+    let batches = batches.map_err(error)?;
+    let chosen = batches
+        .iter()
+        .map(|batch| batch.project(&positions))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(error)?;
+    let schema = schema.project(&positions).map_err(error)?;
+    Table::from_chunks(&schema, number_chunks(&place, chosen))
 }

@@ -40,11 +40,19 @@ pub struct RetrievalFiles {
 }
 
 impl RetrievalFiles {
-    /// The files of a folder: `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`.
+    /// The files of a folder: `corpus.jsonl` and `queries.jsonl`, which may be compressed (`.gz`, `.zst`, `.bz2`, `.xz`), and
+    /// `qrels/<split>.tsv`.
     pub fn in_folder(folder: &Path, split: &str) -> Self {
+        let texts = |name: &str| {
+            ["", ".gz", ".zst", ".bz2", ".xz"]
+                .into_iter()
+                .map(|ending| folder.join(format!("{name}{ending}")))
+                .find(|path| path.exists())
+                .unwrap_or_else(|| folder.join(name))
+        };
         Self {
-            queries: folder.join("queries.jsonl"),
-            corpus: folder.join("corpus.jsonl"),
+            queries: texts("queries.jsonl"),
+            corpus: texts("corpus.jsonl"),
             qrels: folder.join("qrels").join(format!("{split}.tsv")),
         }
     }
@@ -148,11 +156,23 @@ impl Collection {
                 .filter(|pair| keep(&pair.1))
                 .collect::<Vec<_>>()
         };
-        Self::new(
-            kept(queries.into_pairs()),
-            kept(corpus.into_pairs()),
-            &relevant,
-        )
+        let (queries, corpus) = (kept(queries.into_pairs()), kept(corpus.into_pairs()));
+        // What is found wrong from here on is no longer in a line, but still in a file.
+        for (path, texts) in [(&files.corpus, &corpus), (&files.queries, &queries)] {
+            if texts.is_empty() {
+                return Err(Error::File {
+                    path: path.clone(),
+                    problem: "holds no text that isn't empty".to_owned(),
+                });
+            }
+        }
+        if !queries.iter().any(|(id, _)| relevant.contains_key(id)) {
+            return Err(Error::File {
+                path: files.qrels.clone(),
+                problem: "judges a document relevant for no query that has a text".to_owned(),
+            });
+        }
+        Self::new(queries, corpus, &relevant)
     }
 
     /// Ids of the queries.
