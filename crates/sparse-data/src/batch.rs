@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::datatypes::DataType;
 
-use crate::columns::ColumnRoles;
+use crate::columns::{ColumnRoles, is_leftover};
 use crate::error::{Error, Result};
 use crate::label::Labels;
 use crate::table::Table;
@@ -118,7 +118,7 @@ impl Table {
                 }
                 None => Err(self.null_error(name, row)),
             })?;
-            if all_numbers {
+            if all_numbers && !is_leftover(name) {
                 report.warnings.push(format!(
                     "column `{name}` holds only numbers, which will be encoded as texts; if they are none, leave it out with \
                      `columns`"

@@ -129,7 +129,7 @@ fn find(place: &str, names: &[&str], wanted: &[String]) -> Result<(Option<String
         let usual = usual_texts(names, id).ok_or_else(|| Error::Columns {
             place: place.to_owned(),
             problem: format!(
-                "which column holds the texts can't be told; choose one (on the command line with --column) of {}",
+                "which of the columns {} holds the texts can't be told; choose one with --column (in Rust with `columns`)",
                 list_names(names.iter().copied())
             ),
         })?;

@@ -11,6 +11,8 @@ mod killed;
 mod mpi;
 mod nano_beir;
 mod overview;
+#[cfg(unix)]
+mod reading;
 mod searching;
 mod support;
 mod training;

@@ -293,11 +293,11 @@ mod tests {
 
     #[test]
     fn a_type_that_changes_late_is_named_with_both_types() {
-        let mut text = "{\"id\": 1, \"q\": \"a\"}\n".repeat(3000);
-        text.push_str("{\"q\": \"a\", \"id\": \"x\"}\n");
+        let mut text = "{\"n\": 1, \"q\": \"a\"}\n".repeat(3000);
+        text.push_str("{\"q\": \"a\", \"n\": \"x\"}\n");
         assert_eq!(
             problem(text),
-            ", row 3001 (line 3001), column `id`: is a text, and a whole number in an earlier row"
+            ", row 3001 (line 3001), column `n`: is a text, and a whole number in an earlier row"
         );
         assert_eq!(
             problem("{\"l\": [1]}\n\n{\"l\": [\"a\"]}\n"),
