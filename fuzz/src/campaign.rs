@@ -21,7 +21,7 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Address space of a worker in KiB: what is above ends it, so that an input can't take the machine with it. What counts as a
 /// failure is the resident memory, [`worker::MEMORY_LIMIT`].
-const ADDRESS_SPACE: u64 = 6 << 20;
+const ADDRESS_SPACE: u64 = 4 << 20;
 
 /// Failures of one target after which it is given up: everything is broken then.
 const MANY_DEATHS: usize = 200;
@@ -237,8 +237,7 @@ impl Campaign {
             return Ok(None);
         }
         let said = fs::read_to_string(&errors).unwrap_or_default();
-        let last: Vec<&str> = said.lines().rev().take(3).collect();
-        let message = format!("{}: {}", ending(status), last.join(" | "));
+        let message = format!("{}: {}", ending(status), last_words(&said));
         Ok(Some((current, "signal", message)))
     }
 
@@ -331,7 +330,7 @@ pub fn report(campaign: &Campaign, tallies: &[Tally]) -> String {
 fn limited(program: &Path) -> Command {
     if cfg!(unix) {
         let mut command = Command::new("sh");
-        let script = format!("ulimit -v {ADDRESS_SPACE} -c 0; exec \"$0\" \"$@\"");
+        let script = format!("ulimit -c 0; ulimit -v {ADDRESS_SPACE}; exec \"$0\" \"$@\"");
         command.args(["-c", &script]).arg(program);
         command
     } else {
@@ -375,7 +374,15 @@ fn essence(message: &str) -> String {
             _ => kept.push(character),
         }
     }
-    shown::one_line(&kept, 90)
+    shown::one_line(&kept, 250)
+}
+
+/// The last line of a process that is neither a backtrace's nor empty.
+fn last_words(said: &str) -> &str {
+    let is_said = |line: &&str| {
+        !line.is_empty() && !line.starts_with([' ', '\t']) && !line.starts_with("note: ") && !line.starts_with("stack backtrace")
+    };
+    said.lines().rfind(is_said).unwrap_or("nothing was said")
 }
 
 fn ending(status: ExitStatus) -> String {

@@ -21,21 +21,29 @@ pub const MEMORY_LIMIT: u64 = 2 << 30;
 /// Name of the folder of an input, below that of its worker.
 pub const INPUT: &str = "input";
 
-/// Writes the seeds of a target into `folder`, a numbered folder each.
+/// Writes the seeds of a target into `folder`, a numbered folder each, and reads them: a target whose seeds are refused would
+/// test nothing but its first check.
 ///
 /// # Errors
 ///
-/// If they can't be made.
+/// If they can't be made, or aren't read.
 pub fn write_seeds(target: &Target, folder: &Path) -> Result<()> {
     let scratch = folder.join("scratch");
     fs::create_dir_all(&scratch)?;
     std::env::set_current_dir(&scratch)?;
     let seeds = (target.seeds)()?;
+    for (number, seed) in seeds.iter().enumerate() {
+        std::env::set_current_dir(folder)?;
+        files::write(&folder.join(format!("{number:02}")), seed)?;
+        files::write(&scratch, seed)?;
+        std::env::set_current_dir(&scratch)?;
+        let report = run_one(target, &names(seed, &[]));
+        if report["outcome"] != "ok" || !report["kind"].is_null() {
+            return Err(format!("the seed {number} itself: {report}").into());
+        }
+    }
     std::env::set_current_dir(folder)?;
     fs::remove_dir_all(&scratch)?;
-    for (number, seed) in seeds.iter().enumerate() {
-        files::write(&folder.join(format!("{number:02}")), seed)?;
-    }
     Ok(())
 }
 
@@ -49,6 +57,8 @@ pub fn run(target: &Target, seeds: &Path, folder: &Path, first: u64, end: u64) -
     let seeds = read_seeds(seeds)?;
     std::panic::set_hook(Box::new(|info| {
         let panic = (info.to_string(), Backtrace::force_capture());
+        // The last words, should the process end of it.
+        let _ = writeln!(std::io::stderr(), "{}", panic.0);
         *last_panic() = Some(panic);
     }));
     let input = folder.join(INPUT);
@@ -110,7 +120,7 @@ fn run_one(target: &Target, names: &[String]) -> Value {
     let peak = peak_bytes();
     let outcome = if !reading.refused.is_empty() {
         "refused"
-    } else if reading.unusable {
+    } else if !reading.unusable.is_empty() {
         "unusable"
     } else {
         "ok"
@@ -120,6 +130,10 @@ fn run_one(target: &Target, names: &[String]) -> Value {
         Ok(()) => judged(&reading, names, peak),
     };
     let mut report = json!({ "outcome": outcome, "seconds": seconds, "peak": peak });
+    if outcome != "ok" {
+        let said = [reading.refused.join("; "), reading.unusable.join("; ")].concat();
+        report["said"] = one_line(&said, 300).into();
+    }
     if let Some((kind, message)) = failure {
         report["kind"] = kind.into();
         report["message"] = one_line(&message, 600).into();
@@ -141,7 +155,7 @@ fn judged(reading: &Reading, names: &[String], peak: u64) -> Option<(&'static st
     (peak > MEMORY_LIMIT).then(|| ("memory", format!("{} MB", peak >> 20)))
 }
 
-/// What a panic said, and the last of our functions that was left by it.
+/// What a panic said, and the innermost place of the product that was left by it.
 fn panicked(payload: &(dyn std::any::Any + Send)) -> String {
     let Some((message, backtrace)) = last_panic().take() else {
         let text = payload
@@ -150,22 +164,19 @@ fn panicked(payload: &(dyn std::any::Any + Send)) -> String {
             .or(payload.downcast_ref::<&str>().copied());
         return text.unwrap_or("no message").to_owned();
     };
-    match our_frame(&backtrace.to_string()) {
-        Some(frame) => format!("{frame}: {message}"),
+    match our_place(&backtrace.to_string()) {
+        Some(place) => format!("{place}: {message}"),
         None => message,
     }
 }
 
-/// The innermost frame of the product in a printed backtrace: function and place.
-fn our_frame(backtrace: &str) -> Option<String> {
-    let mut lines = backtrace.lines();
-    let function = lines.find(|line| {
-        line.contains(": ") && line.contains("sparse_") && !line.contains("sparse_fuzz")
-    })?;
-    let function = function.split_once(": ")?.1.trim();
-    let place = lines.next().unwrap_or_default().trim();
-    let place = place.rsplit_once("crates/").map_or(place, |(_, place)| place);
-    Some(format!("{function} at {place}"))
+/// The innermost place of the product in a printed backtrace.
+fn our_place(backtrace: &str) -> Option<&str> {
+    let places = backtrace.lines().filter_map(|line| line.trim().strip_prefix("at "));
+    places
+        .filter_map(|place| place.rsplit_once("crates/"))
+        .map(|(_, place)| place)
+        .find(|place| place.starts_with("sparse-"))
 }
 
 fn say(value: &Value) -> Result<()> {
@@ -231,11 +242,9 @@ mod tests {
     }
 
     #[test]
-    fn the_innermost_function_of_the_product_is_found() {
+    fn the_innermost_place_of_the_product_is_found() {
         let backtrace = "   0: std::panicking::begin\n             at /rustc/x.rs:1:2\n   1: sparse_fuzz::worker::hook\n             at ./fuzz/src/worker.rs:1:2\n   2: sparse_index::file::open\n             at ./crates/sparse-index/src/file.rs:7:9\n";
-        assert_eq!(
-            our_frame(backtrace).unwrap(),
-            "sparse_index::file::open at sparse-index/src/file.rs:7:9"
-        );
+        assert_eq!(our_place(backtrace), Some("sparse-index/src/file.rs:7:9"));
+        assert_eq!(our_place(""), None);
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn mutate(random: &mut Random, bytes: Vec<u8>) -> Vec<u8> {
             let lengths = [
                 0,
                 1,
-                length - 1,
+                length.saturating_sub(1),
                 length + 1,
                 length + data.len() as u64,
                 1 << 31,
