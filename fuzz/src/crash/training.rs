@@ -76,7 +76,7 @@ pub(super) fn check_kill(found: &Files, expected: &Files) -> Result<()> {
     Ok(())
 }
 
-/// A directory has the files of another, of the same lengths where they are tensors, and its JSON can be read.
+/// A directory has the files of another, and they aren't cut.
 fn check_like(found: &Files, directory: &str, expected: &Files, reference: &str) -> Result<()> {
     for (name, whole) in expected {
         let Some(name) = name.strip_prefix(reference) else {
@@ -85,7 +85,7 @@ fn check_like(found: &Files, directory: &str, expected: &Files, reference: &str)
         let path = format!("{directory}{name}");
         let bytes = found.get(&path).ok_or_else(|| format!("`{path}` is missing"))?;
         let is_whole = match name.rsplit_once('.') {
-            Some((_, "safetensors")) => bytes.len() == whole.len(),
+            Some((_, "safetensors")) => stated_length(bytes) == Some(bytes.len() as u64),
             Some((_, "json")) => serde_json::from_slice::<Value>(bytes).is_ok(),
             _ => bytes.is_empty() == whole.is_empty(),
         };
@@ -94,6 +94,17 @@ fn check_like(found: &Files, directory: &str, expected: &Files, reference: &str)
         }
     }
     Ok(())
+}
+
+/// How long a file of tensors says it is: the length of its header, the header, and the tensors up to the last.
+fn stated_length(bytes: &[u8]) -> Option<u64> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let length = u64::from_le_bytes(*length);
+    let header = rest.get(..usize::try_from(length).ok()?)?;
+    let header: Value = serde_json::from_slice(header).ok()?;
+    let ends = header.as_object()?.values();
+    let last = ends.filter_map(|tensor| tensor["data_offsets"][1].as_u64()).max();
+    Some(8 + length + last.unwrap_or(0))
 }
 
 /// Weights, optimizer and losses are those of an undisturbed run.
@@ -156,18 +167,31 @@ pub(super) fn leftovers(folder: &Path) -> Result<BTreeSet<String>> {
 mod tests {
     use super::*;
 
-    fn whole() -> Files {
+    /// A file of one tensor of one byte.
+    fn tensors(byte: u8) -> Vec<u8> {
+        let header = br#"{"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#;
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header);
+        bytes.push(byte);
+        bytes
+    }
+
+    fn state(loss: f64) -> Vec<u8> {
         let history: Vec<Value> = (1..=STEPS)
-            .map(|step| serde_json::json!({ "step": step, "loss": 0.5 }))
+            .map(|step| serde_json::json!({ "step": step, "loss": loss }))
             .collect();
-        let state = serde_json::json!({ "global_step": STEPS, "log_history": history });
+        serde_json::json!({ "global_step": STEPS, "log_history": history })
+            .to_string()
+            .into_bytes()
+    }
+
+    fn whole() -> Files {
         [
-            (format!("out/checkpoint-{STEPS}/trainer_state.json"), state.to_string()),
-            (format!("out/checkpoint-{STEPS}/model.safetensors"), "weights".to_owned()),
-            (format!("out/checkpoint-{STEPS}/optimizer.safetensors"), "state".to_owned()),
-            ("out/final/model.safetensors".to_owned(), "weights".to_owned()),
+            (format!("out/checkpoint-{STEPS}/trainer_state.json"), state(0.5)),
+            (format!("out/checkpoint-{STEPS}/model.safetensors"), tensors(1)),
+            (format!("out/checkpoint-{STEPS}/optimizer.safetensors"), tensors(2)),
+            ("out/final/model.safetensors".to_owned(), tensors(1)),
         ]
-        .map(|(name, text)| (name, text.into_bytes()))
         .into()
     }
 
@@ -181,11 +205,14 @@ mod tests {
     fn half_a_checkpoint_is_a_violation() {
         assert!(check_kill(&whole(), &whole()).is_ok());
         assert!(check_kill(&Files::new(), &whole()).is_ok());
+        for name in whole().keys() {
+            let cut = changed(|files| drop(files.get_mut(name).map(Vec::pop)));
+            assert!(check_kill(&cut, &whole()).is_err(), "{name}");
+        }
+        // The final model has one file here: without it, it isn't there.
         for name in whole().keys().filter(|name| name.contains("checkpoint")) {
             let missing = changed(|files| drop(files.remove(name)));
             assert!(check_kill(&missing, &whole()).is_err(), "{name}");
-            let cut = changed(|files| drop(files.get_mut(name).map(Vec::pop)));
-            assert!(check_kill(&cut, &whole()).is_err(), "{name}");
         }
     }
 
@@ -194,10 +221,9 @@ mod tests {
         assert!(check_end(&whole(), &whole()).is_ok());
         assert!(check_end(&Files::new(), &whole()).is_err());
         for name in whole().keys() {
-            let other = changed(|files| {
-                let text = String::from_utf8(files[name].clone()).unwrap();
-                files.insert(name.clone(), text.replace("0.5", "0.6").replace("we", "WE").replace("state\u{0}", "").replace("sta", "STA").into());
-            });
+            let bytes = if name.ends_with("json") { state(0.25) } else { tensors(7) };
+            let other = changed(|files| drop(files.insert(name.clone(), bytes.clone())));
+            assert!(check_kill(&other, &whole()).is_ok(), "{name}");
             assert!(check_end(&other, &whole()).is_err(), "{name}");
         }
     }
@@ -208,7 +234,8 @@ mod tests {
         assert_eq!(phase(&whole()), "after the end");
         let running = changed(|files| files.retain(|name, _| !name.contains("final")));
         assert_eq!(phase(&running), "between checkpoints");
-        let saving = changed(|files| drop(files.insert("out/.checkpoint-3.9/x".to_owned(), Vec::new())));
+        let begun = "out/.checkpoint-3.9/x".to_owned();
+        let saving = changed(|files| drop(files.insert(begun.clone(), Vec::new())));
         assert_eq!(phase(&saving), "while saving");
     }
 
