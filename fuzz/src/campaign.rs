@@ -91,6 +91,8 @@ impl Campaign {
     pub fn run(&self) -> Result<Vec<Tally>> {
         fs::create_dir_all(&self.folder)?;
         for target in &self.targets {
+            // Of an earlier campaign.
+            let _ = fs::remove_dir_all(self.failures().join(target.name));
             self.write_seeds(target)?;
         }
         let tallies: Vec<Mutex<Tally>> = self.targets.iter().map(|_| Mutex::default()).collect();
@@ -109,7 +111,9 @@ impl Campaign {
                 })
                 .collect();
             threads.into_iter().try_for_each(|thread| {
-                thread.join().map_err(|_| "a thread of the campaign panicked")?
+                thread
+                    .join()
+                    .map_err(|_| "a thread of the campaign panicked")?
             })
         })?;
         Ok(tallies
@@ -130,7 +134,10 @@ impl Campaign {
             let mut start = self.seed;
             while start < end {
                 let stop = end.min(start.saturating_add(target.batch as u64));
-                batches.push_back(Batch { target: number, numbers: start..stop });
+                batches.push_back(Batch {
+                    target: number,
+                    numbers: start..stop,
+                });
                 start = stop;
             }
         }
@@ -217,8 +224,17 @@ impl Campaign {
                     done += 1;
                     let mut tally = lock(tally);
                     tally.take(&report);
-                    if let (Some(kind), Some(message)) = (report["kind"].as_str(), report["message"].as_str()) {
-                        self.record(target, &mut tally, current, kind, message, &folder.join(worker::INPUT))?;
+                    if let (Some(kind), Some(message)) =
+                        (report["kind"].as_str(), report["message"].as_str())
+                    {
+                        self.record(
+                            target,
+                            &mut tally,
+                            current,
+                            kind,
+                            message,
+                            &folder.join(worker::failed(current)),
+                        )?;
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
@@ -261,7 +277,7 @@ impl Campaign {
         });
         known.count += 1;
         if known.count == 1 && input.is_dir() {
-            let kept = self.failures().join(format!("{}-{number}", target.name));
+            let kept = self.failures().join(target.name).join(number.to_string());
             files::write(&kept, &files::read(input)?)?;
         }
         Ok(())
@@ -320,7 +336,11 @@ pub fn report(campaign: &Campaign, tallies: &[Tally]) -> String {
             );
         }
         if tally.deaths >= MANY_DEATHS {
-            let _ = writeln!(text, "\n{}: given up after {MANY_DEATHS} deaths", target.name);
+            let _ = writeln!(
+                text,
+                "\n{}: given up after {MANY_DEATHS} deaths",
+                target.name
+            );
         }
     }
     text
@@ -380,7 +400,10 @@ fn essence(message: &str) -> String {
 /// The last line of a process that is neither a backtrace's nor empty.
 fn last_words(said: &str) -> &str {
     let is_said = |line: &&str| {
-        !line.is_empty() && !line.starts_with([' ', '\t']) && !line.starts_with("note: ") && !line.starts_with("stack backtrace")
+        !line.is_empty()
+            && !line.starts_with([' ', '\t'])
+            && !line.starts_with("note: ")
+            && !line.starts_with("stack backtrace")
     };
     said.lines().rfind(is_said).unwrap_or("nothing was said")
 }
@@ -403,7 +426,10 @@ mod tests {
 
     #[test]
     fn failures_of_one_kind_are_one() {
-        assert_eq!(essence("row 7 of `a.csv` is 3"), essence("row 12 of `b.csv` is 4"));
+        assert_eq!(
+            essence("row 7 of `a.csv` is 3"),
+            essence("row 12 of `b.csv` is 4")
+        );
         assert_ne!(essence("row 7 is empty"), essence("row 7 is long"));
     }
 

@@ -84,7 +84,11 @@ fn fuzz(options: &Options) -> Result<bool> {
     let mut out = std::io::stdout().lock();
     write!(out, "{}", campaign::report(&campaign, &tallies))?;
     if failed {
-        writeln!(out, "\ninputs that failed: `{}`", campaign.failures().display())?;
+        writeln!(
+            out,
+            "\ninputs that failed: `{}`",
+            campaign.failures().display()
+        )?;
     }
     Ok(!failed)
 }

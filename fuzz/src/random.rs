@@ -12,12 +12,12 @@ impl Random {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
         let mut random = Self(hash ^ number.wrapping_mul(0xd134_2543_de82_ef95));
-        random.next();
+        random.bits();
         random
     }
 
     /// Any 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -30,7 +30,7 @@ impl Random {
         if n == 0 {
             return 0;
         }
-        (self.next() % n as u64) as usize
+        (self.bits() % n as u64) as usize
     }
 
     /// Whether one of `n` throws hits.
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_stream_is_a_function_of_name_and_number() {
-        let first = |name, number| Random::new(name, number).next();
+        let first = |name, number| Random::new(name, number).bits();
         assert_eq!(first("csv", 7), first("csv", 7));
         assert_ne!(first("csv", 7), first("csv", 8));
         assert_ne!(first("csv", 7), first("tsv", 7));

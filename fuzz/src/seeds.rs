@@ -125,7 +125,10 @@ pub(crate) fn workshop(training: &str) -> Result<Files> {
         .iter()
         .map(|animal| format!("what is a {animal}\tthe {animal} is an animal\n"))
         .collect();
-    files.insert("pairs.tsv".to_owned(), format!("query\tdocument\n{pairs}").into());
+    files.insert(
+        "pairs.tsv".to_owned(),
+        format!("query\tdocument\n{pairs}").into(),
+    );
     files.insert("train.toml".to_owned(), training.into());
     files.extend(retrieval_folder());
     Ok(files)
@@ -136,7 +139,9 @@ pub(crate) fn retrieval_folder() -> Files {
     let corpus = ["red fruit", "yellow fruit", "green fruit", "a grey stone"]
         .iter()
         .enumerate()
-        .map(|(id, text)| format!("{{\"_id\": \"d{id}\", \"title\": \"\", \"text\": \"{text}\"}}\n"))
+        .map(|(id, text)| {
+            format!("{{\"_id\": \"d{id}\", \"title\": \"\", \"text\": \"{text}\"}}\n")
+        })
         .collect::<String>();
     let queries = "{\"_id\": \"q0\", \"text\": \"red\"}\n{\"_id\": \"q1\", \"text\": \"stone\"}\n";
     let judgements = "query-id\tcorpus-id\tscore\nq0\td0\t1\nq0\td1\t0\nq1\td3\t2\n";
@@ -161,7 +166,9 @@ pub(crate) fn backbone(name: &str) -> Result<Files> {
 }
 
 fn golden(name: &str) -> Result<Files> {
-    let folder = workspace().join("crates/sparse-model/tests/golden").join(name);
+    let folder = workspace()
+        .join("crates/sparse-model/tests/golden")
+        .join(name);
     let mut files = files::read(&folder)?;
     // What the model should give is no part of it.
     files.retain(|name, _| !name.starts_with("expected"));

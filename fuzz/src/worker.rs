@@ -21,6 +21,11 @@ pub const MEMORY_LIMIT: u64 = 2 << 30;
 /// Name of the folder of an input, below that of its worker.
 pub const INPUT: &str = "input";
 
+/// Name of the folder in which a worker leaves an input that failed.
+pub(crate) fn failed(number: u64) -> String {
+    format!("failed-{number}")
+}
+
 /// Writes the seeds of a target into `folder`, a numbered folder each, and reads them: a target whose seeds are refused would
 /// test nothing but its first check.
 ///
@@ -69,6 +74,10 @@ pub fn run(target: &Target, seeds: &Path, folder: &Path, first: u64, end: u64) -
         files::write(&input, &files)?;
         std::env::set_current_dir(&input)?;
         let report = run_one(target, &names(&files, &changed));
+        if !report["kind"].is_null() {
+            // Whoever reads the report finds the input here, whatever the next one does.
+            files::write(&folder.join(failed(number)), &files)?;
+        }
         say(&report)?;
     }
     std::env::set_current_dir(folder)?;
@@ -172,7 +181,9 @@ fn panicked(payload: &(dyn std::any::Any + Send)) -> String {
 
 /// The innermost place of the product in a printed backtrace.
 fn our_place(backtrace: &str) -> Option<&str> {
-    let places = backtrace.lines().filter_map(|line| line.trim().strip_prefix("at "));
+    let places = backtrace
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("at "));
     places
         .filter_map(|place| place.rsplit_once("crates/"))
         .map(|(_, place)| place)
@@ -217,9 +228,15 @@ mod tests {
     #[test]
     fn a_refusal_names_its_file() {
         let named = verdict(|reading| reading.refused.push("`pairs.csv`: no".to_owned()));
-        assert_eq!((&named["outcome"], &named["kind"]), (&"refused".into(), &Value::Null));
+        assert_eq!(
+            (&named["outcome"], &named["kind"]),
+            (&"refused".into(), &Value::Null)
+        );
         let nameless = verdict(|reading| reading.refused.push("no".to_owned()));
-        assert_eq!((&nameless["kind"], &nameless["message"]), (&"unnamed".into(), &"no".into()));
+        assert_eq!(
+            (&nameless["kind"], &nameless["message"]),
+            (&"unnamed".into(), &"no".into())
+        );
     }
 
     #[test]
@@ -238,7 +255,10 @@ mod tests {
         assert!(peak_bytes() > 1 << 20);
         let reading = Reading::default();
         assert_eq!(judged(&reading, &[], MEMORY_LIMIT), None);
-        assert_eq!(judged(&reading, &[], MEMORY_LIMIT + 1), Some(("memory", "2048 MB".to_owned())));
+        assert_eq!(
+            judged(&reading, &[], MEMORY_LIMIT + 1),
+            Some(("memory", "2048 MB".to_owned()))
+        );
     }
 
     #[test]

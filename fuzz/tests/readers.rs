@@ -17,10 +17,19 @@ fn holds(target: &str) {
     };
     let tallies = campaign.run().unwrap();
     assert_eq!(tallies[0].inputs(), MUTATIONS);
-    assert_eq!(tallies[0].failed, 0, "\n{}", campaign::report(&campaign, &tallies));
+    assert_eq!(
+        tallies[0].failed,
+        0,
+        "\n{}",
+        campaign::report(&campaign, &tallies)
+    );
     // An input that changes nothing of importance is read, one that does is refused: a target where either is missing tests
     // nothing.
-    assert!(tallies[0].ok > 0 && tallies[0].refused > 0, "{:?}", tallies[0]);
+    assert!(
+        tallies[0].ok > 0 && tallies[0].refused > 0,
+        "{:?}",
+        tallies[0]
+    );
 }
 
 macro_rules! readers {
@@ -40,6 +49,21 @@ macro_rules! readers {
 }
 
 readers!(
-    tokenizer, config, safetensors, pickle, csv, json, jsonl, parquet, arrow, compressed, trec,
-    qrels, retrieval, index, vectors, checkpoint, training,
+    tokenizer,
+    config,
+    safetensors,
+    pickle,
+    csv,
+    json,
+    jsonl,
+    parquet,
+    arrow,
+    compressed,
+    trec,
+    qrels,
+    retrieval,
+    index,
+    vectors,
+    checkpoint,
+    training,
 );

@@ -15,20 +15,52 @@ use sparse_encoder::Table;
 use sparse_encoder::data::DatasetConfig;
 
 fn path(name: &str) -> PathBuf {
-    sparse_fuzz::seeds::workspace().join("fuzz/seeds").join(name)
+    sparse_fuzz::seeds::workspace()
+        .join("fuzz/seeds")
+        .join(name)
 }
 
 /// A column of each kind that readers treat in their own way.
 fn rows() -> RecordBatch {
-    let scores = [Some(vec![Some(0.5), Some(1.0)]), Some(vec![Some(2.0), None]), None];
+    let scores = [
+        Some(vec![Some(0.5), Some(1.0)]),
+        Some(vec![Some(2.0), None]),
+        None,
+    ];
     let columns: Vec<(&str, ArrayRef)> = vec![
-        ("id", Arc::new(Int64Array::from(vec![1, 9_007_199_254_740_993, 3]))),
-        ("query", Arc::new(StringArray::from(vec!["a cat", "a cow", "a hen"]))),
-        ("document", Arc::new(LargeStringArray::from(vec![Some("the cat"), None, Some("the hen")]))),
-        ("view", Arc::new(StringViewArray::from(vec!["x", "a text that is longer than twelve bytes", ""]))),
-        ("kind", Arc::new(DictionaryArray::<Int8Type>::from_iter(["u", "v", "u"]))),
+        (
+            "id",
+            Arc::new(Int64Array::from(vec![1, 9_007_199_254_740_993, 3])),
+        ),
+        (
+            "query",
+            Arc::new(StringArray::from(vec!["a cat", "a cow", "a hen"])),
+        ),
+        (
+            "document",
+            Arc::new(LargeStringArray::from(vec![
+                Some("the cat"),
+                None,
+                Some("the hen"),
+            ])),
+        ),
+        (
+            "view",
+            Arc::new(StringViewArray::from(vec![
+                "x",
+                "a text that is longer than twelve bytes",
+                "",
+            ])),
+        ),
+        (
+            "kind",
+            Arc::new(DictionaryArray::<Int8Type>::from_iter(["u", "v", "u"])),
+        ),
         ("label", Arc::new(Float64Array::from(vec![1.0, 0.0, 0.5]))),
-        ("scores", Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(scores))),
+        (
+            "scores",
+            Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(scores)),
+        ),
     ];
     RecordBatch::try_from_iter(columns).unwrap()
 }

@@ -7,22 +7,35 @@ use crate::tools::cargo;
 
 /// Crates and what each of ours may depend on.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("sparse-files", &[]),
     ("sparse-kernels", &[]),
-    ("sparse-index", &[]),
-    ("sparse-hub", &[]),
-    ("sparse-data", &["sparse-hub"]),
+    ("sparse-index", &["sparse-files"]),
+    ("sparse-hub", &["sparse-files"]),
+    ("sparse-data", &["sparse-files", "sparse-hub"]),
     (
         "sparse-model",
-        &["sparse-kernels", "sparse-index", "sparse-hub"],
+        &[
+            "sparse-files",
+            "sparse-kernels",
+            "sparse-index",
+            "sparse-hub",
+        ],
     ),
     ("sparse-losses", &[]),
     (
         "sparse-eval",
-        &["sparse-model", "sparse-index", "sparse-data", "sparse-hub"],
+        &[
+            "sparse-files",
+            "sparse-model",
+            "sparse-index",
+            "sparse-data",
+            "sparse-hub",
+        ],
     ),
     (
         "sparse-train",
         &[
+            "sparse-files",
             "sparse-losses",
             "sparse-eval",
             "sparse-data",
@@ -35,6 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "sparse-encoder",
         &[
+            "sparse-files",
             "sparse-train",
             "sparse-losses",
             "sparse-eval",

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::fault::{self, Fault};
 use crate::http::{HttpRequest, HttpResponse};
+use crate::refusal::{may_write, not_found, refusal, token};
 use crate::store::{Kind, Repository, Store};
 use crate::{READER, Request, State, WRITER, api, lock, write};
 
@@ -159,13 +160,6 @@ fn resolve(
     }
 }
 
-fn token(request: &HttpRequest) -> Option<&str> {
-    request
-        .headers
-        .get("authorization")?
-        .strip_prefix("Bearer ")
-}
-
 /// The repository, if the request may see it. Only the content of a gated one is held back.
 fn visible<'a>(
     store: &'a Store,
@@ -193,27 +187,4 @@ fn visible<'a>(
         return Err(refusal(403, "GatedRepo", message));
     }
     Ok(repository)
-}
-
-/// Refuses who must not write.
-pub(crate) fn may_write(request: &HttpRequest) -> Result<(), HttpResponse> {
-    match token(request) {
-        Some(WRITER) => Ok(()),
-        Some(READER) => Err(refusal(403, "", "This token has no permission to write")),
-        _ => Err(refusal(401, "", "Invalid username or password.")),
-    }
-}
-
-pub(crate) fn refusal(status: u16, code: &str, message: &str) -> HttpResponse {
-    let response = HttpResponse::json(status, &json!({ "error": message }));
-    let response = response.header("X-Error-Message", message);
-    if code.is_empty() {
-        response
-    } else {
-        response.header("X-Error-Code", code)
-    }
-}
-
-pub(crate) fn not_found(code: &str, message: &str) -> HttpResponse {
-    refusal(404, code, message)
 }

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::answer::not_found;
 use crate::http::{HttpRequest, HttpResponse};
+use crate::refusal::not_found;
 use crate::store::{Commit, Kind, Names, Repository, Store, sha256};
 
 /// Entries of a page of a listing: few, so that tests turn pages.

@@ -29,6 +29,7 @@ mod fault;
 #[path = "../../sparse-hub/src/git_object.rs"]
 mod git_object; // Shared as a file: a crate of its own would be more than these few lines.
 mod http;
+mod refusal;
 mod store;
 mod write;
 

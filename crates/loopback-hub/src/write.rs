@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::answer::{may_write, not_found, refusal};
 use crate::http::{HttpRequest, HttpResponse};
+use crate::refusal::{may_write, not_found, refusal};
 use crate::store::{Kind, PullRequest, Repository, Store, is_large};
 
 fn body(request: &HttpRequest) -> Value {

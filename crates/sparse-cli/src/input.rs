@@ -1,6 +1,7 @@
 //! Texts and their ids from a file of any known format.
 
-use std::path::Path;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use sparse_encoder::data::{DatasetConfig, Table, VectorBatch};
@@ -11,6 +12,7 @@ use crate::failure::{Failure, Result};
 /// The texts of a file, read as they are asked for.
 #[derive(Debug)]
 pub(crate) struct Texts {
+    path: PathBuf,
     table: Table,
     columns: Vec<String>,
     id: Option<String>,
@@ -55,11 +57,51 @@ impl Texts {
         for column in &columns {
             table.text(column, 0)?;
         }
-        Ok(Self { table, columns, id })
+        Ok(Self {
+            path: path.to_owned(),
+            table,
+            columns,
+            id,
+        })
     }
 
     pub(crate) fn len(&self) -> usize {
         self.table.num_rows()
+    }
+
+    /// Refuses ids that occur twice, naming both rows.
+    pub(crate) fn check_distinct_ids(&self) -> Result<()> {
+        let Some(column) = &self.id else {
+            return Ok(());
+        };
+        // A number per row instead of its id, which may be long.
+        let mut hashes = Vec::with_capacity(self.len());
+        for row in 0..self.len() {
+            let mut hasher = DefaultHasher::new();
+            self.table.value_as_text(column, row)?.hash(&mut hasher);
+            hashes.push((hasher.finish(), row));
+        }
+        hashes.sort_unstable();
+        for alike in hashes
+            .chunk_by(|a, b| a.0 == b.0)
+            .filter(|alike| alike.len() > 1)
+        {
+            let mut ids = Vec::with_capacity(alike.len());
+            for &(_, row) in alike {
+                ids.push((self.table.value_as_text(column, row)?, row));
+            }
+            ids.sort_unstable();
+            if let Some(pair) = ids.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+                return Err(Failure::input(format!(
+                    "`{}`: `{column}` {} occurs twice, in rows {} and {}",
+                    self.path.display(),
+                    pair[0].0,
+                    pair[0].1 + 1,
+                    pair[1].1 + 1
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Ids and texts of the rows `start..end`; a row without an id has its number.

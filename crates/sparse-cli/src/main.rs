@@ -6,7 +6,9 @@ mod input;
 mod logging;
 mod output;
 mod progress;
-mod staged_file;
+mod same_file;
+mod signals;
+mod zero_vectors;
 
 use std::process::ExitCode;
 
@@ -90,7 +92,8 @@ fn main() -> ExitCode {
     sparse_allocator::keep_freed_memory();
     let arguments = Arguments::parse();
     logging::start(&arguments.global);
-    match arguments.command.run(&arguments.global) {
+    let command = || signals::watch().and_then(|()| arguments.command.run(&arguments.global));
+    match failure::without_panic(command) {
         Ok(code) => code,
         Err(failure) => {
             failure.report();

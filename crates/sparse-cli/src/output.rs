@@ -2,11 +2,16 @@
 
 use std::io::{self, Write};
 
+use crate::failure::{Failure, Result};
+
 /// Writes a line of a result. A reader that has gone (`| head`) isn't an error.
-pub(crate) fn line(text: &str) -> io::Result<()> {
+pub(crate) fn line(text: &str) -> Result<()> {
     match writeln!(io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        other => other,
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => crate::signals::leave(0),
+        Err(error) => Err(Failure::run(format!(
+            "failed to write to standard output: {error}"
+        ))),
     }
 }
 

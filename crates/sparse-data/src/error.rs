@@ -13,6 +13,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A file can't be written.
+    #[error(transparent)]
+    Write(#[from] sparse_files::Error),
     /// A file, or a directory, that is not there.
     #[error("`{}` does not exist{}", path.display(), suggestion(nearest.as_deref()))]
     MissingFile {
@@ -217,6 +220,7 @@ impl Error {
             ),
             Self::Remote { user, .. } => *user,
             Self::Hub(error) => error.is_user_error(),
+            Self::Write(error) => error.is_user_error(),
             Self::Runtime { .. } | Self::OutOfRange { .. } => false,
             _ => true,
         }

@@ -4,9 +4,12 @@ use datafusion::arrow::array::Array;
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::util::display::array_value_to_string;
+use datafusion::parquet::arrow::ArrowWriter;
+use sparse_files::StagedFile;
 
 use crate::error::{Error, Result};
 use crate::table::Table;
+use crate::vector_file::failed;
 
 impl Table {
     /// The texts of a cell: all of a list, or the one of a plain cell; numbers as they are printed. Null is no text.
@@ -44,25 +47,16 @@ impl Table {
     ///
     /// If the file can't be written.
     pub fn write_parquet(&self, path: &std::path::Path) -> Result<()> {
-        use datafusion::parquet::arrow::ArrowWriter;
-        let staging = path.with_extension(format!("partial-{}", std::process::id()));
-        let write = || -> std::io::Result<()> {
-            let file = std::fs::File::create(&staging)?;
+        let batches = self.to_batches()?;
+        let file = StagedFile::create(path)?;
+        let write = || {
             let mut writer = ArrowWriter::try_new(file, self.schema().clone(), None)?;
-            for batch in self.to_batches().map_err(std::io::Error::other)? {
-                writer.write(&batch)?;
+            for batch in &batches {
+                writer.write(batch)?;
             }
-            writer.close()?;
-            std::fs::rename(&staging, path)
+            writer.into_inner()
         };
-        write().map_err(|source| {
-            // What is left of a file that wasn't finished is of no use.
-            let _ = std::fs::remove_file(&staging);
-            Error::Io {
-                path: path.to_path_buf(),
-                source,
-            }
-        })
+        Ok(write().map_err(|error| failed(path, error))?.finish()?)
     }
 }
 

@@ -1,6 +1,5 @@
 //! Sparse vectors as a Parquet file.
 
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::errors::ParquetError;
 use datafusion::parquet::file::properties::WriterProperties;
+use sparse_files::StagedFile;
 
 use crate::error::{Error, Result};
 
@@ -20,10 +20,8 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct VectorFile {
     path: PathBuf,
-    staging: PathBuf,
     schema: SchemaRef,
-    /// `None` once finished.
-    writer: Option<ArrowWriter<File>>,
+    writer: ArrowWriter<StagedFile>,
 }
 
 impl VectorFile {
@@ -34,17 +32,13 @@ impl VectorFile {
     /// If the directory can't be written to.
     pub fn create(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        let staging = path.with_extension(format!("partial-{}", std::process::id()));
         let list = |item| DataType::List(Arc::new(Field::new_list_field(item, true)));
         let schema = Arc::new(Schema::new(vec![
             Field::new("id", DataType::Utf8, false),
             Field::new("indices", list(DataType::UInt32), false),
             Field::new("values", list(DataType::Float32), false),
         ]));
-        let file = File::create(&staging).map_err(|source| Error::Io {
-            path: staging.clone(),
-            source,
-        })?;
+        let file = StagedFile::create(&path)?;
         // A group of rows stays in memory until it is whole.
         let properties = WriterProperties::builder()
             .set_max_row_group_row_count(Some(1 << 14))
@@ -53,9 +47,8 @@ impl VectorFile {
             .map_err(|error| failed(&path, error))?;
         Ok(Self {
             path,
-            staging,
             schema,
-            writer: Some(writer),
+            writer,
         })
     }
 
@@ -84,10 +77,8 @@ impl VectorFile {
         ];
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)
             .map_err(|error| failed(&self.path, error.into()))?;
-        let path = &self.path;
-        self.writer.as_mut().map_or(Ok(()), |writer| {
-            writer.write(&batch).map_err(|error| failed(path, error))
-        })
+        let written = self.writer.write(&batch);
+        written.map_err(|error| failed(&self.path, error))
     }
 
     /// Writes the end of the file and gives it its name.
@@ -95,31 +86,21 @@ impl VectorFile {
     /// # Errors
     ///
     /// If the disk is full.
-    pub fn finish(mut self) -> Result<()> {
-        if let Some(writer) = self.writer.take() {
-            writer.close().map_err(|error| failed(&self.path, error))?;
-        }
-        fs::rename(&self.staging, &self.path).map_err(|source| Error::Io {
-            path: self.path.clone(),
-            source,
-        })
+    pub fn finish(self) -> Result<()> {
+        let file = self.writer.into_inner();
+        Ok(file.map_err(|error| failed(&self.path, error))?.finish()?)
     }
 }
 
-impl Drop for VectorFile {
-    fn drop(&mut self) {
-        if self.writer.take().is_some() {
-            // What is left of a file that wasn't finished is of no use.
-            let _ = fs::remove_file(&self.staging);
-        }
-    }
-}
-
-fn failed(path: &Path, error: ParquetError) -> Error {
-    Error::Io {
-        path: path.to_path_buf(),
-        source: std::io::Error::other(error),
-    }
+/// The disk's own word, which Parquet wraps where it comes through.
+pub(crate) fn failed(path: &Path, error: ParquetError) -> Error {
+    let source = match error {
+        ParquetError::External(source) => source
+            .downcast::<std::io::Error>()
+            .map_or_else(std::io::Error::other, |source| *source),
+        other => std::io::Error::other(other),
+    };
+    sparse_files::Error::written(source, path).into()
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ pub use burn;
 pub use device::{UnknownDevice, device};
 pub use sparse_data as data;
 pub use sparse_eval as eval;
+pub use sparse_files as files;
 pub use sparse_hub as hub;
 pub use sparse_index as index;
 pub use sparse_kernels as kernels;

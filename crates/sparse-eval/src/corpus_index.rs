@@ -10,10 +10,32 @@ use crate::{Error, Result};
 /// What an index file says about itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IndexDescription {
-    /// Directory or hub id of the model whose vectors are indexed, if known.
+    /// Directory, as an absolute path, or hub id of the model whose vectors are indexed, if known.
     pub model: Option<String>,
+    /// Commit of a model of the hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// Folder of the model in its repository, if it isn't the topmost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subfolder: Option<String>,
+    /// What tells the model's weights and tokenizer from any other's; absent for vectors that came from a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
     /// How queries are compared with documents: `dot`, or `cosine` over vectors of length 1.
     pub similarity: SimilarityFunction,
+}
+
+impl IndexDescription {
+    /// Vectors of unknown origin.
+    pub fn new(similarity: SimilarityFunction) -> Self {
+        Self {
+            model: None,
+            revision: None,
+            subfolder: None,
+            fingerprint: None,
+            similarity,
+        }
+    }
 }
 
 /// Builds a [`CorpusIndex`] from vectors that arrive in parts; beyond the index itself it holds one block of them.
@@ -25,12 +47,20 @@ pub struct CorpusIndexBuilder {
 }
 
 impl CorpusIndexBuilder {
+    /// Most dimensions of a vector: every block of an index has a number for each.
+    pub const MAX_DIMS: usize = 1 << 24;
+
     /// Starts an index over vectors of `n_dims` dimensions.
     ///
     /// # Errors
     ///
-    /// If the similarity is a distance: dimensions that only one side has count there, which an inverted index doesn't see.
+    /// If the similarity is a distance: dimensions that only one side has count there, which an inverted index doesn't see. If
+    /// `n_dims` is 0 or above [`MAX_DIMS`](Self::MAX_DIMS).
     pub fn new(n_dims: usize, description: IndexDescription) -> Result<Self> {
+        if !(1..=Self::MAX_DIMS).contains(&n_dims) {
+            let problem = format!("must lie between 1 and {}; got {n_dims}", Self::MAX_DIMS);
+            return Err(Error::option("dimensions", problem));
+        }
         let similarity = description.similarity;
         if !matches!(
             similarity,
@@ -91,7 +121,7 @@ impl CorpusIndexBuilder {
 /// use sparse_index::{SimilarityFunction, SparseMatrix};
 ///
 /// # fn main() -> sparse_eval::Result<()> {
-/// let description = IndexDescription { model: None, similarity: SimilarityFunction::Dot };
+/// let description = IndexDescription::new(SimilarityFunction::Dot);
 /// let mut builder = CorpusIndexBuilder::new(3, description)?;
 /// let documents = SparseMatrix::from_dense(&[0.0, 2.0, 0.0, /**/ 1.0, 1.0, 0.0], 2, 3)?;
 /// builder.push(vec!["a".into(), "b".into()], &documents)?;
@@ -108,7 +138,8 @@ pub struct CorpusIndex {
 }
 
 impl CorpusIndex {
-    /// Opens an index file, which takes milliseconds at any size; its posting lists are read when they are searched.
+    /// Opens an index file, which takes milliseconds for a million documents; its posting lists are read, and compared with
+    /// their checksums, when they are searched.
     ///
     /// # Errors
     ///
@@ -161,7 +192,8 @@ impl CorpusIndex {
     ///
     /// # Errors
     ///
-    /// If `queries` has another number of columns than the index.
+    /// If `queries` has another number of columns than the index, a posting list is damaged, or the file has changed since it
+    /// was opened.
     pub fn search(&self, queries: &SparseMatrix, k: usize) -> Result<Vec<Vec<(&str, f32)>>> {
         Ok(match self.description.similarity {
             SimilarityFunction::Cosine => self.file.search(&queries.normalized(), k)?,
@@ -176,7 +208,11 @@ mod tests {
 
     fn builder(similarity: SimilarityFunction) -> Result<CorpusIndexBuilder> {
         let model = Some("a model".to_owned());
-        CorpusIndexBuilder::new(2, IndexDescription { model, similarity })
+        let description = IndexDescription {
+            model,
+            ..IndexDescription::new(similarity)
+        };
+        CorpusIndexBuilder::new(2, description)
     }
 
     fn ids(ids: &[&str]) -> Vec<String> {
@@ -203,6 +239,20 @@ mod tests {
             // More are asked for than there are.
             assert_eq!(index.search(&query, 9).unwrap(), [expected]);
             assert!(index.search(&SparseMatrix::new(3), 1).is_err());
+        }
+    }
+
+    #[test]
+    fn dimensions_that_no_vector_has_are_refused() {
+        for n_dims in [0, CorpusIndexBuilder::MAX_DIMS + 1, usize::MAX] {
+            let description = IndexDescription::new(SimilarityFunction::Dot);
+            let message = CorpusIndexBuilder::new(n_dims, description)
+                .unwrap_err()
+                .to_string();
+            assert_eq!(
+                message,
+                format!("`dimensions` must lie between 1 and 16777216; got {n_dims}")
+            );
         }
     }
 

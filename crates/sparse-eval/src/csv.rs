@@ -15,7 +15,7 @@ pub(crate) fn append(
     run: &EvaluationRun,
     columns: &[(String, f64)],
 ) -> Result<()> {
-    fs::create_dir_all(folder).map_err(|source| Error::write(folder, source))?;
+    sparse_files::create_dir_all(folder)?;
     let path = folder.join(file_name);
     let names = columns
         .iter()

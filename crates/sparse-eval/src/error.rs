@@ -18,13 +18,8 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file could not be written.
-    #[error("failed to write `{}`", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Write(#[from] sparse_files::Error),
     /// A line of a file is not as it should be.
     #[error("`{}`, line {line}: {problem}", path.display())]
     Line {
@@ -78,7 +73,7 @@ impl Error {
     /// Whether the user's input is at fault, rather than the machine or this program.
     pub fn is_user_error(&self) -> bool {
         match self {
-            Self::Write { .. } => false,
+            Self::Write(error) => error.is_user_error(),
             Self::Model(error) => error.is_user_error(),
             Self::Index(error) => error.is_user_error(),
             Self::Table(error) => error.is_user_error(),
@@ -94,11 +89,9 @@ impl Error {
         }
     }
 
+    /// Takes an error of [`Write`](std::io::Write).
     pub(crate) fn write(path: &Path, source: std::io::Error) -> Self {
-        Self::Write {
-            path: path.to_owned(),
-            source,
-        }
+        sparse_files::Error::written(source, path).into()
     }
 
     pub(crate) fn line(path: &Path, line: usize, problem: impl Into<String>) -> Self {

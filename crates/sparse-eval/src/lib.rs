@@ -31,6 +31,7 @@ mod config;
 mod contender;
 mod corpus_index;
 mod csv;
+mod encode_chunk;
 mod error;
 mod evaluator;
 pub mod metric;
@@ -48,6 +49,7 @@ pub use compare::{Bootstrap, Comparison};
 pub use config::EvaluatorConfig;
 pub use contender::{Contender, PerQuery, baselines};
 pub use corpus_index::{CorpusIndex, CorpusIndexBuilder, IndexDescription};
+pub use encode_chunk::EncodeChunk;
 pub use error::{Error, Result};
 pub use evaluator::{
     BinaryClassificationConfig, BinaryClassificationEvaluator, EmbeddingSimilarityConfig,

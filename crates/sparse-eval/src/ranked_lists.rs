@@ -39,7 +39,7 @@ impl RankingFormat {
     ///
     /// # Errors
     ///
-    /// If writing fails, or an id that holds white space would break a TREC file.
+    /// If writing fails, or an id or a tag that holds white space would break a TREC file.
     pub fn write<'a>(
         self,
         out: &mut impl Write,
@@ -64,10 +64,11 @@ impl RankingFormat {
                 out.write_all(b"\n")
             }
             Self::Trec => {
-                check_word(query_id)?;
+                check_word("tag", tag)?;
+                check_word("id", query_id)?;
                 let mut previous = f32::INFINITY;
                 for (rank, (document, score)) in (1..).zip(hits) {
-                    check_word(document)?;
+                    check_word("id", document)?;
                     previous = if score < previous {
                         score
                     } else {
@@ -81,11 +82,13 @@ impl RankingFormat {
     }
 }
 
-fn check_word(id: &str) -> io::Result<()> {
-    if id.is_empty() || id.contains(char::is_whitespace) {
+fn check_word(what: &str, word: &str) -> io::Result<()> {
+    if word.is_empty() || word.contains(char::is_whitespace) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("the id `{id}` can't stand in a TREC file: it is empty or holds white space"),
+            format!(
+                "the {what} `{word}` can't stand in a TREC file: it is empty or holds white space"
+            ),
         ));
     }
     Ok(())
@@ -156,7 +159,9 @@ mod tests {
             .collect::<Vec<_>>();
         assert_eq!(ids, ["c", "a", "b"]);
         let blank = RankingFormat::Trec.write(&mut Vec::new(), ("q r", ""), [], "ours");
-        assert!(blank.unwrap_err().to_string().contains("`q r`"));
+        assert!(blank.unwrap_err().to_string().contains("the id `q r`"));
+        let blank = RankingFormat::Trec.write(&mut Vec::new(), ("q", ""), [], "our run");
+        assert!(blank.unwrap_err().to_string().contains("the tag `our run`"));
     }
 
     #[test]

@@ -11,14 +11,13 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::git_object::{blob_id, lfs_pointer};
-use crate::listing::{LargeFile, RepoFile};
+use crate::listing::{LargeFile, RepoFile, is_inside};
 use crate::{Error, Repo, Result};
 
 /// Pause between two looks at a lock that another process holds.
@@ -169,14 +168,6 @@ pub(crate) fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Whether a path of a listing stays in the snapshot.
-pub(crate) fn is_inside(path: &str) -> bool {
-    !path.is_empty()
-        && Path::new(path)
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)))
-}
-
 fn is_sha256(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
@@ -199,17 +190,11 @@ fn link_or_copy(_target: &Path, blob: &Path, pointer: &Path) -> io::Result<()> {
 
 /// Writes a small file beside its place and moves it there.
 fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
-    let fail = |source| Error::io(path, source);
+    let fail = |error: sparse_files::Error| Error::io(&error.path, error.source);
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(fail)?;
+        sparse_files::create_dir_all(parent).map_err(fail)?;
     }
-    // Of this process and of this call: threads may write the same file at once.
-    static CALLS: AtomicU64 = AtomicU64::new(0);
-    let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    let mut staging = path.as_os_str().to_owned();
-    staging.push(format!(".{}.{call}.tmp", std::process::id()));
-    fs::write(&staging, content).map_err(fail)?;
-    fs::rename(&staging, path).map_err(fail)
+    sparse_files::write(path, content).map_err(fail)
 }
 
 fn walk(root: &Path, directory: &Path, files: &mut Vec<RepoFile>) {

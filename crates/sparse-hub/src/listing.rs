@@ -1,8 +1,8 @@
 //! The files of a repository at a commit.
 
-use hf_hub::repository::RepoTreeEntry;
+use std::path::{Component, Path};
 
-use crate::cache::is_inside;
+use hf_hub::repository::RepoTreeEntry;
 
 /// A file of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,4 +61,12 @@ pub(crate) fn files_of(entries: Vec<RepoTreeEntry>) -> Vec<RepoFile> {
         .collect();
     files.sort_by(|left, right| left.path.cmp(&right.path));
     files
+}
+
+/// Whether a path of a listing stays in the snapshot.
+pub(crate) fn is_inside(path: &str) -> bool {
+    !path.is_empty()
+        && Path::new(path)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)))
 }

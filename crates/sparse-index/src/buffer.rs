@@ -4,21 +4,25 @@ use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use bytemuck::Pod;
-use memmap2::Mmap;
+
+use crate::mapped::MappedFile;
 
 /// An array of numbers, in memory or in a memory-mapped file.
 #[derive(Clone)]
 pub(crate) enum Buffer<T> {
     Owned(Vec<T>),
-    Mapped { map: Arc<Mmap>, bytes: Range<usize> },
+    Mapped {
+        file: Arc<MappedFile>,
+        bytes: Range<usize>,
+    },
 }
 
 impl<T: Pod> Buffer<T> {
-    /// The bytes `range` of `map`, or nothing if they lie outside of it or do not fit the type.
-    pub(crate) fn mapped(map: &Arc<Mmap>, range: Range<usize>) -> Option<Self> {
-        bytemuck::try_cast_slice::<u8, T>(map.get(range.clone())?).ok()?;
+    /// The bytes `range` of `file`, or nothing if they lie outside of it or do not fit the type.
+    pub(crate) fn mapped(file: &Arc<MappedFile>, range: Range<usize>) -> Option<Self> {
+        bytemuck::try_cast_slice::<u8, T>(file.bytes().get(range.clone())?).ok()?;
         Some(Self::Mapped {
-            map: Arc::clone(map),
+            file: Arc::clone(file),
             bytes: range,
         })
     }
@@ -36,7 +40,7 @@ impl<T: Pod> Deref for Buffer<T> {
     fn deref(&self) -> &[T] {
         match self {
             Self::Owned(values) => values,
-            Self::Mapped { map, bytes } => bytemuck::cast_slice(&map[bytes.clone()]),
+            Self::Mapped { file, bytes } => bytemuck::cast_slice(&file.bytes()[bytes.clone()]),
         }
     }
 }

@@ -9,6 +9,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A file can't be written.
+    #[error(transparent)]
+    Write(#[from] sparse_files::Error),
     /// A vector holds NaN or an infinity.
     #[error("row {row}, dimension {index}: value must be finite, got {value}")]
     NonFinite {
@@ -48,6 +51,14 @@ pub enum Error {
         expected: usize,
         /// What it was.
         actual: usize,
+    },
+    /// A score is too large for 32 bits, or the sum of two such.
+    #[error(
+        "query {query}: its score with a document is not finite; the values of the vectors are too large"
+    )]
+    Overflow {
+        /// Row of the query.
+        query: usize,
     },
     /// Two documents have the same id.
     #[error("document id `{id}` occurs twice: documents {first} and {second}, counted from 1")]
@@ -91,6 +102,7 @@ impl Error {
     /// Whether the caller's input is at fault (rather than the machine).
     pub fn is_user_error(&self) -> bool {
         match self {
+            Self::Write(error) => error.is_user_error(),
             Self::File { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
             _ => true,
         }

@@ -24,6 +24,9 @@
 mod buffer;
 mod error;
 mod file;
+mod ids;
+mod layout;
+mod mapped;
 mod matrix;
 mod search;
 mod similarity;
@@ -31,7 +34,8 @@ mod sparsity;
 mod vector;
 
 pub use error::{Error, Result};
-pub use file::{DocumentIds, IndexFile};
+pub use file::IndexFile;
+pub use ids::DocumentIds;
 pub use matrix::SparseMatrix;
 pub use search::{Hit, IndexBuilder, IndexCost, InvertedIndex, TopK, brute_force};
 pub use similarity::SimilarityFunction;

@@ -30,10 +30,11 @@ impl SparseMatrix {
     ///
     /// If `values` has another length, or one of them is not finite.
     pub fn from_dense(values: &[f32], n_rows: usize, n_cols: usize) -> Result<Self> {
-        if values.len() != n_rows * n_cols {
+        let expected = n_rows.saturating_mul(n_cols);
+        if values.len() != expected {
             return Err(Error::Mismatch {
                 what: "values of a dense matrix",
-                expected: n_rows * n_cols,
+                expected,
                 actual: values.len(),
             });
         }
@@ -233,7 +234,14 @@ impl SparseMatrix {
             let norm =
                 SparseRow::from_parts(self.n_cols, &self.indices[bounds[0]..bounds[1]], values)
                     .norm();
-            if norm > 0.0 {
+            if norm.is_infinite() {
+                // Each value is finite, their length is not: in f64 it is.
+                let squares = values.iter().map(|&value| f64::from(value).powi(2));
+                let norm = squares.sum::<f64>().sqrt();
+                for value in values {
+                    *value = (f64::from(*value) / norm) as f32;
+                }
+            } else if norm > 0.0 {
                 values.iter_mut().for_each(|value| *value /= norm);
             }
         }
@@ -333,6 +341,33 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "row 1, dimension 0: value must be finite, got NaN"
+        );
+    }
+
+    #[test]
+    fn rows_of_any_length_are_normalized() {
+        for scale in [1e-40, 1.0, 1e30, 6e37] {
+            let matrix = SparseMatrix::from_dense(&[3.0 * scale, 4.0 * scale], 1, 2).unwrap();
+            let normalized = matrix.normalized().to_dense();
+            assert!(
+                (normalized[0] - 0.6).abs() < 1e-4,
+                "{scale}: {normalized:?}"
+            );
+            assert!(
+                (normalized[1] - 0.8).abs() < 1e-4,
+                "{scale}: {normalized:?}"
+            );
+        }
+        let long = SparseMatrix::from_dense(&[3e38, 3e38], 1, 2)
+            .unwrap()
+            .normalized();
+        assert_eq!(long.to_dense(), [0.70710677; 2]);
+        assert_eq!(
+            SparseMatrix::from_dense(&[0.0; 2], 1, 2)
+                .unwrap()
+                .normalized()
+                .nnz(),
+            0
         );
     }
 

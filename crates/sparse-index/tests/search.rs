@@ -201,7 +201,7 @@ fn a_damaged_file_is_refused() {
     assert_eq!(reason(&damaged), "the checksum of its arrays differs");
     let mut damaged = whole;
     damaged[8] = 9;
-    assert_eq!(reason(&damaged), "expected version 1, got 9");
+    assert_eq!(reason(&damaged), "expected version 2, got 9");
 
     let missing = IndexFile::open(&folder.path().join("none")).unwrap_err();
     assert!(

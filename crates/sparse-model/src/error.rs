@@ -50,13 +50,8 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file could not be written.
-    #[error("failed to write `{}`", path.display())]
-    Write {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Write(#[from] sparse_files::Error),
     /// A file is no valid JSON, or not of the expected form.
     #[error("`{}` is not valid: {source}", path.display())]
     Json {
@@ -170,7 +165,8 @@ impl Error {
     pub fn is_user_error(&self) -> bool {
         match self {
             Self::Hub { source, .. } | Self::Push { source } => source.is_user_error(),
-            Self::Write { .. } | Self::Device(_) | Self::Tokenize { .. } => false,
+            Self::Write(error) => error.is_user_error(),
+            Self::Device(_) | Self::Tokenize { .. } => false,
             _ => true,
         }
     }
@@ -192,13 +188,6 @@ impl Error {
 
     pub(crate) fn read(path: &Path, source: std::io::Error) -> Self {
         Self::Read {
-            path: path.to_path_buf(),
-            source,
-        }
-    }
-
-    pub(crate) fn write(path: &Path, source: std::io::Error) -> Self {
-        Self::Write {
             path: path.to_path_buf(),
             source,
         }

@@ -52,5 +52,6 @@ pub use options::{
 };
 pub use parameter::NamedParameter;
 pub use preprocessor::Preprocessor;
+pub use pretrained::{ModelSource, TensorBytes, check_target, write_safetensors};
 pub use sparse_hub::{HubOptions, Upload};
 pub use tokens::PackedTokens;

@@ -185,6 +185,20 @@ impl TextTokenizer {
         self.config.get(name)
     }
 
+    /// What decides about the tokens of a text: a hash of the tokenizer, and where it cuts.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut whole = (*self.tokenizer).clone();
+        // The length is told apart: a file may have it or not.
+        let uncut = whole.with_truncation(None).is_ok();
+        let text = serde_json::to_vec(&whole).unwrap_or_else(|_| self.raw.to_vec());
+        let side = self
+            .tokenizer
+            .get_truncation()
+            .map(|cut| cut.direction.as_ref().to_string());
+        let cut = (uncut, self.max_length, side);
+        format!("{:016x} {cut:?}", xxhash_rust::xxh3::xxh3_64(&text))
+    }
+
     /// Tokenizes texts, in parallel, with a prompt before each.
     pub(crate) fn pack<S: AsRef<str> + Sync>(
         &self,

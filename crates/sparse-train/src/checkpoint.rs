@@ -11,32 +11,36 @@
 //!   data_state.json                        data sets and what orders their rows, which with the step are the position in the data
 //!   training_args.json                     arguments of the run
 //!   trainer_state.json                     counters, history, best metric, in the reference's keys
+//!   checksums.json                         size and checksum of each of these
 //! ```
 //!
 //! A checkpoint is written beside and renamed when it is complete: a directory of that name is whole or absent, unless the
 //! disk lost a part of it. Whoever resumes the last one gets the last one that is whole.
 
+mod checksum;
 mod integrity;
+mod resume;
+
+pub(crate) use resume::{
+    Position, Reason, best, check_data, find, position, read_scaler, read_schedule, restore,
+};
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, Tensor, TensorData};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
-use sparse_model::SparseEncoder;
+use sparse_files::StagedDirectory;
+use sparse_model::{SparseEncoder, TensorBytes, write_safetensors};
 
 use crate::arguments::TrainingArguments;
 use crate::error::{Error, Result};
 use crate::loss_scaler::LossScaler;
-use crate::optimizer::{Optimizer, ParameterState, Slot};
+use crate::optimizer::{Optimizer, ParameterState};
 use crate::regulation::RegulationState;
-use crate::schedule::{LearningRateSchedule, MetricState};
+use crate::schedule::LearningRateSchedule;
 use crate::state::TrainerState;
-use crate::trainer::Resume;
 
 const OPTIMIZER: &str = "optimizer.safetensors";
 const SCHEDULER: &str = "scheduler.json";
@@ -49,16 +53,6 @@ const STATE: &str = "trainer_state.json";
 
 /// Entry of the metadata of [`OPTIMIZER`].
 const METADATA: &str = "optimizer";
-
-/// What that entry says: the optimizer, and the updates of each parameter.
-#[derive(Debug, Deserialize)]
-struct AboutOptimizer {
-    optim: String,
-    steps: BTreeMap<String, u64>,
-}
-
-/// How a model's directory begins while it is written.
-const SAVING: &str = ".saving-";
 
 /// The highest step of which a directory has a checkpoint.
 pub(crate) fn last(output_dir: &Path) -> Option<usize> {
@@ -86,79 +80,10 @@ fn list(output_dir: &Path) -> BTreeMap<usize, PathBuf> {
         .collect()
 }
 
-/// Where a run resumes.
-#[derive(Debug, Default)]
-pub(crate) struct Found {
-    pub(crate) directory: Option<PathBuf>,
-    /// Later checkpoints that are broken, each with what is wrong.
-    pub(crate) skipped: Vec<(PathBuf, String)>,
-}
-
-/// The directory to resume from.
-pub(crate) fn find(resume: &Resume, output_dir: &Path) -> Result<Found> {
-    let broken = |path: &Path, message: &str| Error::Checkpoint {
-        path: path.to_path_buf(),
-        message: message.to_owned(),
-    };
-    match resume {
-        Resume::No => Ok(Found::default()),
-        Resume::From(path) if path.is_dir() => {
-            integrity::check(path)
-                .map_err(|message| broken(path, &format!("is broken: {message}")))?;
-            Ok(Found {
-                directory: Some(path.clone()),
-                skipped: Vec::new(),
-            })
-        }
-        Resume::From(path) => Err(broken(path, "is no directory")),
-        Resume::Last => {
-            let mut skipped = Vec::new();
-            for path in list(output_dir).into_values().rev() {
-                match integrity::check(&path) {
-                    Ok(()) => {
-                        return Ok(Found {
-                            directory: Some(path),
-                            skipped,
-                        });
-                    }
-                    Err(message) => skipped.push((path, message)),
-                }
-            }
-            Err(match skipped.first() {
-                Some((path, message)) => broken(
-                    path,
-                    &format!("is broken: {message}; there is no earlier one that is whole"),
-                ),
-                None => broken(output_dir, "holds no checkpoint to resume from"),
-            })
-        }
-    }
-}
-
-/// Tidies up after runs that were killed while they saved: a checkpoint that was being replaced gets its name back, and what
-/// was not complete goes.
+/// Tidies up after runs that were killed while they saved: what was not complete goes.
 pub(crate) fn remove_leftovers(output_dir: &Path) -> Result<()> {
     crate::hub::remove_leftovers(output_dir)?;
-    let entries = fs::read_dir(output_dir).into_iter().flatten().flatten();
-    for entry in entries {
-        let (name, path) = (entry.file_name(), entry.path());
-        let name = name.to_string_lossy();
-        if name.starts_with(SAVING) {
-            fs::remove_dir_all(&path).map_err(|source| Error::io("remove", &path, source))?;
-            continue;
-        }
-        let Some(rest) = name.strip_prefix(".checkpoint-") else {
-            continue;
-        };
-        let step = rest.split('.').next().unwrap_or_default();
-        let named = output_dir.join(format!("checkpoint-{step}"));
-        if rest.ends_with(".old") && !named.exists() {
-            fs::rename(&path, &named).map_err(|source| Error::io("rename", &path, source))?;
-        } else {
-            fs::remove_dir_all(&path).map_err(|source| Error::io("remove", &path, source))?;
-        }
-    }
-    Ok(())
+    Ok(sparse_files::remove_leftovers(output_dir)?)
 }
 
 /// What a checkpoint is written from.
@@ -179,26 +104,23 @@ pub(crate) struct Contents<'a> {
 
 /// Writes a checkpoint.
 pub(crate) fn save(directory: &Path, contents: &Contents<'_>) -> Result<()> {
-    let parent = directory.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(|source| Error::io("create", parent, source))?;
-    let name = directory
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or("checkpoint");
-    let staging = parent.join(format!(".{name}.{}", std::process::id()));
-    let written = write(&staging, contents).and_then(|()| publish(&staging, directory));
-    if written.is_err() {
-        // The cause is reported; what is left of the attempt is of no use.
-        let _ = fs::remove_dir_all(&staging);
-    }
+    let written = StagedDirectory::create(directory)
+        .map_err(Error::from)
+        .and_then(|staged| {
+            write(&staged, contents)?;
+            Ok(staged.replace(|_| true)?)
+        });
     written.map_err(|source| Error::Save {
         path: directory.to_path_buf(),
-        last: list(parent).pop_last().map(|(_, path)| path),
+        last: directory
+            .parent()
+            .and_then(|parent| list(parent).pop_last())
+            .map(|(_, path)| path),
         source: Box::new(source),
     })
 }
 
-fn write(staging: &Path, contents: &Contents<'_>) -> Result<()> {
+fn write(staged: &StagedDirectory, contents: &Contents<'_>) -> Result<()> {
     let Contents {
         encoder,
         optimizer,
@@ -210,64 +132,43 @@ fn write(staging: &Path, contents: &Contents<'_>) -> Result<()> {
         scheduler_step,
         scaler,
     } = *contents;
-    encoder.save_pretrained(staging)?;
+    encoder.save_into(staged)?;
     if !arguments.save_only_model {
-        save_optimizer(&staging.join(OPTIMIZER), optimizer)?;
+        save_optimizer(staged, optimizer)?;
         let rate = schedule.rate(scheduler_step);
         let mut scheduler = json!({ "last_epoch": scheduler_step, "_last_lr": [rate] });
         if let Some(metric) = schedule.state() {
             scheduler["metric"] = json!(metric);
         }
-        write_json(&staging.join(SCHEDULER), &scheduler)?;
+        write_json(staged, SCHEDULER, &scheduler)?;
         let seeds = json!({ "seed": arguments.seed, "data_seed": arguments.data_seed });
-        write_json(&staging.join(RNG_STATE), &seeds)?;
+        write_json(staged, RNG_STATE, &seeds)?;
         if let Some(scaler) = scaler {
-            write_json(&staging.join(SCALER), scaler)?;
+            write_json(staged, SCALER, scaler)?;
         }
         if *regulation != RegulationState::default() {
-            write_json(&staging.join(REGULARIZERS), regulation)?;
+            write_json(staged, REGULARIZERS, regulation)?;
         }
-        write_json(&staging.join(DATA_STATE), data)?;
+        write_json(staged, DATA_STATE, data)?;
     }
-    write_json(&staging.join(ARGUMENTS), arguments)?;
-    state.save(&staging.join(STATE))
+    write_json(staged, ARGUMENTS, arguments)?;
+    let state = state
+        .to_json()
+        .map_err(|source| unwritable(STATE, source))?;
+    staged.write(STATE, state)?;
+    write_json(staged, checksum::FILE, &checksum::of(staged.path())?)
 }
 
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let value =
-        serde_json::to_value(value).map_err(|source| Error::io("write", path, source.into()))?;
-    let text = format!("{value:#}\n");
-    fs::write(path, text).map_err(|source| Error::io("write", path, source))
+fn write_json(staged: &StagedDirectory, name: &str, value: &impl Serialize) -> Result<()> {
+    let value = serde_json::to_value(value).map_err(|source| unwritable(name, source))?;
+    Ok(staged.write(name, format!("{value:#}\n"))?)
 }
 
-/// Gives a complete directory its name, after its files have reached the disk.
-fn publish(staging: &Path, directory: &Path) -> Result<()> {
-    sync(staging)?;
-    if directory.exists() {
-        // A checkpoint of the same step from an earlier run: replaced as a whole.
-        let mut old = staging.as_os_str().to_owned();
-        old.push(".old");
-        let old = PathBuf::from(old);
-        fs::rename(directory, &old).map_err(|source| Error::io("replace", directory, source))?;
-        fs::rename(staging, directory).map_err(|source| Error::io("rename", staging, source))?;
-        return fs::remove_dir_all(&old).map_err(|source| Error::io("remove", &old, source));
-    }
-    fs::rename(staging, directory).map_err(|source| Error::io("rename", staging, source))
+fn unwritable(name: &str, source: serde_json::Error) -> Error {
+    Error::io("write", name, source.into())
 }
 
-fn sync(path: &Path) -> Result<()> {
-    let failed = |source| Error::io("write to disk", path, source);
-    if path.is_dir() {
-        for entry in fs::read_dir(path).map_err(failed)? {
-            sync(&entry.map_err(failed)?.path())?;
-        }
-    }
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(failed)
-}
-
-fn save_optimizer(path: &Path, optimizer: &Optimizer) -> Result<()> {
+fn save_optimizer(staged: &StagedDirectory, optimizer: &Optimizer) -> Result<()> {
     let mut tensors: Vec<(String, Vec<u8>)> = Vec::new();
     let mut steps: BTreeMap<&str, u64> = BTreeMap::new();
     for (options, state) in optimizer.parameters.iter().zip(&optimizer.states) {
@@ -283,160 +184,16 @@ fn save_optimizer(path: &Path, optimizer: &Optimizer) -> Result<()> {
         }
         steps.insert(&options.name, *step);
     }
-    let failed = |message: String| Error::Checkpoint {
-        path: path.to_path_buf(),
-        message,
-    };
-    let views: Result<BTreeMap<&str, TensorView<'_>>> = tensors
-        .iter()
-        .map(|(name, bytes)| {
-            let view = TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes);
-            Ok((
-                name.as_str(),
-                view.map_err(|source| failed(source.to_string()))?,
-            ))
-        })
-        .collect();
     // A single entry: several would stand in an order that changes from run to run.
     let about = json!({ "optim": optimizer.rule.name(), "steps": steps }).to_string();
-    let metadata = [(METADATA.to_owned(), about)].into_iter().collect();
-    serialize_to_file(views?, Some(metadata), path)
-        .map_err(|source| failed(format!("can't be written: {source}")))
-}
-
-/// The factor on the loss; that of the beginning where a checkpoint has none, as when it was written without `fp16`.
-pub(crate) fn read_scaler(directory: &Path) -> Result<LossScaler> {
-    read_or_default(directory, SCALER)
-}
-
-/// What a file of a checkpoint says; the default where there is none.
-fn read_or_default<T: DeserializeOwned + Default>(directory: &Path, name: &str) -> Result<T> {
-    let path = directory.join(name);
-    if !path.exists() {
-        return Ok(T::default());
-    }
-    let text = fs::read_to_string(&path).map_err(|source| Error::io("read", &path, source))?;
-    serde_json::from_str(&text).map_err(|source| Error::Checkpoint {
-        path,
-        message: format!("isn't whole: {source}"),
-    })
-}
-
-/// State of a schedule that follows a metric; `None` where the checkpoint has another.
-pub(crate) fn read_schedule(directory: &Path) -> Result<Option<MetricState>> {
-    let path = directory.join(SCHEDULER);
-    let text = fs::read_to_string(&path).map_err(|source| Error::io("read", &path, source))?;
-    let broken = |source: serde_json::Error| Error::Checkpoint {
-        path: path.clone(),
-        message: format!("isn't whole: {source}"),
-    };
-    let mut scheduler: Value = serde_json::from_str(&text).map_err(broken)?;
-    match scheduler["metric"].take() {
-        Value::Null => Ok(None),
-        state => serde_json::from_value(state).map(Some).map_err(broken),
-    }
-}
-
-/// Fails unless data sets and arguments put the rows in the order that the checkpoint was written with; one that says nothing
-/// came before they were written down.
-pub(crate) fn check_data(directory: &Path, data: &Value) -> Result<()> {
-    let path = directory.join(DATA_STATE);
-    let Ok(text) = fs::read_to_string(&path) else {
-        return Ok(());
-    };
-    let broken = |message: String| Error::Checkpoint {
-        path: path.clone(),
-        message,
-    };
-    let before: Value =
-        serde_json::from_str(&text).map_err(|source| broken(format!("is no JSON: {source}")))?;
-    const OTHERWISE: &str = "the position in the data would be another";
-    let (datasets, now) = (&before["datasets"], &data["datasets"]);
-    if datasets != now {
-        return Err(broken(format!(
-            "the run began with the data sets {datasets}, and now they are {now}: {OTHERWISE}"
-        )));
-    }
-    let now = data["arguments"].as_object().into_iter().flatten();
-    for (name, now) in now {
-        let before = &before["arguments"][name];
-        if before != now {
-            return Err(broken(format!(
-                "the run began with `{name}` = {before} in all processes together, now it is {now}: {OTHERWISE}"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Reads the optimizer's state into `optimizer` and returns the state of the run.
-pub(crate) fn restore(
-    directory: &Path,
-    optimizer: &mut Optimizer,
-    device: &Device,
-) -> Result<(TrainerState, RegulationState)> {
-    let state = TrainerState::load(&directory.join(STATE))?;
-    let path = directory.join(OPTIMIZER);
-    let broken = |message: String| Error::Checkpoint {
-        path: path.clone(),
-        message,
-    };
-    if !path.exists() {
-        return Err(broken(
-            "is missing: the checkpoint was written with `save_only_model` and can't be resumed; start from it as a model instead"
-                .to_owned(),
-        ));
-    }
-    let bytes = fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
-    let unreadable =
-        |source: safetensors::SafeTensorError| broken(format!("isn't whole: {source}"));
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(unreadable)?;
-    let metadata = header.metadata().as_ref();
-    let AboutOptimizer {
-        optim: before,
-        steps,
-    } = metadata
-        .and_then(|metadata| serde_json::from_str(metadata.get(METADATA)?).ok())
-        .ok_or_else(|| broken("lacks the number of updates".to_owned()))?;
-    let now = optimizer.rule.name();
-    if before != now {
-        return Err(broken(format!(
-            "holds the state of `optim` = \"{before}\", now it is \"{now}\": start from the checkpoint as a model instead"
-        )));
-    }
-    let tensors = SafeTensors::deserialize(&bytes).map_err(unreadable)?;
-    for (options, state) in optimizer.parameters.iter().zip(&mut optimizer.states) {
-        let Some(&step) = steps.get(&options.name) else {
-            continue;
-        };
-        let read = |(suffix, length): Slot| -> Result<Tensor<1>> {
-            let name = format!("{}.{suffix}", options.name);
-            let view = tensors.tensor(&name).map_err(|_| {
-                broken(format!(
-                    "lacks `{name}`: was it written with other `optim_args`?"
-                ))
-            })?;
-            if view.dtype() != Dtype::F32 || view.data().len() != length * 4 {
-                return Err(broken(format!(
-                    "`{name}` has {} bytes instead of the {} of {length} f32 values",
-                    view.data().len(),
-                    length * 4,
-                )));
-            }
-            let values: Vec<f32> = view
-                .data()
-                .chunks_exact(4)
-                .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-                .collect();
-            Ok(Tensor::from_data(TensorData::new(values, [length]), device))
-        };
-        let slots = optimizer.rule.slots(&options.shape).into_iter().map(read);
-        *state = Some(ParameterState {
-            step,
-            slots: slots.collect::<Result<_>>()?,
-        });
-    }
-    Ok((state, read_or_default(directory, REGULARIZERS)?))
+    let tensors = tensors
+        .into_iter()
+        .map(|(name, bytes)| TensorBytes::f32(name, vec![bytes.len() / 4], bytes))
+        .collect();
+    let written = staged.write_with(OPTIMIZER, |file| {
+        write_safetensors(file, tensors, &[(METADATA, &about)])
+    });
+    Ok(written?)
 }
 
 /// Deletes the oldest checkpoints beyond `save_total_limit`; the last one and the best one stay.
@@ -460,7 +217,7 @@ pub(crate) fn rotate(arguments: &TrainingArguments, state: &TrainerState) -> Res
         .take(surplus)
         .collect();
     for path in candidates {
-        fs::remove_dir_all(path).map_err(|source| Error::io("remove", path, source))?;
+        sparse_files::remove_directory(path)?;
     }
     Ok(())
 }

@@ -79,13 +79,10 @@ impl TrainerState {
         }
     }
 
-    /// Writes the state as the reference does: keys sorted, indented by 2, a newline at the end.
-    pub(crate) fn save(&self, path: &Path) -> Result<()> {
+    /// The state as the reference writes it: keys sorted, indented by 2, a newline at the end.
+    pub(crate) fn to_json(&self) -> serde_json::Result<String> {
         // The fields are declared in the order of their names.
-        let mut text = serde_json::to_string_pretty(self)
-            .map_err(|source| Error::io("write", path, source.into()))?;
-        text.push('\n');
-        std::fs::write(path, text).map_err(|source| Error::io("write", path, source))
+        Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
     pub(crate) fn load(path: &Path) -> Result<Self> {

@@ -59,7 +59,12 @@ impl Job {
     /// What the binary is called with; training goes on where there is a checkpoint.
     pub(super) fn arguments(self, folder: &Path, model: &Path) -> Vec<String> {
         let model = model.to_string_lossy().into_owned();
-        let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        let words = |words: &[&str]| {
+            words
+                .iter()
+                .map(|&word| word.to_owned())
+                .collect::<Vec<_>>()
+        };
         match (self, self.output()) {
             (Self::Train, _) => {
                 let mut all = words(&["train", "train.toml"]);
@@ -69,7 +74,13 @@ impl Job {
                 all
             }
             (Self::Index, _) => words(&[
-                "index", "--model", &model, "--input", "texts.jsonl", "--output", "corpus.index",
+                "index",
+                "--model",
+                &model,
+                "--input",
+                "texts.jsonl",
+                "--output",
+                "corpus.index",
             ]),
             (_, output) => words(&[
                 "encode",
@@ -148,13 +159,19 @@ pub(super) fn is_lock(name: &str) -> bool {
 
 fn texts() -> String {
     (0..TEXTS)
-        .map(|row| format!("{{\"_id\": \"{row}\", \"text\": \"text {row} of {}\"}}\n", row % 7))
+        .map(|row| {
+            format!(
+                "{{\"_id\": \"{row}\", \"text\": \"text {row} of {}\"}}\n",
+                row % 7
+            )
+        })
         .collect()
 }
 
 fn pairs() -> String {
     let rows: String = [
-        "cat", "dog", "cow", "hen", "fox", "owl", "bee", "ant", "bat", "elk", "emu", "gnu", "hog", "jay", "koi", "yak",
+        "cat", "dog", "cow", "hen", "fox", "owl", "bee", "ant", "bat", "elk", "emu", "gnu", "hog",
+        "jay", "koi", "yak",
     ]
     .iter()
     .map(|animal| format!("what is a {animal}\tthe {animal} is an animal\n"))
@@ -178,9 +195,12 @@ mod tests {
     use crate::seeds::model_path;
 
     fn with(output: &[u8]) -> Files {
-        [("texts.jsonl", texts().as_bytes()), ("vectors.jsonl", output)]
-            .map(|(name, bytes)| (name.to_owned(), bytes.to_vec()))
-            .into()
+        [
+            ("texts.jsonl", texts().as_bytes()),
+            ("vectors.jsonl", output),
+        ]
+        .map(|(name, bytes)| (name.to_owned(), bytes.to_vec()))
+        .into()
     }
 
     #[test]

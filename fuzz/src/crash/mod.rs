@@ -54,10 +54,19 @@ impl Crash {
         let _ = fs::remove_dir_all(&self.folder);
         let mut report = Report::default();
         // Training has the most states to be killed in.
-        let shares = [(Job::Train, 2), (Job::Lines, 1), (Job::Parquet, 1), (Job::Index, 1)];
+        let shares = [
+            (Job::Train, 2),
+            (Job::Lines, 1),
+            (Job::Parquet, 1),
+            (Job::Index, 1),
+        ];
         let of_all: u64 = shares.iter().map(|(_, share)| share).sum();
         for (job, share) in shares {
-            let counts = self.run_job(job, (self.cycles * share).div_ceil(of_all), &mut report.violations)?;
+            let counts = self.run_job(
+                job,
+                (self.cycles * share).div_ceil(of_all),
+                &mut report.violations,
+            )?;
             report.jobs.push((job.name(), counts));
         }
         Ok(report)
@@ -147,7 +156,10 @@ impl Life<'_> {
                 Ending::Killed => {
                     kills += 1;
                     let found = files::read(self.place)?;
-                    *counts.kills.entry(self.job.phase(&found, &old)).or_default() += 1;
+                    *counts
+                        .kills
+                        .entry(self.job.phase(&found, &old))
+                        .or_default() += 1;
                     self.job.check_kill(&found, &old, self.expected)?;
                     self.check_leftovers(&found, false)?;
                 }
@@ -179,7 +191,10 @@ impl Life<'_> {
             return Ok(Ending::Killed);
         }
         let said = fs::read_to_string(&errors).unwrap_or_default();
-        let message = said.lines().find(|line| line.starts_with("error")).unwrap_or(&said);
+        let message = said
+            .lines()
+            .find(|line| line.starts_with("error"))
+            .unwrap_or(&said);
         Err(format!("it can't go on ({status}): {message}").into())
     }
 
@@ -189,7 +204,10 @@ impl Life<'_> {
         let older: Vec<&String> = left.intersection(&self.left).collect();
         let newer = left.difference(&self.left).count();
         if !older.is_empty() && (ended || newer > 0) {
-            return Err(format!("leftovers pile up: {left:?}, of which {older:?} are of an earlier kill").into());
+            return Err(format!(
+                "leftovers pile up: {left:?}, of which {older:?} are of an earlier kill"
+            )
+            .into());
         }
         if ended && !left.is_empty() {
             return Err(format!("it ends and leaves {left:?}").into());

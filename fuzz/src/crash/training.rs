@@ -35,7 +35,8 @@ save_total_limit = 3
 
 /// Whether a run can go on.
 pub(super) fn has_checkpoint(folder: &Path) -> bool {
-    entries(&folder.join("out")).is_ok_and(|names| names.iter().any(|name| name.starts_with("checkpoint-")))
+    entries(&folder.join("out"))
+        .is_ok_and(|names| names.iter().any(|name| name.starts_with("checkpoint-")))
 }
 
 /// Steps of the checkpoints that are there.
@@ -64,7 +65,12 @@ pub(super) fn phase(found: &Files) -> &'static str {
 pub(super) fn check_kill(found: &Files, expected: &Files) -> Result<()> {
     let reference = format!("out/checkpoint-{STEPS}/");
     for step in steps(found) {
-        check_like(found, &format!("out/checkpoint-{step}/"), expected, &reference)?;
+        check_like(
+            found,
+            &format!("out/checkpoint-{step}/"),
+            expected,
+            &reference,
+        )?;
         let state = state(found, step)?;
         if state["global_step"].to_string() != step {
             return Err(format!("checkpoint-{step} is of step {}", state["global_step"]).into());
@@ -83,7 +89,9 @@ fn check_like(found: &Files, directory: &str, expected: &Files, reference: &str)
             continue;
         };
         let path = format!("{directory}{name}");
-        let bytes = found.get(&path).ok_or_else(|| format!("`{path}` is missing"))?;
+        let bytes = found
+            .get(&path)
+            .ok_or_else(|| format!("`{path}` is missing"))?;
         let is_whole = match name.rsplit_once('.') {
             Some((_, "safetensors")) => stated_length(bytes) == Some(bytes.len() as u64),
             Some((_, "json")) => serde_json::from_slice::<Value>(bytes).is_ok(),
@@ -103,7 +111,9 @@ fn stated_length(bytes: &[u8]) -> Option<u64> {
     let header = rest.get(..usize::try_from(length).ok()?)?;
     let header: Value = serde_json::from_slice(header).ok()?;
     let ends = header.as_object()?.values();
-    let last = ends.filter_map(|tensor| tensor["data_offsets"][1].as_u64()).max();
+    let last = ends
+        .filter_map(|tensor| tensor["data_offsets"][1].as_u64())
+        .max();
     Some(8 + length + last.unwrap_or(0))
 }
 
@@ -130,7 +140,9 @@ pub(super) fn check_end(found: &Files, expected: &Files) -> Result<()> {
 
 fn state(files: &Files, step: &str) -> Result<Value> {
     let name = format!("out/checkpoint-{step}/trainer_state.json");
-    let bytes = files.get(&name).ok_or_else(|| format!("`{name}` is missing"))?;
+    let bytes = files
+        .get(&name)
+        .ok_or_else(|| format!("`{name}` is missing"))?;
     Ok(serde_json::from_slice(bytes)?)
 }
 
@@ -143,7 +155,11 @@ fn losses(files: &Files) -> Result<Vec<String>> {
         .filter_map(|entry| Some(format!("{} {}", entry["step"], entry.get("loss")?)))
         .collect();
     if losses.len() != STEPS {
-        return Err(format!("{} losses are in the history of {STEPS} steps", losses.len()).into());
+        return Err(format!(
+            "{} losses are in the history of {STEPS} steps",
+            losses.len()
+        )
+        .into());
     }
     Ok(losses)
 }
@@ -187,9 +203,18 @@ mod tests {
 
     fn whole() -> Files {
         [
-            (format!("out/checkpoint-{STEPS}/trainer_state.json"), state(0.5)),
-            (format!("out/checkpoint-{STEPS}/model.safetensors"), tensors(1)),
-            (format!("out/checkpoint-{STEPS}/optimizer.safetensors"), tensors(2)),
+            (
+                format!("out/checkpoint-{STEPS}/trainer_state.json"),
+                state(0.5),
+            ),
+            (
+                format!("out/checkpoint-{STEPS}/model.safetensors"),
+                tensors(1),
+            ),
+            (
+                format!("out/checkpoint-{STEPS}/optimizer.safetensors"),
+                tensors(2),
+            ),
             ("out/final/model.safetensors".to_owned(), tensors(1)),
         ]
         .into()
@@ -221,7 +246,11 @@ mod tests {
         assert!(check_end(&whole(), &whole()).is_ok());
         assert!(check_end(&Files::new(), &whole()).is_err());
         for name in whole().keys() {
-            let bytes = if name.ends_with("json") { state(0.25) } else { tensors(7) };
+            let bytes = if name.ends_with("json") {
+                state(0.25)
+            } else {
+                tensors(7)
+            };
             let other = changed(|files| drop(files.insert(name.clone(), bytes.clone())));
             assert!(check_kill(&other, &whole()).is_ok(), "{name}");
             assert!(check_end(&other, &whole()).is_err(), "{name}");

@@ -55,12 +55,12 @@ pub(super) fn mutate(random: &mut Random, mut bytes: Vec<u8>, other: &[u8]) -> V
             2 => bytes = other.to_vec(),
             3 => {
                 let more = 1 + random.below(4096);
-                bytes.extend((0..more).map(|_| random.next() as u8));
+                bytes.extend((0..more).map(|_| random.bits() as u8));
             }
             _ => {
                 let span = random.span(bytes.len().max(1));
                 for byte in bytes.get_mut(span).into_iter().flatten() {
-                    *byte = random.next() as u8;
+                    *byte = random.bits() as u8;
                 }
             }
         },
@@ -79,7 +79,9 @@ fn flip(random: &mut Random, bytes: &mut [u8]) {
 }
 
 fn set(random: &mut Random, bytes: &mut [u8]) {
-    let value = *random.pick(&[0, 1, 0x7f, 0x80, 0xff, b'"', b'-', b'9']).unwrap_or(&0);
+    let value = *random
+        .pick(&[0, 1, 0x7f, 0x80, 0xff, b'"', b'-', b'9'])
+        .unwrap_or(&0);
     // Headers and footers hold what is worth most.
     let at = match random.below(3) {
         0 => random.below(bytes.len().min(64)),

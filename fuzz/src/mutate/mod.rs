@@ -20,7 +20,11 @@ pub fn input(
 ) -> (Files, Vec<String>) {
     let mut random = Random::new(name, number);
     let mut files = random.pick(seeds).expect("a target has seeds").clone();
-    let changeable: Vec<String> = files.keys().filter(|name| may_change(name)).cloned().collect();
+    let changeable: Vec<String> = files
+        .keys()
+        .filter(|name| may_change(name))
+        .cloned()
+        .collect();
     assert!(!changeable.is_empty(), "no file of the seed may change");
     // Another file of the same kind, for splices.
     let others: Vec<&Vec<u8>> = seeds

@@ -94,6 +94,9 @@ mod tests {
             right += usize::from(rest.get(length - 1.min(length)) == Some(&b'}'));
         }
         assert!((150..380).contains(&right), "{right}");
-        assert_eq!(mutate(&mut Random::new("tensors", 0), b"short".to_vec()), b"short");
+        assert_eq!(
+            mutate(&mut Random::new("tensors", 0), b"short".to_vec()),
+            b"short"
+        );
     }
 }

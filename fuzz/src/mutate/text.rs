@@ -30,7 +30,16 @@ const NUMBERS: [&str; 20] = [
 
 /// What values are replaced by.
 const VALUES: [&str; 10] = [
-    "[]", "{}", "null", "true", "\"\"", "[[]]", "[null]", "{\"a\": {}}", "\"NaN\"", "inf",
+    "[]",
+    "{}",
+    "null",
+    "true",
+    "\"\"",
+    "[[]]",
+    "[null]",
+    "{\"a\": {}}",
+    "\"NaN\"",
+    "inf",
 ];
 
 /// What strings are replaced by, quotes included.
@@ -97,7 +106,10 @@ fn tokens(bytes: &[u8]) -> Vec<Token> {
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         let while_it = |is: &dyn Fn(u8) -> bool| {
-            bytes[at..].iter().position(|&byte| !is(byte)).map_or(bytes.len(), |n| at + n)
+            bytes[at..]
+                .iter()
+                .position(|&byte| !is(byte))
+                .map_or(bytes.len(), |n| at + n)
         };
         let (kind, end) = match byte {
             b'"' => (TokenKind::Quoted, end_of_quoted(bytes, at)),
@@ -107,7 +119,9 @@ fn tokens(bytes: &[u8]) -> Vec<Token> {
             ),
             byte if byte.is_ascii_alphabetic() || byte >= 0x80 || byte == b'_' => (
                 TokenKind::Word,
-                while_it(&|byte| byte.is_ascii_alphanumeric() || byte >= 0x80 || b"_-.".contains(&byte)),
+                while_it(&|byte| {
+                    byte.is_ascii_alphanumeric() || byte >= 0x80 || b"_-.".contains(&byte)
+                }),
             ),
             byte if byte.is_ascii_whitespace() => {
                 at += 1;
@@ -115,7 +129,10 @@ fn tokens(bytes: &[u8]) -> Vec<Token> {
             }
             byte => (TokenKind::Mark(byte), at + 1),
         };
-        tokens.push(Token { kind, span: at..end });
+        tokens.push(Token {
+            kind,
+            span: at..end,
+        });
         at = end;
     }
     tokens
@@ -168,11 +185,10 @@ fn mutate_token(random: &mut Random, mut bytes: Vec<u8>, tokens: &[Token]) -> Ve
         TokenKind::Number if !random.one_in(5) => number(random),
         TokenKind::Quoted if !random.one_in(5) => quoted(random, &bytes, tokens, &span),
         TokenKind::Word if !random.one_in(5) => word(random, &bytes, tokens),
-        TokenKind::Mark(_) if random.one_in(4) => {
-            random.pick(&[",", ":", "[", "]", "{", "}", "\"", "\t", "\n", "="])
-                .map(|mark| mark.as_bytes().to_vec())
-                .unwrap_or_default()
-        }
+        TokenKind::Mark(_) if random.one_in(4) => random
+            .pick(&[",", ":", "[", "]", "{", "}", "\"", "\t", "\n", "="])
+            .map(|mark| mark.as_bytes().to_vec())
+            .unwrap_or_default(),
         // A whole value, if one begins here.
         _ => {
             let end = end_of_value(tokens, position);
@@ -216,7 +232,9 @@ fn quoted(random: &mut Random, bytes: &[u8], tokens: &[Token], span: &Range<usiz
         2 => {
             // Longer.
             let times = *random.pick(&[2, 100, 20_000]).unwrap_or(&2);
-            let inner = bytes.get(span.start + 1..span.end.saturating_sub(1)).unwrap_or_default();
+            let inner = bytes
+                .get(span.start + 1..span.end.saturating_sub(1))
+                .unwrap_or_default();
             let mut longer = b"\"".to_vec();
             longer.extend(inner.repeat(times.min((1 << 20) / inner.len().max(1))));
             longer.push(b'"');
@@ -293,7 +311,10 @@ fn mutate_key(
 
 /// Removes, doubles, moves, cuts or joins lines, or lengthens one.
 fn mutate_line(random: &mut Random, bytes: &[u8]) -> Vec<u8> {
-    let mut lines: Vec<Vec<u8>> = bytes.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+    let mut lines: Vec<Vec<u8>> = bytes
+        .split_inclusive(|&byte| byte == b'\n')
+        .map(<[u8]>::to_vec)
+        .collect();
     if lines.is_empty() {
         return bytes.to_vec();
     }
@@ -372,7 +393,10 @@ mod tests {
             let end = end_of_value(&tokens, keys[key] + 2);
             &JSON[tokens[keys[key] + 2].span.start..tokens[end - 1].span.end]
         };
-        assert_eq!([value(0), value(1), value(3)], ["1", r#"{"c": [1, -2.5e3]}"#, r#""x\"y""#]);
+        assert_eq!(
+            [value(0), value(1), value(3)],
+            ["1", r#"{"c": [1, -2.5e3]}"#, r#""x\"y""#]
+        );
     }
 
     #[test]
@@ -387,7 +411,17 @@ mod tests {
 
     #[test]
     fn any_text_can_be_mutated() {
-        for text in ["", "\n", "\"", "a,b\n1,2\n", "[x]\ny = 1\n", "=", ":", "\"k\":", "é"] {
+        for text in [
+            "",
+            "\n",
+            "\"",
+            "a,b\n1,2\n",
+            "[x]\ny = 1\n",
+            "=",
+            ":",
+            "\"k\":",
+            "é",
+        ] {
             for seed in 0..200 {
                 let mut random = Random::new(text, seed);
                 let bytes = mutate_lines(&mut random, text.into());

@@ -6,6 +6,7 @@ use super::{Task, load};
 use crate::Global;
 use crate::failure::Result;
 use crate::output::{line, table};
+use crate::zero_vectors::ZeroVectors;
 
 /// Shows the tokens that a text activates.
 #[derive(Debug, clap::Args)]
@@ -46,6 +47,9 @@ impl Decode {
             embedding.nnz(),
             embedding.n_cols()
         ))?;
+        let mut zero = ZeroVectors::default();
+        zero.add(&[&self.text], &embedding);
+        zero.warn();
         Ok(())
     }
 }

@@ -1,19 +1,23 @@
 //! `encode`: texts to sparse vectors.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use sparse_encoder::SparseEncoder;
 use sparse_encoder::data::VectorFile;
+use sparse_encoder::eval::EncodeChunk;
+use sparse_encoder::files::StagedFile;
 use sparse_encoder::index::SparseMatrix;
 use sparse_encoder::model::{EncodeOptions, EncoderPool};
 
-use super::{Task, load};
+use super::{Task, load, positive};
 use crate::Global;
 use crate::failure::{Failure, Result};
-use crate::input::Texts;
+use crate::input::{Texts, id_texts};
 use crate::output::line;
-use crate::staged_file::StagedFile;
+use crate::same_file::refuse_overlap;
+use crate::zero_vectors::ZeroVectors;
 
 /// Turns texts into sparse vectors.
 ///
@@ -39,10 +43,10 @@ pub(crate) struct Encode {
     #[arg(long)]
     output: Option<PathBuf>,
     /// Largest number of active dimensions of a vector.
-    #[arg(long)]
+    #[arg(long, value_parser = positive)]
     max_active_dims: Option<usize>,
     /// Texts per forward pass.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = positive)]
     batch_size: usize,
     /// Devices that share the work, separated by commas; one may stand several times (default: the one of --device).
     #[arg(long, value_delimiter = ',')]
@@ -52,7 +56,7 @@ pub(crate) struct Encode {
     tokens: bool,
 }
 
-/// Texts encoded and written at a time: what stays in memory.
+/// Most texts encoded and written at a time: what stays in memory.
 const CHUNK: usize = 8192;
 
 impl Encode {
@@ -66,7 +70,12 @@ impl Encode {
                 "--tokens writes JSON lines: give --output a name that ends in .jsonl",
             ));
         }
+        refuse_overlap(
+            &[("--output", self.output.as_deref())],
+            &[("--input", Some(&self.input))],
+        )?;
         let texts = Texts::open(&self.input, &self.columns)?;
+        texts.check_distinct_ids()?;
         let encoder = load(&self.model, global)?;
         let options = EncodeOptions::default()
             .with_batch_size(self.batch_size)
@@ -82,20 +91,25 @@ impl Encode {
         let pool = EncoderPool::new(&encoder, &devices)?;
         let mut sink = Sink::open(self.output.as_deref(), parquet, self.tokens)?;
         let bar = crate::progress::bar(texts.len(), "encoding");
+        let (mut chunk_size, mut zero) = (EncodeChunk::new(CHUNK), ZeroVectors::default());
         let mut start = 0;
         while start < texts.len() {
-            let end = (start + CHUNK).min(texts.len());
+            let end = (start + chunk_size.size()).min(texts.len());
             let (ids, chunk) = texts.rows(start, end)?;
             let embeddings = match self.task {
                 Task::Query => pool.encode_query(&chunk, &options)?,
                 Task::Document => pool.encode_document(&chunk, &options)?,
             };
+            chunk_size.learn(&embeddings);
             sink.write(&encoder, &ids, &embeddings)?;
+            zero.add(&id_texts(ids), &embeddings);
             bar.set_position(end as u64);
             start = end;
         }
         bar.finish();
-        sink.finish()
+        sink.finish()?;
+        zero.warn();
+        Ok(())
     }
 }
 
@@ -137,13 +151,13 @@ impl Sink {
     ) -> Result<()> {
         match self {
             Self::Stdout { tokens } => {
-                for text in records(encoder, ids, embeddings, *tokens)? {
-                    line(&text)?;
+                for (row, id) in ids.iter().enumerate() {
+                    line(&record(encoder, id, embeddings, row, *tokens)?)?;
                 }
             }
             Self::Lines { tokens, file } => {
-                for text in records(encoder, ids, embeddings, *tokens)? {
-                    file.line(&text)?;
+                for (row, id) in ids.iter().enumerate() {
+                    writeln!(file, "{}", record(encoder, id, embeddings, row, *tokens)?)?;
                 }
             }
             Self::Parquet { file } => {
@@ -164,38 +178,29 @@ impl Sink {
     fn finish(self) -> Result<()> {
         match self {
             Self::Stdout { .. } => Ok(()),
-            Self::Lines { file, .. } => file.finish(),
+            Self::Lines { file, .. } => Ok(file.finish()?),
             Self::Parquet { file } => Ok(file.finish()?),
         }
     }
 }
 
-/// One JSON object per row.
-fn records(
+/// The JSON object of a row.
+fn record(
     encoder: &SparseEncoder,
-    ids: &[Value],
+    id: &Value,
     embeddings: &SparseMatrix,
+    row: usize,
     tokens: bool,
-) -> Result<Vec<String>> {
+) -> Result<String> {
     if tokens {
-        let decoded = encoder.decode(embeddings, None)?;
-        return Ok(decoded
+        let decoded = encoder.decode(&embeddings.select(&[row]), None)?;
+        let weights: Map<String, Value> = decoded
             .into_iter()
-            .map(|row| {
-                let weights: Map<String, Value> = row
-                    .into_iter()
-                    .map(|(token, weight)| (token, weight.into()))
-                    .collect();
-                Value::Object(weights).to_string()
-            })
-            .collect());
+            .flatten()
+            .map(|(token, weight)| (token, weight.into()))
+            .collect();
+        return Ok(Value::Object(weights).to_string());
     }
-    Ok(ids
-        .iter()
-        .enumerate()
-        .map(|(row, id)| {
-            let row = embeddings.row(row);
-            json!({ "id": id, "indices": row.indices(), "values": row.values() }).to_string()
-        })
-        .collect())
+    let row = embeddings.row(row);
+    Ok(json!({ "id": id, "indices": row.indices(), "values": row.values() }).to_string())
 }

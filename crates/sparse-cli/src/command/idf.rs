@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 use sparse_encoder::SparseEncoder;
 use sparse_encoder::data::{DatasetConfig, Table};
-use sparse_encoder::model::DocumentFrequencies;
+use sparse_encoder::files::write as write_file;
+use sparse_encoder::model::{DocumentFrequencies, check_target};
 
 use super::load;
 use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::output::line;
-use crate::staged_file::StagedFile;
 
 /// Computes how rare each token is in a corpus, and makes an inference-free encoder of a SPLADE model.
 ///
@@ -52,6 +52,9 @@ const CHUNK: usize = 8192;
 
 impl Idf {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
+        if let Some(path) = &self.output {
+            check_target(path)?;
+        }
         let corpus = match &self.input {
             Some(path) => Some(Corpus::open(path, &self.columns)?),
             None => None,
@@ -151,7 +154,5 @@ fn write_table(path: &Path, encoder: &SparseEncoder, weights: &[f32]) -> Result<
         .collect();
     let text = serde_json::to_string(&Value::Object(entries))
         .map_err(|error| Failure::run(error.to_string()))?;
-    let mut file = StagedFile::create(path)?;
-    file.line(&text)?;
-    file.finish()
+    Ok(write_file(path, text + "\n")?)
 }

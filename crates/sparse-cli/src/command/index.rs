@@ -1,17 +1,20 @@
 //! `index`: a corpus, ready for search.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use sparse_encoder::SparseEncoder;
 use sparse_encoder::data::VectorReader;
-use sparse_encoder::eval::{CorpusIndexBuilder, IndexDescription};
+use sparse_encoder::eval::{CorpusIndexBuilder, EncodeChunk, IndexDescription};
 use sparse_encoder::index::SimilarityFunction;
-use sparse_encoder::model::EncodeOptions;
+use sparse_encoder::model::{EncodeOptions, ModelSource};
 
-use super::load;
+use super::{load, positive};
 use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::input::{Texts, id_texts, vectors};
 use crate::output::line;
+use crate::same_file::refuse_overlap;
+use crate::zero_vectors::ZeroVectors;
 
 /// Builds an index for `search`, from texts or from vectors that `encode` wrote.
 ///
@@ -44,14 +47,14 @@ pub(crate) struct Index {
     #[arg(long)]
     output: PathBuf,
     /// Largest number of active dimensions of a document.
-    #[arg(long)]
+    #[arg(long, value_parser = positive)]
     max_active_dims: Option<usize>,
     /// Texts per forward pass.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = positive)]
     batch_size: usize,
 }
 
-/// Texts encoded at a time: what stays in memory.
+/// Most texts encoded at a time: what stays in memory.
 const CHUNK: usize = 8192;
 
 impl Index {
@@ -62,15 +65,22 @@ impl Index {
                 self.output.display()
             )));
         }
-        if self.max_active_dims == Some(0) {
-            return Err(Failure::input("--max-active-dims must be at least 1"));
-        }
+        refuse_overlap(
+            &[("--output", Some(&self.output))],
+            &[
+                ("--input", self.input.as_deref()),
+                ("--vectors", self.vectors.as_deref()),
+            ],
+        )?;
         let asked = self.similarity.as_deref();
         let asked: Option<SimilarityFunction> = asked.map(str::parse).transpose()?;
         let texts = self.input.as_deref();
         let texts = texts
             .map(|path| Texts::open(path, &self.columns))
             .transpose()?;
+        if let Some(texts) = &texts {
+            texts.check_distinct_ids()?;
+        }
         // With vectors and their dimensions, the model is only a name.
         let encoder = match (&self.model, self.dimensions) {
             (Some(model), None) => Some(load(model, global)?),
@@ -88,37 +98,29 @@ impl Index {
                     "the file of vectors doesn't say how many dimensions they have: give --dimensions, or --model",
                 )
             })?;
-        let description = IndexDescription {
-            model: self.model.clone(),
-            similarity: asked.unwrap_or(own),
-        };
+        let description = self.description(encoder.as_ref(), asked.unwrap_or(own))?;
         let mut builder = CorpusIndexBuilder::new(n_dims, description)?;
+        let mut zero = ZeroVectors::default();
         if let (Some(encoder), Some(texts)) = (&encoder, &texts) {
-            let options = EncodeOptions::default()
-                .with_batch_size(self.batch_size)
-                .with_max_active_dims(self.max_active_dims);
-            let bar = crate::progress::bar(texts.len(), "encoding");
-            let mut start = 0;
-            while start < texts.len() {
-                let end = (start + CHUNK).min(texts.len());
-                let (ids, chunk) = texts.rows(start, end)?;
-                builder.push(id_texts(ids), &encoder.encode_document(&chunk, &options)?)?;
-                bar.set_position(end as u64);
-                start = end;
-            }
-            bar.finish();
+            self.encode(encoder, texts, &mut builder, &mut zero)?;
         }
         if let Some(path) = &self.vectors {
             for batch in VectorReader::open(path, n_dims)? {
-                let (ids, rows) = vectors(batch?, n_dims)?;
-                match self.max_active_dims {
-                    Some(limit) => builder.push(ids, &rows.prune(limit))?,
-                    None => builder.push(ids, &rows)?,
+                let (ids, mut rows) = vectors(batch?, n_dims)?;
+                if let Some(limit) = self.max_active_dims {
+                    rows = rows.prune(limit);
                 }
+                zero.add(&ids, &rows);
+                builder.push(ids, &rows)?;
             }
         }
-        let index = builder.finish()?;
+        let source = self.input.as_deref().or(self.vectors.as_deref());
+        let index = builder.finish().map_err(|error| match source {
+            Some(path) => Failure::from(error).about(&format!("`{}`", path.display())),
+            None => error.into(),
+        })?;
         index.save(&self.output)?;
+        zero.warn();
         let cost = index.cost();
         line(&format!(
             "indexed {} documents, {:.1} active dimensions each, in `{}`: {:.1} MB; posting lists: {}, longest {}, mean {:.1}",
@@ -130,6 +132,70 @@ impl Index {
             cost.longest_list,
             cost.mean_list_length,
         ))?;
+        Ok(())
+    }
+    /// What makes sure that `search` asks with the model that the vectors are from, wherever it is started.
+    fn description(
+        &self,
+        encoder: Option<&SparseEncoder>,
+        similarity: SimilarityFunction,
+    ) -> Result<IndexDescription> {
+        let mut description = IndexDescription::new(similarity);
+        match encoder.and_then(SparseEncoder::source) {
+            Some(ModelSource::Hub {
+                id,
+                commit,
+                subfolder,
+            }) => {
+                description.model = Some(id.clone());
+                description.revision = Some(commit.clone());
+                description.subfolder.clone_from(subfolder);
+            }
+            Some(ModelSource::Directory { path }) => {
+                description.model = Some(path.display().to_string());
+            }
+            // A model that is only named: a directory, or else an id of the hub.
+            _ => {
+                let absolute = |model: &String| match Path::new(model).canonicalize() {
+                    Ok(path) if path.is_dir() => path.display().to_string(),
+                    _ => model.clone(),
+                };
+                description.model = self.model.as_ref().map(absolute);
+            }
+        }
+        // Vectors out of a file may be from any model.
+        if let (Some(encoder), None) = (encoder, &self.vectors) {
+            description.fingerprint = Some(encoder.fingerprint()?);
+        }
+        Ok(description)
+    }
+
+    /// Encodes the texts and hands their vectors to the index.
+    fn encode(
+        &self,
+        encoder: &SparseEncoder,
+        texts: &Texts,
+        builder: &mut CorpusIndexBuilder,
+        zero: &mut ZeroVectors,
+    ) -> Result<()> {
+        let options = EncodeOptions::default()
+            .with_batch_size(self.batch_size)
+            .with_max_active_dims(self.max_active_dims);
+        let bar = crate::progress::bar(texts.len(), "encoding");
+        let mut chunk_size = EncodeChunk::new(CHUNK);
+        let mut start = 0;
+        while start < texts.len() {
+            let end = (start + chunk_size.size()).min(texts.len());
+            let (ids, chunk) = texts.rows(start, end)?;
+            let rows = encoder.encode_document(&chunk, &options)?;
+            chunk_size.learn(&rows);
+            let ids = id_texts(ids);
+            zero.add(&ids, &rows);
+            builder.push(ids, &rows)?;
+            bar.set_position(end as u64);
+            start = end;
+        }
+        bar.finish();
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! `mine`: hard negatives for training.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -10,11 +11,12 @@ use sparse_encoder::eval::mining::{
 };
 use sparse_encoder::model::EncodeOptions;
 
-use super::load;
+use super::{load, positive};
 use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::input::Texts;
 use crate::output::{line, to_stderr};
+use crate::same_file::{Named, refuse_overlap};
 
 /// Mines hard negatives: documents that a model ranks high for a query although they are not relevant.
 ///
@@ -122,7 +124,7 @@ struct Rules {
     #[arg(long)]
     corpus_prompt_name: Option<String>,
     /// Texts per forward pass.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = positive)]
     batch_size: usize,
 }
 
@@ -158,6 +160,7 @@ impl Rules {
 impl Mine {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
         let config = self.rules.config()?;
+        self.refuse_overlap()?;
         let data = self.data()?;
         // Wrong settings are told before a model is loaded.
         config.range(data.max_positives())?;
@@ -180,6 +183,30 @@ impl Mine {
             (None, None) => mine_hard_negatives(&encoder, &data, None, &config)?,
         };
         self.write(&mined, global)
+    }
+
+    fn refuse_overlap(&self) -> Result<()> {
+        let folder = self.retrieval.as_deref();
+        let files = folder.map(|folder| {
+            [
+                folder.join("corpus.jsonl"),
+                folder.join("queries.jsonl"),
+                folder.join("qrels").join(format!("{}.tsv", self.split)),
+            ]
+        });
+        let in_folder = files.iter().flatten().map(PathBuf::as_path);
+        let mut inputs: Vec<Named<'_>> =
+            in_folder.map(|path| ("--retrieval", Some(path))).collect();
+        inputs.extend([
+            ("--pairs", self.pairs.as_deref()),
+            ("--corpus", self.corpus.as_deref()),
+            ("--scores", self.scores.as_deref()),
+        ]);
+        let outputs = [
+            ("--output", self.output.as_deref()),
+            ("--report", self.report.as_deref()),
+        ];
+        refuse_overlap(&outputs, &inputs)
     }
 
     fn data(&self) -> Result<MiningData> {
@@ -214,7 +241,9 @@ impl Mine {
                 )));
             }
         };
-        let [queries, positives] = [column(&table, columns[0])?, column(&table, columns[1])?];
+        let [query, document] = columns;
+        let queries = column(&table, path, query)?;
+        let positives = column(&table, path, document)?;
         let corpus = match &self.corpus {
             Some(path) => {
                 let texts = Texts::open(path, &self.corpus_columns)?;
@@ -237,9 +266,7 @@ impl Mine {
         if let Some(path) = &self.report {
             let text = serde_json::to_string_pretty(&mined.report)
                 .map_err(|error| Failure::run(error.to_string()))?;
-            std::fs::write(path, text + "\n").map_err(|error| {
-                Failure::run(format!("failed to write `{}`: {error}", path.display()))
-            })?;
+            sparse_encoder::files::write(path, text + "\n")?;
         }
         if !global.quiet {
             to_stderr(mined.report.to_string().trim_end());
@@ -253,11 +280,16 @@ impl Mine {
     }
 }
 
-fn column(table: &Table, name: &str) -> Result<Vec<String>> {
+fn column(table: &Table, path: &Path, name: &str) -> Result<Vec<String>> {
     let cell = |row: usize| -> Result<String> {
         let text = table.text(name, row)?;
-        let text = text
-            .ok_or_else(|| Failure::input(format!("row {}: column `{name}` is null", row + 1)))?;
+        let text = text.ok_or_else(|| {
+            Failure::input(format!(
+                "`{}`, row {}: column `{name}` is null",
+                path.display(),
+                row + 1
+            ))
+        })?;
         Ok(text.to_owned())
     };
     (0..table.num_rows()).map(cell).collect()
@@ -266,16 +298,25 @@ fn column(table: &Table, name: &str) -> Result<Vec<String>> {
 fn given_scores(path: &Path) -> Result<GivenScores> {
     let table = Table::load(&DatasetConfig::from_path(path))?;
     let mut scores = GivenScores::default();
-    let (queries, documents) = (column(&table, "query")?, column(&table, "document")?);
+    let queries = column(&table, path, "query")?;
+    let documents = column(&table, path, "document")?;
+    let mut seen = BTreeMap::new();
     for (row, (query, document)) in queries.iter().zip(&documents).enumerate() {
         let text = table.value_as_text("score", row)?;
-        let score = text.parse().map_err(|_| {
+        let place = format!("`{}`, row {}", path.display(), row + 1);
+        let score = text.parse().ok().filter(|score: &f32| score.is_finite());
+        let score = score.ok_or_else(|| {
             Failure::input(format!(
-                "`{}`, row {}: `score` must be a number; got `{text}`",
-                path.display(),
-                row + 1
+                "{place}: `score` must be a finite number; got `{text}`"
             ))
         })?;
+        if let Some((first, other)) = seen.insert((query, document), (row + 1, score))
+            && other != score
+        {
+            return Err(Failure::input(format!(
+                "{place}: the score {score} of this query and document contradicts that of row {first}, {other}"
+            )));
+        }
         scores.insert(query, document, score)?;
     }
     Ok(scores)

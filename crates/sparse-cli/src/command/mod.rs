@@ -16,7 +16,7 @@ mod train;
 use std::process::ExitCode;
 
 use sparse_encoder::SparseEncoder;
-use sparse_encoder::model::LoadOptions;
+use sparse_encoder::model::{HubOptions, LoadOptions};
 
 use crate::Global;
 use crate::failure::Result;
@@ -60,14 +60,27 @@ impl Command {
 
 /// Loads a model for inference.
 fn load(model: &str, global: &Global) -> Result<SparseEncoder> {
+    load_from(model, global.hub.options(), global)
+}
+
+/// Loads a model that is found on the hub as `hub` says.
+fn load_from(model: &str, hub: HubOptions, global: &Global) -> Result<SparseEncoder> {
     let device = sparse_encoder::device(&global.device)?;
     let options = LoadOptions {
-        hub: global.hub.options(),
+        hub,
         ..LoadOptions::default()
     };
     Ok(SparseEncoder::from_pretrained_with(
         model, &options, &device,
     )?)
+}
+
+/// Reads a number of at least 1.
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("expected a whole number of at least 1".to_owned()),
+    }
 }
 
 /// Side of the model that a text goes through.

@@ -1,21 +1,23 @@
 //! `search`: the best documents of queries.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sparse_encoder::SparseEncoder;
 use sparse_encoder::data::VectorReader;
-use sparse_encoder::eval::{CorpusIndex, RankingFormat};
+use sparse_encoder::eval::{CorpusIndex, EncodeChunk, RankingFormat};
+use sparse_encoder::files::StagedFile;
 use sparse_encoder::index::SparseMatrix;
 use sparse_encoder::model::EncodeOptions;
 
-use super::load;
+use super::{load, load_from, positive};
 use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::input::{Texts, id_texts, vectors};
 use crate::output::{line, table};
-use crate::staged_file::StagedFile;
+use crate::same_file::refuse_overlap;
+use crate::zero_vectors::ZeroVectors;
 
 /// Finds the best documents of queries in an index that `index` built.
 ///
@@ -44,14 +46,17 @@ pub(crate) struct Search {
     /// Model directory or hub id (default: the one the index was built with).
     #[arg(long, conflicts_with = "vectors")]
     model: Option<String>,
+    /// Asks with a model that is not the one the index was built with, such as its inference-free form.
+    #[arg(long, conflicts_with = "vectors")]
+    force: bool,
     /// Documents per query.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = positive)]
     top_k: usize,
     /// Largest number of active dimensions of a query.
-    #[arg(long)]
+    #[arg(long, value_parser = positive)]
     max_active_dims: Option<usize>,
     /// Queries per forward pass.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = positive)]
     batch_size: usize,
     /// What to write (default: jsonl to a file, or what its ending .trec says; a table to the terminal).
     #[arg(long, value_enum)]
@@ -78,28 +83,40 @@ enum Format {
     Trec,
 }
 
-/// Queries searched at a time: what stays in memory.
+/// Most queries searched at a time: what stays in memory.
 const CHUNK: usize = 1024;
 
 impl Search {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
-        if self.top_k == 0 || self.max_active_dims == Some(0) {
-            return Err(Failure::input(
-                "--top-k and --max-active-dims must be at least 1",
-            ));
+        refuse_overlap(
+            &[("--output", self.output.as_deref())],
+            &[
+                ("--index", Some(&self.index)),
+                ("--queries", self.queries.as_deref()),
+                ("--vectors", self.vectors.as_deref()),
+            ],
+        )?;
+        let format = self.format();
+        if format == Format::Trec && (self.tag.is_empty() || self.tag.contains(char::is_whitespace))
+        {
+            return Err(Failure::input(format!(
+                "--tag must be one word in a TREC file; got `{}`",
+                self.tag
+            )));
         }
         let index = CorpusIndex::open(&self.index)?;
         if self.verify {
             index.verify()?;
         }
-        let format = self.format();
         let mut sink = Sink::open(self.output.as_deref())?;
         let mut spent = Spent::default();
+        let mut zero = ZeroVectors::default();
         let mut answer = |ids: &[String], texts: &[String], rows: &SparseMatrix| -> Result<()> {
             let started = Instant::now();
             let found = index.search(rows, self.top_k)?;
             spent.time += started.elapsed();
             spent.queries += ids.len();
+            zero.add(ids, rows);
             for (number, hits) in found.iter().enumerate() {
                 let text = texts.get(number).map_or("", String::as_str);
                 let query = (ids[number].as_str(), text);
@@ -121,11 +138,13 @@ impl Search {
             let options = EncodeOptions::default()
                 .with_batch_size(self.batch_size)
                 .with_max_active_dims(self.max_active_dims);
+            let mut chunk_size = EncodeChunk::new(CHUNK);
             let mut start = 0;
             while start < queries.len() {
-                let end = (start + CHUNK).min(queries.len());
+                let end = (start + chunk_size.size()).min(queries.len());
                 let (ids, texts) = queries.rows(start, end)?;
                 let rows = encoder.encode_query(&texts, &options)?;
+                chunk_size.learn(&rows);
                 answer(&ids, &texts, &rows)?;
                 start = end;
             }
@@ -138,7 +157,9 @@ impl Search {
                 spent.time.as_secs_f64() * 1e6 / spent.queries.max(1) as f64
             ));
         }
-        sink.finish()
+        sink.finish()?;
+        zero.warn();
+        Ok(())
     }
 
     fn format(&self) -> Format {
@@ -154,7 +175,9 @@ impl Search {
 
     fn read_queries(&self) -> Result<Queries> {
         if let Some(path) = &self.queries {
-            return Ok(Queries::File(Texts::open(path, &self.columns)?));
+            let texts = Texts::open(path, &self.columns)?;
+            texts.check_distinct_ids()?;
+            return Ok(Queries::File(texts));
         }
         if let Some(query) = &self.query {
             return Ok(Queries::Lines(vec![query.clone()]));
@@ -166,21 +189,50 @@ impl Search {
         Ok(Queries::Lines(lines))
     }
 
+    /// The model that queries go through: the one of the index, unless told otherwise.
     fn encoder(&self, index: &CorpusIndex, global: &Global) -> Result<SparseEncoder> {
-        let model = self.model.as_ref().or(index.description().model.as_ref());
-        let model = model.ok_or_else(|| {
-            Failure::input(format!(
-                "`{}` doesn't say which model it was built with; give --model",
-                self.index.display()
-            ))
-        })?;
-        let encoder = load(model, global)?;
+        let description = index.description();
+        let built_with = format!("the model that `{}` was built with", self.index.display());
+        let (model, encoder) = match (&self.model, &description.model) {
+            (Some(model), _) => (model, load(model, global)?),
+            (None, Some(model)) => {
+                let mut hub = global.hub.options();
+                hub.revision = hub.revision.or_else(|| description.revision.clone());
+                hub.subfolder = hub.subfolder.or_else(|| description.subfolder.clone());
+                let encoder = load_from(model, hub, global);
+                (
+                    model,
+                    encoder.map_err(|failure| failure.about(&built_with))?,
+                )
+            }
+            (None, None) => {
+                return Err(Failure::input(format!(
+                    "`{}` doesn't say which model it was built with; give --model",
+                    self.index.display()
+                )));
+            }
+        };
         let (dims, expected) = (encoder.embedding_dimension(), index.n_dims());
         if dims != expected {
             return Err(Failure::input(format!(
                 "`{model}` makes vectors of {dims} dimensions, but `{}` holds vectors of {expected}",
                 self.index.display()
             )));
+        }
+        if let Some(expected) = &description.fingerprint {
+            let found = encoder.fingerprint()?;
+            match (found == *expected, self.force) {
+                (true, _) => {}
+                (false, true) => tracing::warn!(
+                    "`{model}` is not {built_with}: its fingerprint is {found}, expected {expected}"
+                ),
+                (false, false) => {
+                    return Err(Failure::input(format!(
+                        "`{model}` is not {built_with}, or has changed since: its fingerprint is {found}, expected {expected}; \
+                         index the corpus again, or ask with this model all the same by --force"
+                    )));
+                }
+            }
         }
         Ok(encoder)
     }
@@ -267,7 +319,7 @@ enum Sink {
 impl Sink {
     fn open(path: Option<&Path>) -> Result<Self> {
         path.map_or(Ok(Self::Stdout), |path| {
-            StagedFile::create(path).map(Self::File)
+            Ok(Self::File(StagedFile::create(path)?))
         })
     }
 
@@ -275,15 +327,15 @@ impl Sink {
         match self {
             // A query without a result writes nothing to a TREC file.
             _ if text.is_empty() => Ok(()),
-            Self::Stdout => Ok(line(text)?),
-            Self::File(file) => file.line(text),
+            Self::Stdout => line(text),
+            Self::File(file) => Ok(writeln!(file, "{text}")?),
         }
     }
 
     fn finish(self) -> Result<()> {
         match self {
             Self::Stdout => Ok(()),
-            Self::File(file) => file.finish(),
+            Self::File(file) => Ok(file.finish()?),
         }
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sparse_encoder::eval::{EvaluationRun, Evaluator};
-use sparse_encoder::model::EncodeOptions;
+use sparse_encoder::files::write as write_file;
+use sparse_encoder::model::{EncodeOptions, check_target};
 use sparse_encoder::train::distributed::{self, Communicator, Launch};
 use sparse_encoder::train::{Interrupt, Resume, Trainer, TrainingFile};
 use sparse_encoder::{Device, SparseEncoder};
@@ -15,7 +16,7 @@ use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::output::{line, table, to_stderr};
 use crate::progress::TrainingProgress;
-use crate::staged_file::StagedFile;
+use crate::signals::{INTERRUPTED, stop_after_step, stop_at_once};
 
 /// Fine-tunes a model as a training file says.
 ///
@@ -36,9 +37,6 @@ pub(crate) struct Train {
     resume: Option<Option<PathBuf>>,
 }
 
-/// Exit code of an interrupted run, as shells have it for Ctrl-C.
-const INTERRUPTED: u8 = 130;
-
 impl Train {
     pub(crate) fn run(self, global: &Global) -> Result<ExitCode> {
         let communicator = distributed::start()?;
@@ -53,6 +51,7 @@ impl Train {
         let speaks = communicator.rank() == 0;
         let mut file = TrainingFile::load(&self.config, &self.overrides)?;
         global.hub.lay_over(&mut file.model);
+        check_target(&file.final_dir())?;
         let device = sparse_encoder::device(&own_device(&global.device))?;
         let interrupt = Interrupt::default();
         let mut trainer = file
@@ -61,7 +60,7 @@ impl Train {
             .communicator(communicator)
             .callback(TrainingProgress::new(global.quiet))
             .build()?;
-        stop_on_signal(interrupt)?;
+        stop_after_step(interrupt);
         greet(&trainer, &device);
 
         let output = trainer.train_from(&match self.resume {
@@ -69,6 +68,7 @@ impl Train {
             Some(None) => Resume::Last,
             Some(Some(directory)) => Resume::From(directory),
         })?;
+        stop_at_once();
         if !speaks {
             let interrupted = output.interrupted.is_some();
             return Ok(ExitCode::from(if interrupted { INTERRUPTED } else { 0 }));
@@ -98,9 +98,24 @@ impl Train {
         };
         let mut measured = Vec::new();
         for evaluator in trainer.evaluators() {
-            tracing::info!("evaluating the final model on `{}`", evaluator.name());
-            let after = evaluator.evaluate(&encoder, &run)?;
-            compare(&trainer, evaluator.as_ref(), &after)?;
+            let name = match evaluator.name() {
+                "" => evaluator.class_name(),
+                name => name,
+            };
+            tracing::info!("evaluating the final model on `{name}`");
+            let after = evaluator.evaluate(&encoder, &run);
+            let compared = after.map_err(Failure::from).and_then(|after| {
+                compare(&trainer, evaluator.as_ref(), &after)?;
+                Ok(after)
+            });
+            let after = match compared {
+                Ok(after) => after,
+                Err(failure) => {
+                    // What was measured before isn't lost.
+                    line(&serde_json::Value::Object(metrics).to_string())?;
+                    return Err(failure.about(&format!("the evaluator `{name}`")));
+                }
+            };
             metrics.extend(
                 after
                     .iter()
@@ -108,18 +123,20 @@ impl Train {
             );
             measured.push(after);
         }
+        // Before the files: a disk that is full costs no figure.
+        line(&serde_json::Value::Object(metrics).to_string())?;
         for (index, metrics) in measured.iter().enumerate() {
             trainer.record_evaluation(index, metrics);
         }
         if let Some(card) = trainer.model_card() {
-            let mut file_of_card = StagedFile::create(&file.final_dir().join("README.md"))?;
-            file_of_card.line(card.trim_end())?;
-            file_of_card.finish()?;
+            write_file(
+                file.final_dir().join("README.md"),
+                format!("{}\n", card.trim_end()),
+            )?;
         }
         if !global.quiet {
             show_samples(&trainer, &encoder)?;
         }
-        line(&serde_json::Value::Object(metrics).to_string())?;
         if file.arguments.push_to_hub {
             // Last, so that what fails here has lost nothing.
             let upload = trainer.push_to_hub("End of training")?;
@@ -141,6 +158,7 @@ fn end_all(failure: Failure, communicator: &dyn Communicator) -> ! {
     failure
         .of_process(communicator.rank(), communicator.size())
         .report();
+    sparse_encoder::files::discard_all();
     communicator.abort(code.into())
 }
 
@@ -153,18 +171,6 @@ fn own_device(name: &str) -> String {
         }
         _ => name.to_owned(),
     }
-}
-
-/// The first signal ends the run after its step, the second at once.
-fn stop_on_signal(interrupt: Interrupt) -> Result<()> {
-    ctrlc::set_handler(move || {
-        if interrupt.is_requested() {
-            std::process::exit(INTERRUPTED.into());
-        }
-        interrupt.request();
-        to_stderr("stopping after this step; once more to stop at once");
-    })
-    .map_err(|error| Failure::run(format!("failed to listen for Ctrl-C: {error}")))
 }
 
 fn greet(trainer: &Trainer, device: &Device) {

@@ -147,8 +147,12 @@ fn a_damaged_checkpoint_is_left_out_and_the_one_before_it_taken() {
     let out = workshop.path("out");
     cut_in_half(&out.join("checkpoint-40/model.safetensors"));
     // One that was being replaced when the run was killed, and one that was being written.
-    fs::rename(out.join("checkpoint-39"), out.join(".checkpoint-39.1.old")).unwrap();
-    fs::create_dir(out.join(".checkpoint-41.1")).unwrap();
+    fs::rename(
+        out.join("checkpoint-39"),
+        out.join(".checkpoint-39.replaced-1-0"),
+    )
+    .unwrap();
+    fs::create_dir(out.join(".checkpoint-41.saving-1-0")).unwrap();
     let resumed = output(&workshop, &["--resume"]);
     let log = String::from_utf8(resumed.stderr.clone()).unwrap();
     stdout(&resumed);
@@ -160,7 +164,7 @@ fn a_damaged_checkpoint_is_left_out_and_the_one_before_it_taken() {
         log.contains("resumed from `out/checkpoint-39` at step 39"),
         "{log}"
     );
-    assert!(!out.join(".checkpoint-41.1").exists());
+    assert!(!out.join(".checkpoint-41.saving-1-0").exists());
     assert!(result(&workshop) == expected, "another result");
 
     // Asked for by name, it is an error.

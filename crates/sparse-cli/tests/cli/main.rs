@@ -2,14 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+mod careful;
 mod commands;
 mod databases;
+mod faults;
 mod hub;
 mod idf;
 mod killed;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod nano_beir;
+mod outputs;
 mod overview;
 mod searching;
 mod support;

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
+use sparse_files::TemporaryDirectory;
 
+use super::Format;
 use super::hub::HubFile;
 use super::remote::RemoteFile;
-use super::{Format, io_error};
 use crate::error::{Error, Result};
 use crate::table::Table;
 
@@ -54,10 +54,7 @@ impl DataFile {
                 _folder: None,
             }),
             Self::Remote(file) => {
-                let folder = tempfile::Builder::new()
-                    .prefix("sparse-data-")
-                    .tempdir()
-                    .map_err(|source| io_error(&std::env::temp_dir(), source))?;
+                let folder = TemporaryDirectory::create("sparse-data-")?;
                 let path = folder.path().join(file.name());
                 file.fetch(&path)?;
                 Ok(LocalFile {
@@ -76,7 +73,7 @@ pub(crate) struct LocalFile {
     pub(crate) path: PathBuf,
     shown: Option<String>,
     /// Removed with the copy in it.
-    _folder: Option<TempDir>,
+    _folder: Option<TemporaryDirectory>,
 }
 
 impl LocalFile {

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use sparse_index::{SimilarityFunction, SparseMatrix, Sparsity};
-use sparse_model::SparseEncoder;
+use sparse_index::{SimilarityFunction, Sparsity};
 
-use super::common::{self, Primary, with_progress};
-use super::{EvaluationRun, Evaluator};
+use super::common;
+use super::measure::{Encoding, Figure, Measure, Shared, shared};
 use crate::error::check_lengths;
 use crate::metric::{classification, reranking};
 use crate::table::{self, Table};
@@ -91,7 +89,7 @@ pub struct BinaryClassificationEvaluator {
     sentences: [Vec<String>; 2],
     labels: Vec<bool>,
     config: BinaryClassificationConfig,
-    primary: Primary,
+    shared: Shared,
 }
 
 /// The figures of one similarity, in the order of the results.
@@ -142,8 +140,8 @@ impl BinaryClassificationEvaluator {
         Ok(Self {
             sentences: [sentences1, sentences2],
             labels,
+            shared: shared!(config, None),
             config,
-            primary: Primary::default(),
         })
     }
 
@@ -220,6 +218,10 @@ impl BinaryClassificationEvaluator {
         ]
     }
 
+    fn functions(&self, own: SimilarityFunction) -> Vec<SimilarityFunction> {
+        common::functions(self.config.similarity_fn_names.as_ref(), None, own)
+    }
+
     /// Distinct texts, and for either column which of them each row holds.
     fn distinct(&self) -> (Vec<&str>, [Vec<usize>; 2]) {
         let mut numbers = BTreeMap::new();
@@ -237,81 +239,61 @@ impl BinaryClassificationEvaluator {
     }
 }
 
-impl Evaluator for BinaryClassificationEvaluator {
-    fn name(&self) -> &str {
-        &self.config.name
+impl Measure for BinaryClassificationEvaluator {
+    const CLASS_NAME: &'static str = "SparseBinaryClassificationEvaluator";
+    const DESCRIPTION: &'static str = "Sparse Binary Classification";
+    const TITLE: &'static str = "binary classification evaluation";
+
+    fn shared(&self) -> &Shared {
+        &self.shared
     }
 
-    fn class_name(&self) -> &'static str {
-        "SparseBinaryClassificationEvaluator"
+    fn texts(&self) -> (usize, &'static str) {
+        (self.distinct().0.len(), "pairs")
     }
 
-    fn description(&self) -> &'static str {
-        "Sparse Binary Classification"
+    fn figures_for(&self, own: SimilarityFunction) -> Vec<Figure> {
+        let functions = self.functions(own);
+        let mut figures: Vec<Figure> = functions
+            .iter()
+            .flat_map(|function| FIGURES.map(|figure| format!("{function}_{figure}")))
+            .map(Figure::new)
+            .collect();
+        if functions.len() > 1 {
+            let maxima = FIGURES.map(|figure| format!("max_{figure}"));
+            figures.extend(maxima.map(Figure::new));
+        }
+        figures.extend(Figure::sparsity(&[""]));
+        figures
     }
 
-    fn evaluate(&self, encoder: &SparseEncoder, run: &EvaluationRun) -> Result<Metrics> {
-        let (texts, [first, second]) = self.distinct();
-        let options = common::options(self.config.batch_size, self.config.max_active_dims);
-        let vectors: SparseMatrix = encoder.encode(
-            &texts,
-            &with_progress(&options, run, "pairs", 0, texts.len()),
-        )?;
+    fn measure(&self, texts: &mut Encoding<'_>) -> Result<Metrics> {
+        let (distinct, [first, second]) = self.distinct();
+        let vectors = texts.encode(&distinct)?;
         let (first, second) = (vectors.select(&first), vectors.select(&second));
-        let functions = common::functions(
-            self.config.similarity_fn_names.as_ref(),
-            None,
-            encoder.similarity_fn(),
-        );
+        let functions = self.functions(texts.own_similarity());
         let similarities = functions
             .iter()
             .map(|function| Ok((*function, function.pairwise(&first, &second)?)));
         let mut metrics = self.figures(&similarities.collect::<Result<Vec<_>>>()?);
         metrics.extend(common::sparsity("", Sparsity::of(&vectors)));
-        self.primary.set(metrics.primary().unwrap_or_default());
-
-        tracing::info!(
-            "binary classification evaluation{run} on the {} dataset",
-            self.config.name
-        );
-        tracing::info!("{metrics}");
-        if let Some(folder) = run.output_path.as_ref().filter(|_| self.config.write_csv) {
-            let names = functions
-                .iter()
-                .flat_map(|function| CSV_FIGURES.map(|figure| format!("{function}_{figure}")));
-            let names = names.chain(["active_dims".to_owned(), "sparsity_ratio".to_owned()]);
-            let columns = names
-                .filter_map(|name| metrics.get(&name).map(|value| (name, value)))
-                .collect::<Vec<_>>();
-            let file = format!(
-                "binary_classification_evaluation{}_results.csv",
-                csv::suffix(&self.config.name)
-            );
-            csv::append(folder, &file, run, &columns)?;
-        }
-        Ok(metrics.prefixed(&self.config.name))
+        Ok(metrics)
     }
 
-    fn metric_names(&self, own: SimilarityFunction) -> Option<Vec<String>> {
-        let functions = common::functions(self.config.similarity_fn_names.as_ref(), None, own);
-        let mut names: Vec<String> = functions
+    fn file_name(&self) -> String {
+        let name = csv::suffix(&self.config.name);
+        format!("binary_classification_evaluation{name}_results.csv")
+    }
+
+    /// In another order than the results, and without the maxima.
+    fn columns(&self, own: SimilarityFunction, metrics: &Metrics) -> Vec<(String, f64)> {
+        let functions = self.functions(own);
+        let names = functions
             .iter()
-            .flat_map(|function| FIGURES.map(|figure| format!("{function}_{figure}")))
-            .collect();
-        if functions.len() > 1 {
-            names.extend(FIGURES.map(|figure| format!("max_{figure}")));
-        }
-        names.extend(common::sparsity_names(""));
-        Some(common::all_named(&self.config.name, names))
-    }
-
-    fn primary_metric(&self) -> Option<String> {
-        self.primary
-            .get()
-            .map(|primary| common::named(&self.config.name, &primary))
-    }
-
-    fn config(&self) -> Map<String, Value> {
-        common::limit_config(self.config.max_active_dims)
+            .flat_map(|function| CSV_FIGURES.map(|figure| format!("{function}_{figure}")));
+        names
+            .chain(common::sparsity_names(""))
+            .filter_map(|name| metrics.get(&name).map(|value| (name, value)))
+            .collect()
     }
 }

@@ -44,14 +44,6 @@ pub(crate) fn all_named(name: &str, keys: Vec<String>) -> Vec<String> {
     keys.iter().map(|key| named(name, key)).collect()
 }
 
-/// A name for each similarity.
-pub(crate) fn per_function(
-    functions: &[SimilarityFunction],
-    name: impl Fn(&SimilarityFunction) -> String,
-) -> Vec<String> {
-    functions.iter().map(name).collect()
-}
-
 /// Names of what [`sparsity`] gives.
 pub(crate) fn sparsity_names(prefix: &str) -> [String; 2] {
     ["active_dims", "sparsity_ratio"].map(|key| format!("{prefix}{key}"))
@@ -120,14 +112,6 @@ pub(crate) fn limit_config(max_active_dims: Option<usize>) -> Map<String, Value>
         .map(|limit| ("max_active_dims".to_owned(), Value::from(limit)))
         .into_iter()
         .collect()
-}
-
-/// Log line of what vectors cost.
-pub(crate) fn log_sparsity(side: &str, sparsity: Sparsity) {
-    let (dims, ratio) = (sparsity.active_dims, sparsity.sparsity_ratio);
-    tracing::info!(
-        "Model {side}Sparsity: Active Dimensions: {dims:.1}, Sparsity Ratio: {ratio:.4}"
-    );
 }
 
 /// Passes the encoder's progress on.

@@ -3,12 +3,10 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use sparse_index::{SimilarityFunction, SparseMatrix, Sparsity};
-use sparse_model::SparseEncoder;
 
-use super::common::{self, Primary, with_progress};
-use super::{EvaluationRun, Evaluator};
+use super::common;
+use super::measure::{Encoding, Figure, Measure, Shared, shared};
 use crate::error::check_lengths;
 use crate::metric::correlation;
 use crate::table::{self, Table};
@@ -92,8 +90,11 @@ pub struct EmbeddingSimilarityEvaluator {
     sentences: [Vec<String>; 2],
     scores: Vec<f64>,
     config: EmbeddingSimilarityConfig,
-    primary: Primary,
+    shared: Shared,
 }
+
+/// The correlations.
+const KINDS: [&str; 2] = ["pearson", "spearman"];
 
 impl EmbeddingSimilarityEvaluator {
     /// Builds an evaluator over pairs and their scores.
@@ -124,8 +125,8 @@ impl EmbeddingSimilarityEvaluator {
         Ok(Self {
             sentences: [sentences1, sentences2],
             scores,
+            shared: shared!(config, primary),
             config,
-            primary: Primary::new(primary),
         })
     }
 
@@ -142,15 +143,19 @@ impl EmbeddingSimilarityEvaluator {
         own: SimilarityFunction,
     ) -> Result<Metrics> {
         check_lengths(&["vectors", "pairs"], &[first.n_rows(), self.scores.len()])?;
-        let main = self.config.main_similarity;
-        let functions = common::functions(self.config.similarity_fn_names.as_ref(), main, own);
-        let scores = functions
+        let scores = self.functions(own);
+        let scores = scores
             .iter()
             .map(|function| Ok((*function, function.pairwise(first, second)?)));
         let mut metrics = self.correlations(&scores.collect::<Result<Vec<_>>>()?);
         let sparsity = common::mean_sparsity(Sparsity::of(first), Sparsity::of(second));
         metrics.extend(common::sparsity("", sparsity));
         Ok(metrics)
+    }
+
+    fn functions(&self, own: SimilarityFunction) -> Vec<SimilarityFunction> {
+        let asked = self.config.similarity_fn_names.as_ref();
+        common::functions(asked, self.config.main_similarity, own)
     }
 
     /// The figures of given similarities, one list per function.
@@ -178,7 +183,7 @@ impl EmbeddingSimilarityEvaluator {
             );
         }
         if similarities.len() > 1 {
-            for kind in ["pearson", "spearman"] {
+            for kind in KINDS {
                 let values = similarities
                     .iter()
                     .filter_map(|(function, _)| metrics.get(&format!("{kind}_{function}")));
@@ -195,83 +200,45 @@ impl EmbeddingSimilarityEvaluator {
     }
 }
 
-impl Evaluator for EmbeddingSimilarityEvaluator {
-    fn name(&self) -> &str {
-        &self.config.name
+impl Measure for EmbeddingSimilarityEvaluator {
+    const CLASS_NAME: &'static str = "SparseEmbeddingSimilarityEvaluator";
+    const DESCRIPTION: &'static str = "Semantic Similarity";
+    const TITLE: &'static str = "embedding similarity evaluation";
+
+    fn shared(&self) -> &Shared {
+        &self.shared
     }
 
-    fn class_name(&self) -> &'static str {
-        "SparseEmbeddingSimilarityEvaluator"
+    fn texts(&self) -> (usize, &'static str) {
+        (2 * self.scores.len(), "pairs")
     }
 
-    fn description(&self) -> &'static str {
-        "Semantic Similarity"
-    }
-
-    fn evaluate(&self, encoder: &SparseEncoder, run: &EvaluationRun) -> Result<Metrics> {
-        let options = common::options(self.config.batch_size, self.config.max_active_dims);
-        let total = 2 * self.scores.len();
-        let encode = |texts: &[String], start| {
-            encoder.encode(texts, &with_progress(&options, run, "pairs", start, total))
+    /// In the result file `pearson_dot` is called `dot_pearson`, and the maxima are left out.
+    fn figures_for(&self, own: SimilarityFunction) -> Vec<Figure> {
+        let functions = self.functions(own);
+        let figure = |kind: &str, function: &SimilarityFunction| {
+            Figure::new(format!("{kind}_{function}")).in_column(format!("{function}_{kind}"))
         };
-        let [first, second] = &self.sentences;
-        let (first, second) = (encode(first, 0)?, encode(second, first.len())?);
-        let metrics = self.figures(&first, &second, encoder.similarity_fn())?;
-        self.primary.set(metrics.primary().unwrap_or_default());
-
-        tracing::info!(
-            "embedding similarity evaluation{run} on the {} dataset",
-            self.config.name
-        );
-        tracing::info!("{metrics}");
-        if let Some(folder) = run.output_path.as_ref().filter(|_| self.config.write_csv) {
-            // `pearson_dot` is called `dot_pearson` here, and the maxima are left out.
-            let columns = metrics
-                .iter()
-                .filter(|(key, _)| !key.ends_with("_max"))
-                .map(|(key, value)| {
-                    let column = match key.split_once('_') {
-                        Some((kind @ ("pearson" | "spearman"), function)) => {
-                            format!("{function}_{kind}")
-                        }
-                        _ => key.to_owned(),
-                    };
-                    (column, value)
-                });
-            let file = format!(
-                "similarity_evaluation{}_results.csv",
-                csv::suffix(&self.config.name)
-            );
-            csv::append(folder, &file, run, &columns.collect::<Vec<_>>())?;
-        }
-        Ok(metrics.prefixed(&self.config.name))
-    }
-
-    fn metric_names(&self, own: SimilarityFunction) -> Option<Vec<String>> {
-        let functions = common::functions(
-            self.config.similarity_fn_names.as_ref(),
-            self.config.main_similarity,
-            own,
-        );
-        let kinds = ["pearson", "spearman"];
-        let mut names: Vec<String> = functions
+        let mut figures: Vec<Figure> = functions
             .iter()
-            .flat_map(|function| kinds.map(|kind| format!("{kind}_{function}")))
+            .flat_map(|function| KINDS.map(|kind| figure(kind, function)))
             .collect();
         if functions.len() > 1 {
-            names.extend(kinds.map(|kind| format!("{kind}_max")));
+            let maxima = KINDS.map(|kind| Figure::new(format!("{kind}_max")).without_column());
+            figures.extend(maxima);
         }
-        names.extend(common::sparsity_names(""));
-        Some(common::all_named(&self.config.name, names))
+        figures.extend(Figure::sparsity(&[""]));
+        figures
     }
 
-    fn primary_metric(&self) -> Option<String> {
-        self.primary
-            .get()
-            .map(|primary| common::named(&self.config.name, &primary))
+    fn measure(&self, texts: &mut Encoding<'_>) -> Result<Metrics> {
+        let [first, second] = &self.sentences;
+        let (first, second) = (texts.encode(first)?, texts.encode(second)?);
+        self.figures(&first, &second, texts.own_similarity())
     }
 
-    fn config(&self) -> Map<String, Value> {
-        common::limit_config(self.config.max_active_dims)
+    fn file_name(&self) -> String {
+        let name = csv::suffix(&self.config.name);
+        format!("similarity_evaluation{name}_results.csv")
     }
 }

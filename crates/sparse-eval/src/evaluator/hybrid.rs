@@ -13,7 +13,7 @@ use super::{
     EvaluationRun, Evaluator, InformationRetrievalConfig, InformationRetrievalEvaluator,
     RankedSample, ReciprocalRankFusionConfig, ReciprocalRankFusionEvaluator, common,
 };
-use crate::retrieval::RetrievalRun;
+use crate::retrieval::{Collection, RetrievalRun};
 use crate::{Error, Metrics, Result};
 
 /// Settings of a [`HybridEvaluator`].
@@ -84,10 +84,14 @@ impl HybridConfig {
     ///
     /// # Errors
     ///
-    /// If a setting or a file is wrong, or the dense run lacks a query or ranks an unknown document.
+    /// If a setting or a file is wrong, or the dense run lacks all queries or ranks an unknown document.
     pub fn init(&self) -> Result<HybridEvaluator> {
         self.validate()?;
-        let search = self.search().init()?;
+        let search = self.search();
+        let files = search.files()?;
+        let collection = Collection::load(&files)?;
+        collection.warn_of_grades(&files.qrels, "");
+        let search = InformationRetrievalEvaluator::new(collection, search)?;
         let dense = RetrievalRun::read_trec(self.dense_run()?, search.collection())?;
         Ok(HybridEvaluator {
             search,

@@ -5,6 +5,7 @@ mod common;
 mod embedding_similarity;
 mod hybrid;
 mod information_retrieval;
+mod measure;
 mod mse;
 mod nano_beir;
 mod reciprocal_rank_fusion;

@@ -4,15 +4,14 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use sparse_index::{SimilarityFunction, SparseMatrix, Sparsity};
 use sparse_model::SparseEncoder;
 
-use super::common::{self, with_progress};
-use super::{EvaluationRun, Evaluator};
+use super::common;
+use super::measure::{Encoding, Figure, Measure, Shared, shared};
 use crate::error::check_lengths;
 use crate::table::{self, Table};
-use crate::{Error, Metrics, Result, csv};
+use crate::{Error, Metrics, Result};
 
 /// Settings of an [`MseEvaluator`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,6 +82,7 @@ impl MseConfig {
         Ok(MseEvaluator {
             teacher,
             targets: table.take(1),
+            shared: shared!(self, Some(PRIMARY.to_owned())),
             config: self.clone(),
         })
     }
@@ -101,7 +101,11 @@ pub struct MseEvaluator {
     teacher: Teacher,
     targets: Vec<String>,
     config: MseConfig,
+    shared: Shared,
 }
+
+/// The figure that stands for all.
+const PRIMARY: &str = "negative_mse";
 
 /// The teacher's vectors, or what it takes to make them.
 #[derive(Debug)]
@@ -141,6 +145,7 @@ impl MseEvaluator {
         Ok(Self {
             teacher,
             targets,
+            shared: shared!(config, Some(PRIMARY.to_owned())),
             config,
         })
     }
@@ -189,63 +194,42 @@ fn mean_squared_error(teacher: &SparseMatrix, student: &SparseMatrix) -> Result<
     Ok(100.0 * sum / (student.n_rows() * student.n_cols()) as f64)
 }
 
-impl Evaluator for MseEvaluator {
-    fn name(&self) -> &str {
-        &self.config.name
+impl Measure for MseEvaluator {
+    const CLASS_NAME: &'static str = "SparseMSEEvaluator";
+    const DESCRIPTION: &'static str = "Knowledge Distillation";
+    const TITLE: &'static str = "MSE evaluation (lower = better)";
+
+    fn shared(&self) -> &Shared {
+        &self.shared
     }
 
-    fn class_name(&self) -> &'static str {
-        "SparseMSEEvaluator"
+    fn texts(&self) -> (usize, &'static str) {
+        (self.targets.len(), "texts")
     }
 
-    fn description(&self) -> &'static str {
-        "Knowledge Distillation"
+    fn figures_for(&self, _: SimilarityFunction) -> Vec<Figure> {
+        let figures = std::iter::once(Figure::new(PRIMARY));
+        figures.chain(Figure::sparsity(&[""])).collect()
     }
 
-    fn evaluate(&self, encoder: &SparseEncoder, run: &EvaluationRun) -> Result<Metrics> {
-        let options = common::options(self.config.batch_size, self.config.max_active_dims);
-        let student = encoder.encode(
-            &self.targets,
-            &with_progress(&options, run, "texts", 0, self.targets.len()),
-        )?;
-        let mse = mean_squared_error(self.teacher(encoder)?, &student)?;
-        let sparsity = common::sparsity("", Sparsity::of(&student));
-
-        tracing::info!(
-            "MSE evaluation (lower = better){run} on the {} dataset",
-            self.config.name
-        );
-        tracing::info!("MSE (*100): {mse:.6}");
-        common::log_sparsity("", Sparsity::of(&student));
-        if let Some(folder) = run.output_path.as_ref().filter(|_| self.config.write_csv) {
-            let mut columns = vec![("MSE".to_owned(), mse)];
-            columns.extend(sparsity.clone());
-            // Without a name, two underscores, as in the reference.
-            csv::append(
-                folder,
-                &format!("mse_evaluation_{}_results.csv", self.config.name),
-                run,
-                &columns,
-            )?;
-        }
-        let mut metrics = Metrics::new().with_primary("negative_mse");
-        metrics.insert("negative_mse", 0.0 - mse);
-        metrics.extend(sparsity);
-        Ok(metrics.prefixed(&self.config.name))
+    fn measure(&self, texts: &mut Encoding<'_>) -> Result<Metrics> {
+        let student = texts.encode(&self.targets)?;
+        let mse = mean_squared_error(self.teacher(texts.encoder)?, &student)?;
+        let mut metrics = Metrics::new().with_primary(PRIMARY);
+        metrics.insert(PRIMARY, 0.0 - mse);
+        metrics.extend(common::sparsity("", Sparsity::of(&student)));
+        Ok(metrics)
     }
 
-    fn metric_names(&self, _: SimilarityFunction) -> Option<Vec<String>> {
-        let names = ["negative_mse".to_owned()].into_iter();
-        let names = names.chain(common::sparsity_names("")).collect();
-        Some(common::all_named(&self.config.name, names))
+    /// Without a name, two underscores, as in the reference.
+    fn file_name(&self) -> String {
+        format!("mse_evaluation_{}_results.csv", self.config.name)
     }
 
-    fn primary_metric(&self) -> Option<String> {
-        Some(common::named(&self.config.name, "negative_mse"))
-    }
-
-    fn config(&self) -> Map<String, Value> {
-        common::limit_config(self.config.max_active_dims)
+    fn columns(&self, _: SimilarityFunction, metrics: &Metrics) -> Vec<(String, f64)> {
+        let mut columns: Vec<(String, f64)> = metrics.clone().into_iter().collect();
+        columns[0] = ("MSE".to_owned(), 0.0 - columns[0].1);
+        columns
     }
 }
 

@@ -10,7 +10,7 @@ use sparse_index::{ActiveCounts, SimilarityFunction};
 use sparse_model::SparseEncoder;
 
 use super::common::{self, Primary};
-use super::information_retrieval::{choose_primary, csv_columns, sparsity_figures};
+use super::information_retrieval::{GRADES_REMEDY, choose_primary, csv_columns, sparsity_figures};
 use super::{EvaluationRun, Evaluator, InformationRetrievalConfig, InformationRetrievalEvaluator};
 use crate::retrieval::{Collection, RetrievalFiles, hub};
 use crate::{Error, Metrics, Result, csv};
@@ -34,7 +34,10 @@ pub const NANO_BEIR_DATASETS: [(&str, &str); 13] = [
 
 /// A text for all collections, or one for each.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected a text, or a table with one for each collection"
+)]
 pub enum NanoBeirPrompts {
     /// The same for all.
     All(String),
@@ -70,6 +73,9 @@ pub struct NanoBeirConfig {
     pub precision_recall_at_k: Vec<usize>,
     /// Ranks for the mean average precision.
     pub map_at_k: Vec<usize>,
+    /// Whether a document's gain in `ndcg` is its grade, as in `trec_eval`, rather than 1, as in the reference. Judgements of the
+    /// hub have no grades.
+    pub graded_gains: bool,
     /// Similarities to rank by; the model's own if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score_functions: Option<Vec<SimilarityFunction>>,
@@ -109,6 +115,7 @@ impl Default for NanoBeirConfig {
             accuracy_at_k: retrieval.accuracy_at_k,
             precision_recall_at_k: retrieval.precision_recall_at_k,
             map_at_k: retrieval.map_at_k,
+            graded_gains: retrieval.graded_gains,
             score_functions: None,
             main_score_function: None,
             aggregate_key: "mean".to_owned(),
@@ -207,7 +214,11 @@ impl NanoBeirConfig {
                 .iter()
                 .map(|(_, long)| {
                     let files = RetrievalFiles::in_folder(&folder.join(long), "test");
-                    Collection::load_without_empty(&files)
+                    let collection = Collection::load_without_empty(&files)?;
+                    if !self.graded_gains {
+                        collection.warn_of_grades(&files.qrels, GRADES_REMEDY);
+                    }
+                    Ok(collection)
                 })
                 .collect::<Result<Vec<_>>>()?,
             None => {
@@ -236,6 +247,7 @@ impl NanoBeirConfig {
             accuracy_at_k: self.accuracy_at_k.clone(),
             precision_recall_at_k: self.precision_recall_at_k.clone(),
             map_at_k: self.map_at_k.clone(),
+            graded_gains: self.graded_gains,
             score_functions: self.score_functions.clone(),
             main_score_function: self.main_score_function,
             query_prompt: prompt(&self.query_prompts),

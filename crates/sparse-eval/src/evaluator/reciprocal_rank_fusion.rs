@@ -320,7 +320,7 @@ impl ReciprocalRankFusionEvaluator {
                 .and_then(|()| text.write_all(b"\n"))
                 .map_err(|source| Error::write(path, source))?;
         }
-        std::fs::write(path, text).map_err(|source| Error::write(path, source))
+        Ok(sparse_files::write(path, text)?)
     }
 }
 

@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sparse_index::{SimilarityFunction, SparseMatrix, Sparsity};
-use sparse_model::{EncodeOptions, SparseEncoder};
+use sparse_index::{SimilarityFunction, Sparsity};
 
-use super::common::{self, with_progress};
-use super::{EvaluationRun, Evaluator};
+use super::common;
+use super::measure::{Encoding, Figure, Measure, Shared, shared};
 use crate::metric::reranking;
 use crate::retrieval::for_each_line;
 use crate::{Error, Metrics, Result, csv, table};
@@ -31,7 +30,7 @@ pub(crate) fn one_or_many<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "expected a text or a list of texts")]
     enum OneOrMany {
         One(String),
         Many(Vec<String>),
@@ -125,6 +124,7 @@ impl RerankingConfig {
 pub struct RerankingEvaluator {
     samples: Vec<RerankingSample>,
     config: RerankingConfig,
+    shared: Shared,
 }
 
 impl RerankingEvaluator {
@@ -141,7 +141,12 @@ impl RerankingEvaluator {
                 "no sample has both a positive and a negative document".to_owned(),
             ));
         }
-        Ok(Self { samples, config })
+        let primary = format!("ndcg@{}", config.at_k);
+        Ok(Self {
+            samples,
+            shared: shared!(config, Some(primary)),
+            config,
+        })
     }
 
     /// The samples that are evaluated.
@@ -174,47 +179,32 @@ impl RerankingEvaluator {
             sums[1] += reranking::reciprocal_rank(&relevant, &scores, k);
             sums[2] += reranking::ndcg(&relevant, &scores, k);
         }
-        let names = ["map".to_owned(), format!("mrr@{k}"), format!("ndcg@{k}")];
         let means = sums.map(|sum| sum / scores.len() as f64);
-        names
+        self.ranking_figures()
             .into_iter()
             .zip(means)
             .collect::<Metrics>()
             .with_primary(format!("ndcg@{k}"))
     }
 
+    /// Names of the figures of the ranking.
+    fn ranking_figures(&self) -> [String; 3] {
+        let k = self.config.at_k;
+        ["map".to_owned(), format!("mrr@{k}"), format!("ndcg@{k}")]
+    }
+
     /// Scores of all samples, and the statistics of queries and candidates.
-    fn score(
-        &self,
-        encoder: &SparseEncoder,
-        run: &EvaluationRun,
-    ) -> Result<(Vec<Vec<f32>>, [Sparsity; 2])> {
-        let options = common::options(self.config.batch_size, self.config.max_active_dims);
-        let sizes = self
-            .samples
-            .iter()
-            .map(|sample| sample.positive.len() + sample.negative.len());
-        let n_documents = sizes.sum::<usize>();
-        let total = self.samples.len() + n_documents;
+    fn score(&self, texts: &mut Encoding<'_>) -> Result<(Vec<Vec<f32>>, [Sparsity; 2])> {
         if self.config.use_batched_encoding {
-            let options = |start| with_progress(&options, run, "samples", start, total);
-            return self.score_samples(
-                &self.samples,
-                encoder,
-                &options(0),
-                &options(self.samples.len()),
-            );
+            return self.score_samples(&self.samples, texts);
         }
-        let (mut scores, mut done) = (Vec::new(), 0);
+        let mut scores = Vec::new();
         let mut sums = [Sparsity {
             active_dims: 0.0,
             sparsity_ratio: 0.0,
         }; 2];
         for sample in self.samples.chunks(1) {
-            let options = |start| with_progress(&options, run, "samples", start, total);
-            let (score, sparsity) =
-                self.score_samples(sample, encoder, &options(done), &options(done + 1))?;
-            done += 1 + score[0].len();
+            let (score, sparsity) = self.score_samples(sample, texts)?;
             scores.extend(score);
             for (sum, sparsity) in sums.iter_mut().zip(sparsity) {
                 sum.active_dims += sparsity.active_dims / self.samples.len() as f64;
@@ -227,20 +217,14 @@ impl RerankingEvaluator {
     fn score_samples(
         &self,
         samples: &[RerankingSample],
-        encoder: &SparseEncoder,
-        query_options: &EncodeOptions,
-        document_options: &EncodeOptions,
+        texts: &mut Encoding<'_>,
     ) -> Result<(Vec<Vec<f32>>, [Sparsity; 2])> {
-        let queries = samples
-            .iter()
-            .map(|sample| sample.query.as_str())
-            .collect::<Vec<_>>();
+        let queries = samples.iter().map(|sample| sample.query.as_str());
+        let queries = texts.encode_query(&queries.collect::<Vec<_>>())?;
         let documents = samples
             .iter()
             .flat_map(|sample| sample.positive.iter().chain(&sample.negative));
-        let documents = documents.map(String::as_str).collect::<Vec<_>>();
-        let queries: SparseMatrix = encoder.encode_query(&queries, query_options)?;
-        let documents: SparseMatrix = encoder.encode_document(&documents, document_options)?;
+        let documents = texts.encode_document(&documents.collect::<Vec<_>>())?;
         let mut start = 0;
         let scores = samples.iter().enumerate().map(|(row, sample)| {
             let end = start + sample.positive.len() + sample.negative.len();
@@ -256,29 +240,45 @@ impl RerankingEvaluator {
     }
 }
 
-impl Evaluator for RerankingEvaluator {
-    fn name(&self) -> &str {
-        &self.config.name
+impl Measure for RerankingEvaluator {
+    const CLASS_NAME: &'static str = "SparseRerankingEvaluator";
+    const DESCRIPTION: &'static str = "Sparse Reranking";
+    const TITLE: &'static str = "reranking evaluation";
+
+    fn shared(&self) -> &Shared {
+        &self.shared
     }
 
-    fn class_name(&self) -> &'static str {
-        "SparseRerankingEvaluator"
+    fn texts(&self) -> (usize, &'static str) {
+        let sizes = self.samples.iter();
+        let sizes = sizes.map(|sample| 1 + sample.positive.len() + sample.negative.len());
+        (sizes.sum(), "samples")
     }
 
-    fn description(&self) -> &'static str {
-        "Sparse Reranking"
+    /// In the result file the figures of the ranking stand in capitals.
+    fn figures_for(&self, _: SimilarityFunction) -> Vec<Figure> {
+        let figures = self.ranking_figures().into_iter().map(|name| {
+            let column = name.to_uppercase();
+            Figure::new(name).in_column(column)
+        });
+        let sparsity = Figure::sparsity(&["query_", "corpus_"]);
+        figures.chain(sparsity).collect()
     }
 
-    fn evaluate(&self, encoder: &SparseEncoder, run: &EvaluationRun) -> Result<Metrics> {
-        let (scores, [query, corpus]) = self.score(encoder, run)?;
+    fn measure(&self, texts: &mut Encoding<'_>) -> Result<Metrics> {
+        let (scores, [query, corpus]) = self.score(texts)?;
         let mut metrics = self.figures(&scores);
         metrics.extend(common::sparsity("query_", query));
         metrics.extend(common::sparsity("corpus_", corpus));
+        Ok(metrics)
+    }
 
-        tracing::info!(
-            "reranking evaluation{run} on the {} dataset",
-            self.config.name
-        );
+    fn file_name(&self) -> String {
+        let name = csv::suffix(&self.config.name);
+        format!("RerankingEvaluator{name}_results_@{}.csv", self.config.at_k)
+    }
+
+    fn log(&self, metrics: &Metrics) {
         for (side, count) in [
             (
                 "positives",
@@ -295,43 +295,9 @@ impl Evaluator for RerankingEvaluator {
             );
         }
         tracing::info!("{metrics}");
-        if let Some(folder) = run.output_path.as_ref().filter(|_| self.config.write_csv) {
-            // The three figures in capitals.
-            let columns = metrics.iter().enumerate().map(|(position, (key, value))| {
-                (
-                    if position < 3 {
-                        key.to_uppercase()
-                    } else {
-                        key.to_owned()
-                    },
-                    value,
-                )
-            });
-            let name = csv::suffix(&self.config.name);
-            let file = format!("RerankingEvaluator{name}_results_@{}.csv", self.config.at_k);
-            csv::append(folder, &file, run, &columns.collect::<Vec<_>>())?;
-        }
-        Ok(metrics.prefixed(&self.config.name))
     }
 
-    fn metric_names(&self, _: SimilarityFunction) -> Option<Vec<String>> {
-        let k = self.config.at_k;
-        let figures = ["map".to_owned(), format!("mrr@{k}"), format!("ndcg@{k}")];
-        let sides = ["query_", "corpus_"].into_iter();
-        let names = figures
-            .into_iter()
-            .chain(sides.flat_map(common::sparsity_names));
-        Some(common::all_named(&self.config.name, names.collect()))
-    }
-
-    fn primary_metric(&self) -> Option<String> {
-        Some(common::named(
-            &self.config.name,
-            &format!("ndcg@{}", self.config.at_k),
-        ))
-    }
-
-    fn config(&self) -> Map<String, Value> {
+    fn shown(&self) -> Map<String, Value> {
         let at_k = ("at_k".to_owned(), Value::from(self.config.at_k));
         std::iter::once(at_k)
             .chain(common::limit_config(self.config.max_active_dims))

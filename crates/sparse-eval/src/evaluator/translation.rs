@@ -3,12 +3,10 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use sparse_index::{SimilarityFunction, Sparsity};
-use sparse_model::SparseEncoder;
 
-use super::common::{self, with_progress};
-use super::{EvaluationRun, Evaluator};
+use super::common;
+use super::measure::{Encoding, Figure, Measure, Shared, shared};
 use crate::error::check_lengths;
 use crate::table::{self, Table};
 use crate::{Error, Metrics, Result, csv};
@@ -81,7 +79,11 @@ pub struct TranslationEvaluator {
     sources: Vec<String>,
     targets: Vec<String>,
     config: TranslationConfig,
+    shared: Shared,
 }
+
+/// The figure that stands for all.
+const PRIMARY: &str = "mean_accuracy";
 
 impl TranslationEvaluator {
     /// Builds an evaluator over aligned texts.
@@ -107,6 +109,7 @@ impl TranslationEvaluator {
         Ok(Self {
             sources,
             targets,
+            shared: shared!(config, Some(PRIMARY.to_owned())),
             config,
         })
     }
@@ -133,10 +136,10 @@ impl TranslationEvaluator {
         };
         let forward = accuracy(&self.targets, &row);
         let backward = accuracy(&self.sources, &column);
-        let mut metrics = Metrics::new().with_primary("mean_accuracy");
+        let mut metrics = Metrics::new().with_primary(PRIMARY);
         metrics.insert("src2trg_accuracy", forward);
         metrics.insert("trg2src_accuracy", backward);
-        metrics.insert("mean_accuracy", (forward + backward) / 2.0);
+        metrics.insert(PRIMARY, (forward + backward) / 2.0);
         metrics
     }
 
@@ -171,30 +174,32 @@ fn best(values: impl Iterator<Item = f32>) -> usize {
     best.map_or(0, |best| best.0)
 }
 
-impl Evaluator for TranslationEvaluator {
-    fn name(&self) -> &str {
-        &self.config.name
+impl Measure for TranslationEvaluator {
+    const CLASS_NAME: &'static str = "SparseTranslationEvaluator";
+    const DESCRIPTION: &'static str = "Sparse Translation";
+    const TITLE: &'static str = "translation matching accuracy";
+
+    fn shared(&self) -> &Shared {
+        &self.shared
     }
 
-    fn class_name(&self) -> &'static str {
-        "SparseTranslationEvaluator"
+    fn texts(&self) -> (usize, &'static str) {
+        (2 * self.sources.len(), "pairs")
     }
 
-    fn description(&self) -> &'static str {
-        "Sparse Translation"
+    fn figures_for(&self, _: SimilarityFunction) -> Vec<Figure> {
+        let accuracies = [
+            Figure::new("src2trg_accuracy").in_column("src2trg"),
+            Figure::new("trg2src_accuracy").in_column("trg2src"),
+            Figure::new(PRIMARY).without_column(),
+        ];
+        let figures = accuracies.into_iter();
+        figures.chain(Figure::sparsity(&[""])).collect()
     }
 
-    fn evaluate(&self, encoder: &SparseEncoder, run: &EvaluationRun) -> Result<Metrics> {
-        let options = common::options(self.config.batch_size, self.config.max_active_dims);
-        let n = self.sources.len();
-        let sources = encoder.encode(
-            &self.sources,
-            &with_progress(&options, run, "pairs", 0, 2 * n),
-        )?;
-        let targets = encoder.encode(
-            &self.targets,
-            &with_progress(&options, run, "pairs", n, 2 * n),
-        )?;
+    fn measure(&self, texts: &mut Encoding<'_>) -> Result<Metrics> {
+        let sources = texts.encode(&self.sources)?;
+        let targets = texts.encode(&self.targets)?;
         let similarities = SimilarityFunction::Cosine.matrix(&sources, &targets)?;
         if self.config.print_wrong_matches {
             self.log_wrong_matches(&similarities);
@@ -202,39 +207,12 @@ impl Evaluator for TranslationEvaluator {
         let mut metrics = self.accuracies(&similarities);
         let sparsity = common::mean_sparsity(Sparsity::of(&sources), Sparsity::of(&targets));
         metrics.extend(common::sparsity("", sparsity));
-
-        tracing::info!(
-            "translation matching accuracy{run} on the {} dataset",
-            self.config.name
-        );
-        tracing::info!("{metrics}");
-        if let Some(folder) = run.output_path.as_ref().filter(|_| self.config.write_csv) {
-            let columns = metrics
-                .iter()
-                .filter(|(key, _)| *key != "mean_accuracy")
-                .map(|(key, value)| (key.trim_end_matches("_accuracy").to_owned(), value));
-            let file = format!(
-                "translation_evaluation{}_results.csv",
-                csv::suffix(&self.config.name)
-            );
-            csv::append(folder, &file, run, &columns.collect::<Vec<_>>())?;
-        }
-        Ok(metrics.prefixed(&self.config.name))
+        Ok(metrics)
     }
 
-    fn metric_names(&self, _: SimilarityFunction) -> Option<Vec<String>> {
-        let accuracies =
-            ["src2trg_accuracy", "trg2src_accuracy", "mean_accuracy"].map(str::to_owned);
-        let names = accuracies.into_iter().chain(common::sparsity_names(""));
-        Some(common::all_named(&self.config.name, names.collect()))
-    }
-
-    fn primary_metric(&self) -> Option<String> {
-        Some(common::named(&self.config.name, "mean_accuracy"))
-    }
-
-    fn config(&self) -> Map<String, Value> {
-        common::limit_config(self.config.max_active_dims)
+    fn file_name(&self) -> String {
+        let name = csv::suffix(&self.config.name);
+        format!("translation_evaluation{name}_results.csv")
     }
 }
 

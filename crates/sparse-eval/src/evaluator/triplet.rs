@@ -5,16 +5,15 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sparse_index::{SimilarityFunction, SparseMatrix, Sparsity};
-use sparse_model::SparseEncoder;
 
-use super::common::{self, Primary, with_progress};
-use super::{EvaluationRun, Evaluator};
+use super::common;
+use super::measure::{Encoding, Figure, Measure, Shared, shared};
 use crate::error::check_lengths;
 use crate::table::{self, Table};
 use crate::{Error, Metrics, Result, csv};
 
 /// By how much a positive must beat a negative: one number for all similarities, or one for each.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Margin {
     /// The same for all.
@@ -35,6 +34,38 @@ pub struct MarginPerFunction {
     pub manhattan: f64,
     /// For the Euclidean distance.
     pub euclidean: f64,
+}
+
+impl<'de> Deserialize<'de> for Margin {
+    /// Reads a number or a table; of the latter an unknown key is named.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Place;
+        impl<'de> serde::de::Visitor<'de> for Place {
+            type Value = Margin;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a number, or a table with one for each similarity")
+            }
+
+            fn visit_f64<E>(self, margin: f64) -> Result<Margin, E> {
+                Ok(Margin::All(margin))
+            }
+
+            fn visit_i64<E>(self, margin: i64) -> Result<Margin, E> {
+                Ok(Margin::All(margin as f64))
+            }
+
+            fn visit_u64<E>(self, margin: u64) -> Result<Margin, E> {
+                Ok(Margin::All(margin as f64))
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Margin, A::Error> {
+                let map = serde::de::value::MapAccessDeserializer::new(map);
+                MarginPerFunction::deserialize(map).map(Margin::PerFunction)
+            }
+        }
+        deserializer.deserialize_any(Place)
+    }
 }
 
 impl Margin {
@@ -142,7 +173,7 @@ pub struct TripletEvaluator {
     positives: Vec<String>,
     negatives: Vec<String>,
     config: TripletConfig,
-    primary: Primary,
+    shared: Shared,
 }
 
 impl TripletEvaluator {
@@ -174,9 +205,14 @@ impl TripletEvaluator {
             anchors,
             positives,
             negatives,
+            shared: shared!(config, primary),
             config,
-            primary: Primary::new(primary),
         })
+    }
+
+    fn functions(&self, own: SimilarityFunction) -> Vec<SimilarityFunction> {
+        let asked = self.config.similarity_fn_names.as_ref();
+        common::functions(asked, self.config.main_similarity_function, own)
     }
 
     /// The accuracies of given similarities, positives and negatives per function, without the evaluator's name.
@@ -208,36 +244,41 @@ impl TripletEvaluator {
     }
 }
 
-impl Evaluator for TripletEvaluator {
-    fn name(&self) -> &str {
-        &self.config.name
+impl Measure for TripletEvaluator {
+    const CLASS_NAME: &'static str = "SparseTripletEvaluator";
+    const DESCRIPTION: &'static str = "Sparse Triplet";
+    const TITLE: &'static str = "triplet evaluation";
+
+    fn shared(&self) -> &Shared {
+        &self.shared
     }
 
-    fn class_name(&self) -> &'static str {
-        "SparseTripletEvaluator"
+    fn texts(&self) -> (usize, &'static str) {
+        (3 * self.anchors.len(), "triplets")
     }
 
-    fn description(&self) -> &'static str {
-        "Sparse Triplet"
+    /// In the result file `dot_accuracy` is called `accuracy_dot`, and the maximum is left out.
+    fn figures_for(&self, own: SimilarityFunction) -> Vec<Figure> {
+        let functions = self.functions(own);
+        let figure = |function: &SimilarityFunction| {
+            Figure::new(format!("{function}_accuracy")).in_column(format!("accuracy_{function}"))
+        };
+        let mut figures: Vec<Figure> = functions.iter().map(figure).collect();
+        if functions.len() > 1 {
+            figures.push(Figure::new("max_accuracy").without_column());
+        }
+        figures.extend(Figure::sparsity(&["anchor_", "positive_", "negative_"]));
+        figures
     }
 
-    fn evaluate(&self, encoder: &SparseEncoder, run: &EvaluationRun) -> Result<Metrics> {
-        let options = common::options(self.config.batch_size, self.config.max_active_dims);
-        let n = self.anchors.len();
-        let at = |start| with_progress(&options, run, "triplets", start, 3 * n);
-        let anchors = encoder.encode_query(&self.anchors, &at(0))?;
-        let positives = encoder.encode_document(&self.positives, &at(n))?;
-        let negatives = encoder.encode_document(&self.negatives, &at(2 * n))?;
-
-        let main = self.config.main_similarity_function;
-        let functions = common::functions(
-            self.config.similarity_fn_names.as_ref(),
-            main,
-            encoder.similarity_fn(),
-        );
+    fn measure(&self, texts: &mut Encoding<'_>) -> Result<Metrics> {
+        let anchors = texts.encode_query(&self.anchors)?;
+        let positives = texts.encode_document(&self.positives)?;
+        let negatives = texts.encode_document(&self.negatives)?;
         let compare = |function: &SimilarityFunction, other: &SparseMatrix| {
             function.pairwise(&anchors, other)
         };
+        let functions = self.functions(texts.own_similarity());
         let similarities = functions.iter().map(|function| {
             Ok((
                 *function,
@@ -248,65 +289,22 @@ impl Evaluator for TripletEvaluator {
             ))
         });
         let mut metrics = self.accuracies(&similarities.collect::<Result<Vec<_>>>()?);
-        self.primary.set(metrics.primary().unwrap_or_default());
-        let sides = [
+        for (prefix, matrix) in [
             ("anchor_", &anchors),
             ("positive_", &positives),
             ("negative_", &negatives),
-        ];
-        metrics.extend(
-            sides
-                .into_iter()
-                .flat_map(|(prefix, matrix)| common::sparsity(prefix, Sparsity::of(matrix))),
-        );
-
-        tracing::info!(
-            "triplet evaluation{run} on the {} dataset",
-            self.config.name
-        );
-        tracing::info!("{metrics}");
-        if let Some(folder) = run.output_path.as_ref().filter(|_| self.config.write_csv) {
-            // `dot_accuracy` is called `accuracy_dot` here, and the maximum is left out.
-            let columns = metrics
-                .iter()
-                .filter(|(key, _)| *key != "max_accuracy")
-                .map(|(key, value)| {
-                    let column = key
-                        .strip_suffix("_accuracy")
-                        .map(|function| format!("accuracy_{function}"));
-                    (column.unwrap_or_else(|| key.to_owned()), value)
-                });
-            let file = format!(
-                "triplet_evaluation{}_results.csv",
-                csv::suffix(&self.config.name)
-            );
-            csv::append(folder, &file, run, &columns.collect::<Vec<_>>())?;
+        ] {
+            metrics.extend(common::sparsity(prefix, Sparsity::of(matrix)));
         }
-        Ok(metrics.prefixed(&self.config.name))
+        Ok(metrics)
     }
 
-    fn metric_names(&self, own: SimilarityFunction) -> Option<Vec<String>> {
-        let functions = common::functions(
-            self.config.similarity_fn_names.as_ref(),
-            self.config.main_similarity_function,
-            own,
-        );
-        let mut names = common::per_function(&functions, |function| format!("{function}_accuracy"));
-        if functions.len() > 1 {
-            names.push("max_accuracy".to_owned());
-        }
-        let sides = ["anchor_", "positive_", "negative_"];
-        names.extend(sides.into_iter().flat_map(common::sparsity_names));
-        Some(common::all_named(&self.config.name, names))
+    fn file_name(&self) -> String {
+        let name = csv::suffix(&self.config.name);
+        format!("triplet_evaluation{name}_results.csv")
     }
 
-    fn primary_metric(&self) -> Option<String> {
-        self.primary
-            .get()
-            .map(|primary| common::named(&self.config.name, &primary))
-    }
-
-    fn config(&self) -> Map<String, Value> {
+    fn shown(&self) -> Map<String, Value> {
         let mut config = Map::new();
         if let Some(margin) = self.config.margin {
             use SimilarityFunction::{Cosine, Dot, Euclidean, Manhattan};

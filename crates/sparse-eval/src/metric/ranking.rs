@@ -48,6 +48,23 @@ pub fn ndcg(hits: &[bool], n_relevant: usize, k: usize) -> f64 {
     ratio(gain, ideal)
 }
 
+/// Normalized discounted cumulative gain in which documents are more or less relevant, as `ndcg_cut` of `trec_eval`
+/// ([Järvelin and Kekäläinen, 2002](https://doi.org/10.1145/582415.582418)). `gains` are the grades of the ranked documents, 0
+/// for irrelevant ones; `ideal` those of all relevant ones, retrieved or not, descending.
+///
+/// ```text
+/// Σ_{i≤k} gain_i / log2(i + 1)  ÷  Σ_{i≤k} ideal_i / log2(i + 1)
+/// ```
+pub fn graded_ndcg(gains: &[f64], ideal: &[f64], k: usize) -> f64 {
+    let sum = |gains: &[f64]| {
+        let discounted = (1..).zip(gains.iter().take(k));
+        discounted
+            .map(|(rank, gain)| gain * discount(rank))
+            .fold(0.0, |sum, gain| sum + gain)
+    };
+    ratio(sum(gains), sum(ideal))
+}
+
 /// Average precision at `k`.
 ///
 /// ```text
@@ -135,6 +152,31 @@ mod tests {
         close(mean(|hits, _| reciprocal_rank(hits, 3)), 0.25);
         close(mean(|hits, n| average_precision(hits, n, 3)), 0.291667);
         close(mean(|hits, n| average_precision(hits, n, 100)), 0.416667);
+    }
+
+    #[test]
+    fn graded_gains_by_hand() {
+        let close = |value: f64, expected: f64| {
+            assert!((value - expected).abs() < 1e-6, "{value} != {expected}")
+        };
+        // The best document comes third: (1 + 1 / log2(3) + 3 / 2) / (3 + 1 / log2(3) + 1 / 2) = 3.130930 / 4.130930
+        close(
+            graded_ndcg(&[1.0, 1.0, 3.0], &[3.0, 1.0, 1.0], 10),
+            0.757924,
+        );
+        // Cut after two: (1 + 0.630930) / (3 + 0.630930)
+        close(graded_ndcg(&[1.0, 1.0, 3.0], &[3.0, 1.0, 1.0], 2), 0.449177);
+        // An irrelevant document first, one of the relevant ones not retrieved: 2 / log2(3) / (2 + 1 / log2(3))
+        close(graded_ndcg(&[0.0, 2.0], &[2.0, 1.0], 10), 0.479625);
+        close(graded_ndcg(&[3.0, 1.0, 1.0], &[3.0, 1.0, 1.0], 10), 1.0);
+        assert_eq!(graded_ndcg(&[], &[3.0], 10), 0.0);
+        assert_eq!(graded_ndcg(&[0.0], &[], 10), 0.0);
+        // Grades of 1 give the figure without grades.
+        let gains = [1.0, 0.0, 1.0, 0.0];
+        let relevant = gains.map(|gain| gain > 0.0);
+        for k in 1..6 {
+            assert_eq!(graded_ndcg(&gains, &[1.0; 3], k), ndcg(&relevant, 3, k));
+        }
     }
 
     #[test]

@@ -109,16 +109,30 @@ impl MiningConfig {
         if self.batch_size == 0 {
             return Err(Error::option("batch_size", "must be at least 1; got 0"));
         }
+        let limits = [
+            ("max_score", self.max_score),
+            ("min_score", self.min_score),
+            ("absolute_margin", self.absolute_margin),
+            ("relative_margin", self.relative_margin),
+        ];
+        // Nothing is above, below or equal to it, so that the rule would drop all or nothing.
+        if let Some((name, _)) = limits
+            .into_iter()
+            .find(|(_, limit)| limit.is_some_and(f32::is_nan))
+        {
+            return Err(Error::option(name, "must be a number; got NaN"));
+        }
         // Rules drop candidates, so that more are needed.
         let rules = [self.absolute_margin, self.relative_margin, self.max_score];
         let wanted = if rules.iter().any(Option::is_some) {
-            10 * self.num_negatives
+            self.num_negatives.saturating_mul(10)
         } else {
             self.num_negatives
         };
+        let enough = self.range_min.saturating_add(wanted);
         let range_max = self
             .range_max
-            .unwrap_or(self.range_min + wanted + max_positives);
+            .unwrap_or(enough.saturating_add(max_positives));
         if self.range_min >= range_max {
             let problem = format!(
                 "must be smaller than `range_max`; got {} and {range_max}",
@@ -184,5 +198,23 @@ mod tests {
             })
             .contains("at least 1")
         );
+    }
+
+    #[test]
+    fn huge_and_undefined_settings_are_no_trap() {
+        let config = MiningConfig {
+            num_negatives: usize::MAX,
+            max_score: Some(1.0),
+            range_min: 7,
+            ..MiningConfig::default()
+        };
+        let message = config.range(3).unwrap_err().to_string();
+        assert!(message.starts_with("`num_negatives` is"), "{message}");
+        let config = MiningConfig {
+            relative_margin: Some(f32::NAN),
+            ..MiningConfig::default()
+        };
+        let message = config.range(3).unwrap_err().to_string();
+        assert_eq!(message, "`relative_margin` must be a number; got NaN");
     }
 }

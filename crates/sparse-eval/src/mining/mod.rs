@@ -18,7 +18,10 @@ pub use select::{Selection, select_negatives};
 
 use crate::error::check_lengths;
 use crate::retrieval::Ranker;
-use crate::{Error, Result};
+use crate::{EncodeChunk, Error, Result};
+
+/// Most candidates encoded at a time.
+const MOST_ENCODED: usize = 8192;
 
 /// Scores pairs of query and document anew, for instance with a second model; a pair without a score is no candidate.
 pub type Rescorer<'a> = dyn Fn(&[(&str, &str)]) -> Result<Vec<Option<f32>>> + 'a;
@@ -126,11 +129,10 @@ pub fn mine_hard_negatives(
     let query_options = options(&config.query_prompt, &config.query_prompt_name);
     let corpus_options = options(&config.corpus_prompt, &config.corpus_prompt_name);
     let queries: SparseMatrix = encoder.encode_query(&data.queries, &query_options)?;
-    let candidates: SparseMatrix = encoder.encode_document(&data.candidates, &corpus_options)?;
-
     let function = encoder.similarity_fn();
-    let mut ranker = Ranker::new(function, &queries, range.end + data.max_positives());
-    ranker.add(&candidates)?;
+    let depth = range.end.saturating_add(data.max_positives());
+    let mut ranker = Ranker::new(function, &queries, depth);
+    let relevant = search_candidates(encoder, data, &corpus_options, &mut ranker)?;
     let mut found = ranker.finish().rankings;
     let mut positive_scores = Vec::with_capacity(data.queries.len());
     for (query, positives) in data.positives.iter().enumerate() {
@@ -139,7 +141,7 @@ pub fn mine_hard_negatives(
             .map(|&position| position as usize)
             .collect::<Vec<_>>();
         positive_scores
-            .push(function.matrix(&queries.select(&[query]), &candidates.select(&positives))?);
+            .push(function.matrix(&queries.select(&[query]), &relevant.select(&positives))?);
     }
     let unscored = match rescorer {
         Some(rescorer) => Some(rescore(data, rescorer, &mut found, &mut positive_scores)?),
@@ -156,6 +158,31 @@ pub fn mine_hard_negatives(
         selection,
         config,
     ))
+}
+
+/// Searches all candidates, some at a time, and gives the vectors of the first ones, up to the last relevant one.
+fn search_candidates(
+    encoder: &SparseEncoder,
+    data: &MiningData,
+    options: &EncodeOptions,
+    ranker: &mut Ranker,
+) -> Result<SparseMatrix> {
+    let last_relevant = data.positives.iter().flatten().max();
+    let n_kept = last_relevant.map_or(0, |&position| position as usize + 1);
+    let mut relevant = SparseMatrix::new(encoder.embedding_dimension());
+    let mut chunk = EncodeChunk::new(MOST_ENCODED);
+    let mut start = 0;
+    while start < data.candidates.len() {
+        let end = (start + chunk.size()).min(data.candidates.len());
+        let rows: SparseMatrix = encoder.encode_document(&data.candidates[start..end], options)?;
+        for row in 0..n_kept.saturating_sub(start).min(rows.n_rows()) {
+            relevant.push_row(rows.row(row))?;
+        }
+        ranker.add(&rows)?;
+        chunk.learn(&rows);
+        start = end;
+    }
+    Ok(relevant)
 }
 
 /// Scores pairs by another sparse encoder: a [`Rescorer`] in the making. Each distinct text is encoded once.

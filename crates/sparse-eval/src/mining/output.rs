@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use serde::Serialize;
+use sparse_files::StagedFile;
 use sparse_index::Hit;
 
 use super::{MiningConfig, MiningData, MiningReport, OutputFormat, Selection};
@@ -78,20 +79,11 @@ impl MinedNegatives {
     ///
     /// If the file cannot be written.
     pub fn write_json_lines(&self, path: &Path) -> Result<()> {
-        let staging = path.with_extension(format!("partial-{}", std::process::id()));
-        let write = || {
-            let mut file = std::io::BufWriter::new(std::fs::File::create(&staging)?);
-            for row in self.json_lines() {
-                writeln!(file, "{row}")?;
-            }
-            file.flush()?;
-            std::fs::rename(&staging, path)
-        };
-        write().map_err(|source| {
-            // Best effort: the first error is the one to report.
-            std::fs::remove_file(&staging).ok();
-            Error::write(path, source)
-        })
+        let mut file = StagedFile::create(path)?;
+        for row in self.json_lines() {
+            writeln!(file, "{row}").map_err(|source| Error::write(path, source))?;
+        }
+        Ok(file.finish()?)
     }
 }
 

@@ -81,13 +81,14 @@ pub(crate) fn read_texts(path: &Path) -> Result<Texts> {
     Ok(texts)
 }
 
-/// Reads judgements; those with a score of 0 or less are checked and left out.
+/// Reads judgements: per query its relevant documents with their grades. Those with a score of 0 or less are checked and left
+/// out.
 pub(crate) fn read_qrels(
     path: &Path,
     queries: &Texts,
     corpus: &Texts,
-) -> Result<BTreeMap<String, BTreeSet<String>>> {
-    let mut relevant = BTreeMap::<String, BTreeSet<String>>::new();
+) -> Result<BTreeMap<String, BTreeMap<String, f64>>> {
+    let mut relevant = BTreeMap::<String, BTreeMap<String, f64>>::new();
     for_each_line(path, |number, line| {
         let fields = line.split('\t').map(str::trim).collect::<Vec<_>>();
         let [query, document, score] = fields[..] else {
@@ -117,7 +118,7 @@ pub(crate) fn read_qrels(
             relevant
                 .entry(query.to_owned())
                 .or_default()
-                .insert(document.to_owned());
+                .insert(document.to_owned(), score);
         }
         Ok(())
     })?;

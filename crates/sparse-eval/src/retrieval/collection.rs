@@ -20,12 +20,14 @@ pub struct Collection {
 }
 
 /// Relevant documents of one query.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 struct Judgements {
     /// Positions of those in the corpus, ascending.
     positions: Vec<u32>,
-    /// All of them: those missing from the corpus count in recall and in the ideal ranking.
-    n_relevant: usize,
+    /// Grades at `positions`.
+    grades: Vec<f64>,
+    /// Grades of all of them, descending: those missing from the corpus count in recall and in the ideal ranking.
+    ideal: Vec<f64>,
 }
 
 /// The files of a collection in the layout of BEIR.
@@ -64,6 +66,24 @@ impl Collection {
         corpus: impl IntoIterator<Item = (String, String)>,
         relevant: &BTreeMap<String, BTreeSet<String>>,
     ) -> Result<Self> {
+        let grades = relevant.iter().map(|(query, documents)| {
+            let graded = documents.iter().map(|document| (document.clone(), 1.0));
+            (query.clone(), graded.collect())
+        });
+        Self::with_grades(queries, corpus, &grades.collect())
+    }
+
+    /// As [`new`](Self::new), with how relevant each of the documents is: its gain where
+    /// [`graded_gains`](crate::Cutoffs::graded_gains) asks for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and if a grade is not a positive number.
+    pub fn with_grades(
+        queries: impl IntoIterator<Item = (String, String)>,
+        corpus: impl IntoIterator<Item = (String, String)>,
+        relevant: &BTreeMap<String, BTreeMap<String, f64>>,
+    ) -> Result<Self> {
         let mut corpus = corpus.into_iter().collect::<Vec<_>>();
         corpus.sort();
         if let Some(pair) = corpus.windows(2).find(|pair| pair[0].0 == pair[1].0) {
@@ -86,16 +106,15 @@ impl Collection {
             let Some(relevant) = relevant.get(&id).filter(|relevant| !relevant.is_empty()) else {
                 continue;
             };
-            let position = |id: &String| {
-                document_ids
-                    .binary_search(id)
-                    .ok()
-                    .map(|position| position as u32)
-            };
-            judgements.push(Judgements {
-                positions: relevant.iter().filter_map(position).collect(),
-                n_relevant: relevant.len(),
-            });
+            let wrong = relevant
+                .iter()
+                .find(|(_, grade)| !(grade.is_finite() && **grade > 0.0));
+            if let Some((document, grade)) = wrong {
+                return Err(Error::Data(format!(
+                    "the grade of document `{document}` for query `{id}` must be a positive number; got {grade}"
+                )));
+            }
+            judgements.push(Judgements::new(relevant, &document_ids));
             query_ids.push(id);
             texts.push(text);
         }
@@ -111,7 +130,7 @@ impl Collection {
         })
     }
 
-    /// Reads a collection; judgements with a score above 0 count as relevant.
+    /// Reads a collection; judgements with a score above 0 count as relevant, and the score is their grade.
     ///
     /// # Errors
     ///
@@ -148,11 +167,19 @@ impl Collection {
                 .filter(|pair| keep(&pair.1))
                 .collect::<Vec<_>>()
         };
-        Self::new(
-            kept(queries.into_pairs()),
-            kept(corpus.into_pairs()),
-            &relevant,
-        )
+        let (queries, corpus) = (kept(queries.into_pairs()), kept(corpus.into_pairs()));
+        let empty = |path: &Path, problem: &str| Error::File {
+            path: path.to_owned(),
+            problem: problem.to_owned(),
+        };
+        if corpus.is_empty() {
+            return Err(empty(&files.corpus, "holds no document with a text"));
+        }
+        if !queries.iter().any(|(id, _)| relevant.contains_key(id)) {
+            let problem = "judges no query that has a text as having a relevant document";
+            return Err(empty(&files.qrels, problem));
+        }
+        Self::with_grades(queries, corpus, &relevant)
     }
 
     /// Ids of the queries.
@@ -202,7 +229,59 @@ impl Collection {
     ///
     /// If there is no such query.
     pub fn n_relevant(&self, query: usize) -> usize {
-        self.judgements[query].n_relevant
+        self.judgements[query].ideal.len()
+    }
+
+    /// How relevant the document at `position` is to the query; 0 if it is not.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such query.
+    pub fn grade(&self, query: usize, position: u32) -> f64 {
+        let judgements = &self.judgements[query];
+        let found = judgements.positions.binary_search(&position);
+        found.map_or(0.0, |index| judgements.grades[index])
+    }
+
+    /// Grades of all documents relevant to the query, those missing from the corpus included, descending.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such query.
+    pub fn ideal_gains(&self, query: usize) -> &[f64] {
+        &self.judgements[query].ideal
+    }
+
+    /// Warns if there are grades that a figure of relevant and irrelevant documents doesn't tell apart; `remedy` says what does.
+    pub(crate) fn warn_of_grades(&self, source: &Path, remedy: &str) {
+        let grades = || self.judgements.iter().flat_map(|one| &one.ideal);
+        let n_graded = grades().filter(|&&grade| grade != 1.0).count();
+        if n_graded > 0 {
+            tracing::warn!(
+                "`{}`: {n_graded} of {} relevant judgements have another grade than 1 and count as 1{remedy}",
+                source.display(),
+                grades().count()
+            );
+        }
+    }
+}
+
+impl Judgements {
+    fn new(relevant: &BTreeMap<String, f64>, document_ids: &[String]) -> Self {
+        let (mut positions, mut grades) = (Vec::new(), Vec::new());
+        for (id, &grade) in relevant {
+            if let Ok(position) = document_ids.binary_search(id) {
+                positions.push(position as u32);
+                grades.push(grade);
+            }
+        }
+        let mut ideal = relevant.values().copied().collect::<Vec<_>>();
+        ideal.sort_by(|a, b| b.total_cmp(a));
+        Self {
+            positions,
+            grades,
+            ideal,
+        }
     }
 }
 
@@ -234,6 +313,25 @@ mod tests {
         assert_eq!(collection.documents(), ["text of a", "text of b"]);
         assert!(collection.is_relevant(0, 1) && !collection.is_relevant(0, 0));
         assert_eq!(collection.n_relevant(0), 2);
+    }
+
+    #[test]
+    fn grades_are_kept_for_those_who_ask() {
+        let graded = [("b", 1.0), ("c", 3.0), ("missing", 2.0)];
+        let graded = graded.map(|(id, grade)| (id.to_owned(), grade)).into();
+        let judgements = [("q".to_owned(), graded)].into();
+        let (queries, corpus) = (pairs(&["q"]), pairs(&["c", "b", "a"]));
+        let collection = Collection::with_grades(queries, corpus, &judgements).unwrap();
+        let grades = [0, 1, 2].map(|position| collection.grade(0, position));
+        assert_eq!(grades, [0.0, 1.0, 3.0]);
+        assert_eq!(collection.ideal_gains(0), [3.0, 2.0, 1.0]);
+        assert_eq!(collection.n_relevant(0), 3);
+        for grade in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let judgements = [("q".to_owned(), [("a".to_owned(), grade)].into())].into();
+            let error = Collection::with_grades(pairs(&["q"]), pairs(&["a"]), &judgements);
+            let message = error.unwrap_err().to_string();
+            assert!(message.contains("document `a` for query `q`"), "{message}");
+        }
     }
 
     #[test]

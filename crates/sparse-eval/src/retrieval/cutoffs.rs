@@ -17,6 +17,9 @@ pub struct Cutoffs {
     pub precision_recall_at_k: Vec<usize>,
     /// Ranks for the mean average precision.
     pub map_at_k: Vec<usize>,
+    /// Whether a document's gain is its grade, as in `trec_eval`, rather than 1, as in the reference. Without grades above 1 it
+    /// makes no difference; the figures besides the gain know relevant and irrelevant only.
+    pub graded_gains: bool,
 }
 
 impl Default for Cutoffs {
@@ -27,6 +30,7 @@ impl Default for Cutoffs {
             accuracy_at_k: vec![1, 3, 5, 10],
             precision_recall_at_k: vec![1, 3, 5, 10],
             map_at_k: vec![100],
+            graded_gains: false,
         }
     }
 }
@@ -97,6 +101,15 @@ impl Cutoffs {
         let queries = run.rankings.iter().enumerate();
         let values = queries.map(|(query, hits)| {
             let positions = hits.iter().map(|hit| hit.document);
+            if self.graded_gains && kind == "ndcg" {
+                let gains = positions.map(|position| collection.grade(query, position));
+                let gains = gains.collect::<Vec<_>>();
+                return Some(ranking::graded_ndcg(
+                    &gains,
+                    collection.ideal_gains(query),
+                    k,
+                ));
+            }
             let hits = ranking::hits(positions, |&position| {
                 collection.is_relevant(query, position)
             });
@@ -162,7 +175,41 @@ impl Cutoffs {
 
 #[cfg(test)]
 mod tests {
+    use sparse_index::Hit;
+
     use super::*;
+
+    #[test]
+    fn grades_count_where_they_are_asked_for() {
+        let pair = |id: &str| (id.to_owned(), String::new());
+        let grades = [("d1", 1.0), ("d2", 1.0), ("d3", 3.0)];
+        let grades = grades.map(|(id, grade)| (id.to_owned(), grade)).into();
+        let judgements = [("q1".to_owned(), grades)].into();
+        let corpus = ["d1", "d2", "d3", "d4"].map(pair);
+        let collection = Collection::with_grades([pair("q1")], corpus, &judgements).unwrap();
+        let hits = [0, 1, 2, 3].map(|document| Hit {
+            document,
+            score: 4.0 - document as f32,
+        });
+        let run = RetrievalRun {
+            name: "dot".to_owned(),
+            rankings: vec![hits.to_vec()],
+        };
+        let value = |graded_gains: bool, name: &str| {
+            let cutoffs = Cutoffs {
+                graded_gains,
+                ..Cutoffs::default()
+            };
+            cutoffs.per_query(&collection, &run, name).unwrap()[0]
+        };
+        // All relevant documents come first: as good as can be, unless the best of them should.
+        assert_eq!(value(false, "ndcg@10"), 1.0);
+        // (1 + 1 / log2(3) + 3 / 2) / (3 + 1 / log2(3) + 1 / 2)
+        assert!((value(true, "ndcg@10") - 0.757924).abs() < 1e-6);
+        for name in ["map@100", "mrr@10", "recall@3", "precision@5", "accuracy@1"] {
+            assert_eq!(value(false, name), value(true, name));
+        }
+    }
 
     #[test]
     fn ranks_are_checked() {

@@ -1,9 +1,8 @@
 //! The rankings that a search made.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use sparse_files::StagedFile;
 use sparse_index::Hit;
 
 use super::Collection;
@@ -38,21 +37,24 @@ impl RetrievalRun {
         self.write(RankingFormat::Trec, collection, tag, path)
     }
 
-    /// Takes the rankings of a TREC run file; the run has the name of the file.
+    /// Takes the rankings of a TREC run file; the run has the name of the file. A query that the file lacks found nothing, as
+    /// `trec_eval` is told by its option `-c`: how many these are is logged as a warning.
     ///
     /// # Errors
     ///
-    /// If the file is malformed, lacks a query of the collection, or names a document that the corpus lacks.
+    /// If the file is malformed, lacks all queries of the collection, or names a document that the corpus lacks.
     pub fn read_trec(path: &Path, collection: &Collection) -> Result<Self> {
         let mut rankings = crate::ranked_lists::read_trec(path)?;
         let problem = |problem: String| Error::File {
             path: path.to_owned(),
             problem,
         };
+        let mut missing = Vec::new();
         let ranking = |query: &String| {
-            let hits = rankings
-                .remove(query)
-                .ok_or_else(|| problem(format!("has no ranking for query `{query}`")))?;
+            let Some(hits) = rankings.remove(query) else {
+                missing.push(query.clone());
+                return Ok(Vec::new());
+            };
             let hits = hits.into_iter().map(|(document, score)| {
                 let position = collection.document_ids().binary_search(&document);
                 let document = position.map_err(|_| {
@@ -62,9 +64,26 @@ impl RetrievalRun {
             });
             hits.collect::<Result<Vec<_>>>()
         };
-        let rankings = collection.query_ids().iter().map(ranking);
+        let n_queries = collection.query_ids().len();
+        let found = collection.query_ids().iter().map(ranking);
+        let found = found.collect::<Result<Vec<_>>>()?;
+        match &missing[..] {
+            [] => {}
+            [first, ..] if missing.len() == n_queries => {
+                let other = rankings.keys().next().map_or("", String::as_str);
+                return Err(problem(format!(
+                    "ranks none of the {n_queries} queries, such as `{first}`; it ranks others, such as `{other}`"
+                )));
+            }
+            [first, ..] => tracing::warn!(
+                "`{}` has no ranking for {} of {n_queries} queries, the first of them `{first}`: they count as queries that \
+                 found nothing",
+                path.display(),
+                missing.len(),
+            ),
+        }
         Ok(Self {
-            rankings: rankings.collect::<Result<_>>()?,
+            rankings: found,
             name: path
                 .file_stem()
                 .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
@@ -95,16 +114,10 @@ impl RetrievalRun {
     }
 }
 
-fn write(
-    path: &Path,
-    content: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
-) -> Result<()> {
-    let written = File::create(path).and_then(|file| {
-        let mut file = BufWriter::new(file);
-        content(&mut file)?;
-        file.flush()
-    });
-    written.map_err(|source| Error::write(path, source))
+fn write(path: &Path, content: impl FnOnce(&mut StagedFile) -> std::io::Result<()>) -> Result<()> {
+    let mut file = StagedFile::create(path)?;
+    content(&mut file).map_err(|source| Error::write(path, source))?;
+    Ok(file.finish()?)
 }
 
 #[cfg(test)]
@@ -139,6 +152,37 @@ mod tests {
             std::fs::read_to_string(file.path()).unwrap(),
             "{\"query_id\":\"q\",\"query\":\"<q>\",\"results\":[{\"corpus_id\":\"c\",\"score\":1.5},\
              {\"corpus_id\":\"a\",\"score\":0.0},{\"corpus_id\":\"b\",\"score\":0.0}]}\n"
+        );
+    }
+
+    #[test]
+    fn a_query_that_a_run_file_lacks_found_nothing() {
+        let pairs = |ids: &[&str]| {
+            let pair = |id: &&str| ((*id).to_owned(), format!("<{id}>"));
+            ids.iter().map(pair).collect::<Vec<_>>()
+        };
+        let relevant = ["q", "r"].map(|query| (query.to_owned(), ["a".to_owned()].into()));
+        let collection =
+            Collection::new(pairs(&["q", "r"]), pairs(&["a", "b"]), &relevant.into()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.trec");
+        std::fs::write(&path, "r Q0 b 1 2.0 t\nr Q0 a 2 1.0 t\nother Q0 a 1 1 t\n").unwrap();
+        let run = RetrievalRun::read_trec(&path, &collection).unwrap();
+        let found = run.rankings.iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(found, [0, 2]);
+        let cutoffs = crate::Cutoffs::default();
+        let values = cutoffs.per_query(&collection, &run, "mrr@10").unwrap();
+        assert_eq!(values, [0.0, 0.5]);
+
+        std::fs::write(&path, "other Q0 a 1 1 t\n").unwrap();
+        let message = RetrievalRun::read_trec(&path, &collection)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.ends_with(
+                "run.trec` ranks none of the 2 queries, such as `q`; it ranks others, such as `other`"
+            ),
+            "{message}"
         );
     }
 

@@ -1,9 +1,11 @@
 //! A stretch of documents, stored by dimension.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::buffer::Buffer;
-use crate::{SparseMatrix, SparseRow};
+use crate::search::{ListChecks, checksum};
+use crate::{Result, SparseMatrix, SparseRow};
 
 /// Posting lists of consecutive documents: for every dimension the documents in which it is active, with the values.
 ///
@@ -19,6 +21,8 @@ pub(crate) struct Block {
     /// Documents of the postings, counted from `first`.
     pub(crate) documents: Buffer<u16>,
     pub(crate) values: Buffer<f32>,
+    /// What the lists must be like, if they come from a file.
+    pub(crate) checks: Option<Arc<ListChecks>>,
 }
 
 /// Room for the scores of a block.
@@ -85,23 +89,48 @@ impl Block {
             offsets: offsets.into(),
             documents: documents.into(),
             values: values.into(),
+            checks: None,
         }
     }
 
     /// Dot products of `query` with all documents of the block.
-    pub(crate) fn score<'a>(&self, query: SparseRow<'_>, scores: &'a mut Scores) -> &'a [f32] {
+    ///
+    /// # Errors
+    ///
+    /// If a list that the query needs is damaged.
+    pub(crate) fn score<'a>(
+        &self,
+        query: SparseRow<'_>,
+        scores: &'a mut Scores,
+    ) -> Result<&'a [f32]> {
         let scores = &mut *scores.0;
         scores[..self.n_documents].fill(0.0);
         let (offsets, documents, values) = (&*self.offsets, &*self.documents, &*self.values);
         for (dimension, weight) in query.iter() {
             let dimension = dimension as usize;
             let list = offsets[dimension] as usize..offsets[dimension + 1] as usize;
-            for (&document, &value) in documents[list.clone()].iter().zip(&values[list]) {
+            let (documents, values) = (&documents[list.clone()], &values[list]);
+            if let Some(checks) = &self.checks {
+                checks.check(dimension, self.n_documents, documents, values)?;
+            }
+            for (&document, &value) in documents.iter().zip(values) {
                 // Every `u16` is an index of the array: no bounds check.
                 scores[usize::from(document)] += weight * value;
             }
         }
-        &scores[..self.n_documents]
+        Ok(&scores[..self.n_documents])
+    }
+
+    /// A checksum of every posting list.
+    pub(crate) fn list_checksums(&self) -> Vec<u32> {
+        let (documents, values) = (&*self.documents, &*self.values);
+        let lists = self
+            .offsets
+            .windows(2)
+            .map(|bounds| bounds[0] as usize..bounds[1] as usize);
+        lists
+            .map(|list| checksum(&documents[list.clone()], &values[list]))
+            .collect()
     }
 
     /// Bytes of the posting lists and their offsets.

@@ -13,7 +13,7 @@ use crate::{Hit, Result, SimilarityFunction, SparseMatrix, TopK};
 ///
 /// # Errors
 ///
-/// If the matrices differ in their number of columns.
+/// If the matrices differ in their number of columns, or a score overflows.
 pub fn brute_force(
     function: SimilarityFunction,
     queries: &SparseMatrix,
@@ -39,7 +39,6 @@ pub fn brute_force(
         best
     };
     let rows = (0..queries.n_rows()).into_par_iter();
-    Ok(rows
-        .map_init(|| vec![0.0; queries.n_cols()], search)
-        .collect())
+    let best = rows.map_init(|| vec![0.0; queries.n_cols()], search);
+    TopK::finite(best.collect())
 }

@@ -1,7 +1,10 @@
 //! The inverted index.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
+use crate::mapped::MappedFile;
 use crate::search::{Block, Hit, Scores, TopK};
 use crate::{Error, Result, SparseMatrix};
 
@@ -17,6 +20,8 @@ pub struct InvertedIndex {
     n_cols: usize,
     n_documents: usize,
     blocks: Vec<Block>,
+    /// Where the blocks lie, if not in memory.
+    file: Option<Arc<MappedFile>>,
 }
 
 impl InvertedIndex {
@@ -32,6 +37,15 @@ impl InvertedIndex {
             n_cols,
             n_documents: blocks.iter().map(|block| block.n_documents).sum(),
             blocks,
+            file: None,
+        }
+    }
+
+    /// The same, whose blocks lie in `file`.
+    pub(crate) fn of_file(self, file: &Arc<MappedFile>) -> Self {
+        Self {
+            file: Some(Arc::clone(file)),
+            ..self
         }
     }
 
@@ -55,7 +69,8 @@ impl InvertedIndex {
     ///
     /// # Errors
     ///
-    /// If `queries` has another number of columns than the index.
+    /// If `queries` has another number of columns than the index; for an index out of a file, also if a posting list is damaged
+    /// or the file has changed since it was opened. If a score overflows.
     pub fn search(&self, queries: &SparseMatrix, k: usize) -> Result<Vec<Vec<Hit>>> {
         let best = self.top_k(queries, k)?;
         Ok(best.into_iter().map(TopK::into_hits).collect())
@@ -65,7 +80,8 @@ impl InvertedIndex {
     ///
     /// # Errors
     ///
-    /// If `queries` has another number of columns than the index.
+    /// If `queries` has another number of columns than the index; for an index out of a file, also if a posting list is damaged
+    /// or the file has changed since it was opened. If a score overflows.
     pub fn top_k(&self, queries: &SparseMatrix, k: usize) -> Result<Vec<TopK>> {
         if queries.n_cols() != self.n_cols {
             return Err(Error::Mismatch {
@@ -74,21 +90,24 @@ impl InvertedIndex {
                 actual: queries.n_cols(),
             });
         }
+        if let Some(file) = &self.file {
+            file.check_unchanged()?;
+        }
         // Queries of a batch share a block's posting lists while these are in the cache.
         let batch_size = (queries.n_rows() / (4 * rayon::current_num_threads())).clamp(1, 32);
         let mut best = vec![TopK::new(k.min(self.n_documents)); queries.n_rows()];
-        best.par_chunks_mut(batch_size).enumerate().for_each_init(
-            Scores::new,
-            |scores, (batch, best)| {
+        best.par_chunks_mut(batch_size)
+            .enumerate()
+            .try_for_each_init(Scores::new, |scores, (batch, best)| {
                 for block in &self.blocks {
                     for (offset, best) in best.iter_mut().enumerate() {
                         let query = queries.row(batch * batch_size + offset);
-                        best.offer_block(block.first, block.score(query, scores));
+                        best.offer_block(block.first, block.score(query, scores)?);
                     }
                 }
-            },
-        );
-        Ok(best)
+                Ok::<(), Error>(())
+            })?;
+        TopK::finite(best)
     }
 }
 
@@ -111,6 +130,19 @@ mod tests {
         };
         assert_eq!(pairs(&hits[0]), [(1, 2.0), (0, 0.0), (2, 0.0)]);
         assert_eq!(pairs(&hits[1]), [(0, 0.0), (1, 0.0), (2, 0.0)]);
+    }
+
+    #[test]
+    fn scores_that_overflow_are_refused() {
+        let documents = SparseMatrix::from_dense(&[1e30, 1e30, /**/ 1.0, 1.0], 2, 2).unwrap();
+        let queries = SparseMatrix::from_dense(&[1.0, 1.0, /**/ 1e30, -1e30], 2, 2).unwrap();
+        let index = InvertedIndex::from_matrix(&documents);
+        let message = index.search(&queries, 1).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "query 1: its score with a document is not finite; the values of the vectors are too large"
+        );
+        assert!(index.search(&queries.select(&[0]), 1).is_ok());
     }
 
     #[test]

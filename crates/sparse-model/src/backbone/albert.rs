@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::bert::{BertConfig, BertEmbeddings};
 use super::layers::{EncoderLayer, LayerKeys, LayerSettings, Linear};
@@ -30,7 +30,7 @@ const HEAD_KEYS: HeadKeys = HeadKeys {
 };
 
 /// The part of `config.json` that ALBERT reads.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct AlbertConfig {
     #[serde(flatten)]
     base: BertConfig,

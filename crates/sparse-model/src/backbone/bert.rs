@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sparse_kernels::{HiddenActivation, dropout, embedding};
 
 use super::layers::{EncoderLayer, LayerKeys, LayerNorm, LayerSettings};
@@ -11,7 +11,7 @@ use crate::pretrained::ParameterReader;
 use crate::{ForwardContext, PackedTokens, Result};
 
 /// The part of `config.json` that BERT and its descendants read.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct BertConfig {
     pub(crate) vocab_size: usize,
     pub(crate) hidden_size: usize,

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor, TensorData, activation::softmax};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use sparse_kernels::{Dropout, RowOffsets, dropout, embedding};
 
 use super::bert::BertConfig;
@@ -19,7 +19,7 @@ const LAYER_KEYS: LayerKeys = LayerKeys {
 };
 
 /// The part of `config.json` that DeBERTa reads.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct DebertaConfig {
     #[serde(flatten)]
     base: BertConfig,

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sparse_kernels::{HiddenActivation, dropout, embedding};
 
 use super::layers::{EncoderLayer, LayerKeys, LayerNorm, LayerSettings};
@@ -33,7 +33,7 @@ const HEAD_KEYS: HeadKeys = HeadKeys {
 };
 
 /// The part of `config.json` that DistilBERT reads; defaults are the architecture's own.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct DistilBertConfig {
     vocab_size: usize,

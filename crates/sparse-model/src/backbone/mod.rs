@@ -11,12 +11,14 @@ mod modernbert;
 mod mpnet;
 mod roberta;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::error::nearest;
 use crate::pretrained::ParameterReader;
@@ -44,7 +46,7 @@ pub(crate) struct Family {
 /// An encoder architecture.
 trait Architecture: Sized {
     /// What it reads from `config.json`; unknown keys are ignored.
-    type Config: DeserializeOwned;
+    type Config: DeserializeOwned + Serialize;
 
     /// Describes the architecture, or says which key is wrong and why.
     fn family(config: &Self::Config) -> Result<Family, (&'static str, String)>;
@@ -84,6 +86,19 @@ macro_rules! architectures {
                     })+
                     other => Err(unknown(other, path)),
                 }
+            }
+
+            /// What of a `config.json` decides about vectors: the keys that the architecture reads, but for those of training.
+            pub(crate) fn vector_settings(config: &Map<String, Value>, path: &Path) -> Result<Value> {
+                let settings = match model_type(config, path)? {
+                    $($($model_type)|+ => json!(parse::<<$module as Architecture>::Config>(config, path)?),)+
+                    other => return Err(unknown(other, path)),
+                };
+                let keys: BTreeMap<String, Value> = match settings {
+                    Value::Object(entries) => entries.into_iter().filter(|(key, _)| !key.contains("dropout")).collect(),
+                    _ => BTreeMap::new(),
+                };
+                Ok(json!(keys))
             }
 
             /// Reads the parameters of the architecture of a `config.json`.

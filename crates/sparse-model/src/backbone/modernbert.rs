@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sparse_kernels::{AttentionOptions, HiddenActivation, dropout, embedding, packed_attention};
 
@@ -20,7 +20,7 @@ const HEAD_KEYS: HeadKeys = HeadKeys {
 };
 
 /// The part of `config.json` that ModernBERT reads, in its newer and its older spelling.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct ModernBertConfig {
     vocab_size: usize,

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sparse_kernels::HiddenActivation;
 
 use super::bert::{BertConfig, BertEmbeddings};
@@ -30,7 +30,7 @@ const N_BUCKETS: usize = 32;
 const MAX_DISTANCE: f64 = 128.0;
 
 /// The part of `config.json` that MPNet reads.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct MpNetConfig {
     #[serde(flatten)]
     base: BertConfig,

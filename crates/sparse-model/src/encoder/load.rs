@@ -13,7 +13,7 @@ use crate::module::{
     SpladePooling, Task, Transformer, adapter_base, check_flow,
 };
 use crate::pretrained::{
-    ModelSource, ModuleEntry, SentenceTransformersConfig, join_inside, load_modules, read_object,
+    FoundModel, ModuleEntry, SentenceTransformersConfig, join_inside, load_modules, read_object,
     short_class,
 };
 use crate::{Error, LoadOptions, Result};
@@ -43,7 +43,7 @@ impl SparseEncoder {
         device: &Device,
     ) -> Result<Self> {
         let name = name_or_path.as_ref();
-        let source = ModelSource::find(name, &options.hub)?;
+        let source = FoundModel::find(name, &options.hub)?;
         let directory = source.directory.as_path();
         let saved = SentenceTransformersConfig::load(directory)?;
         let listing = directory.join("modules.json");
@@ -83,6 +83,8 @@ impl SparseEncoder {
             saved
         };
         let mut settings = Settings::new(saved, options, directory, name)?;
+        settings.source = Some(source.source());
+        settings.flows = flows;
         if origin != Origin::SparseEncoder {
             settings.model_card = None;
         }
@@ -151,6 +153,8 @@ impl Settings {
             version: saved.version,
             model_card,
             name: name.to_string(),
+            source: None,
+            flows: Vec::new(),
         })
     }
 }
@@ -158,7 +162,7 @@ impl Settings {
 /// Loads the modules that `modules.json` lists.
 fn load_listed(
     entries: &[ModuleEntry],
-    source: &ModelSource,
+    source: &FoundModel,
     listing: &Path,
     device: &Device,
 ) -> Result<Vec<PipelineModule>> {
@@ -201,7 +205,7 @@ enum Origin {
 /// Makes the modules for a directory without a saved sparse pipeline: a SPLADE encoder with maximum pooling out of a
 /// masked-language model, an untrained sparse autoencoder on the mean of hidden states out of anything else.
 fn load_plain(
-    source: &ModelSource,
+    source: &FoundModel,
     fresh: RandomStream,
     device: &Device,
 ) -> Result<Vec<PipelineModule>> {

@@ -2,6 +2,7 @@
 
 mod adapter;
 mod encode;
+mod fingerprint;
 mod load;
 mod parameters;
 mod pool;
@@ -11,7 +12,6 @@ mod static_queries;
 
 pub use pool::EncoderPool;
 pub use push::{PushOptions, name_model_card};
-pub(crate) use save::python_literal;
 
 use std::collections::BTreeMap;
 
@@ -20,11 +20,11 @@ use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 use sparse_index::{SimilarityFunction, SparseMatrix, SparseRow, Sparsity};
 
-use crate::module::{Features, Flow, PipelineModule, TokenFeatures, Transformer, check_flow};
+use crate::module::{Features, Flow, PipelineModule, TokenFeatures, Transformer};
 use crate::tokenizer::TextTokenizer;
 use crate::{
-    Embeddings, Error, ForwardContext, ModuleKind, PackedTokens, PreprocessOptions, Preprocessor,
-    Result,
+    Embeddings, Error, ForwardContext, ModelSource, ModuleKind, PackedTokens, PreprocessOptions,
+    Preprocessor, Result,
 };
 
 /// Prompts by name.
@@ -53,6 +53,10 @@ struct Settings {
     model_card: Option<String>,
     /// The directory that the model was loaded from.
     name: String,
+    /// Where it is found again.
+    source: Option<ModelSource>,
+    /// What comes out of each module, as it was when the model was put together.
+    flows: Vec<Flow>,
 }
 
 impl SparseEncoder {
@@ -306,8 +310,8 @@ impl SparseEncoder {
         &self.modules
     }
 
-    fn flows(&self) -> Vec<Flow> {
-        check_flow(&self.modules, self.settings.name.as_ref()).unwrap_or_default()
+    fn flows(&self) -> &[Flow] {
+        &self.settings.flows
     }
 
     /// Number of dimensions of an embedding.
@@ -415,9 +419,15 @@ impl SparseEncoder {
         self.settings.model_card.as_deref()
     }
 
-    /// The directory that the model was loaded from.
+    /// The name that the model was loaded by: a directory, or an id of the hub.
     pub fn name(&self) -> &str {
         &self.settings.name
+    }
+
+    /// Where the model was loaded from: an absolute directory, or an id of the hub with the commit. What is changed or
+    /// trained afterwards is not there; [`fingerprint`](Self::fingerprint) tells whether it is the same model.
+    pub fn source(&self) -> Option<&ModelSource> {
+        self.settings.source.as_ref()
     }
 
     /// The device of the parameters.
@@ -443,7 +453,12 @@ impl SparseEncoder {
     /// The model as Python prints it, for model cards.
     pub fn architecture(&self) -> String {
         let mut text = "SparseEncoder(\n".to_string();
-        for (index, (module, flow)) in self.modules.iter().zip(self.flows()).enumerate() {
+        for (index, (module, flow)) in self
+            .modules
+            .iter()
+            .zip(self.flows().iter().copied())
+            .enumerate()
+        {
             let body = module.printed(flow).replace('\n', "\n  ");
             text.push_str(&format!("  ({index}): {body}\n"));
         }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use sparse_files::TemporaryDirectory;
 use sparse_hub::{Hub, HubOptions, Repo, Upload, UploadOptions};
 
 use super::SparseEncoder;
@@ -18,8 +19,10 @@ const PLACEHOLDER_ID: &str = "sparse_encoder_model_id";
 pub fn name_model_card(directory: &Path, repo_id: &str) -> Result<()> {
     let card = directory.join("README.md");
     let text = std::fs::read_to_string(&card).map_err(|source| Error::read(&card, source))?;
-    std::fs::write(&card, text.replace(PLACEHOLDER_ID, repo_id))
-        .map_err(|source| Error::write(&card, source))
+    Ok(sparse_files::write(
+        &card,
+        text.replace(PLACEHOLDER_ID, repo_id),
+    )?)
 }
 
 /// Options of [`SparseEncoder::push_to_hub`].
@@ -62,10 +65,7 @@ impl SparseEncoder {
             ..options.hub.clone()
         })
         .map_err(push)?;
-        let folder = tempfile::tempdir().map_err(|source| Error::Write {
-            path: std::env::temp_dir(),
-            source,
-        })?;
+        let folder = TemporaryDirectory::create("sparse-model-")?;
         let directory = folder.path().join("model");
         self.save_pretrained(&directory)?;
         name_model_card(&directory, repo_id)?;

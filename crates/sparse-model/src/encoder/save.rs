@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
+use sparse_files::StagedDirectory;
 
 use super::SparseEncoder;
 use crate::module::PipelineModule;
-use crate::pretrained::{DirectoryWriter, ModuleEntry, SentenceTransformersConfig, to_pretty};
+use crate::pretrained::{
+    DirectoryWriter, ModuleEntry, SentenceTransformersConfig, save_directory, to_pretty,
+};
 use crate::{Result, WeightType};
 
 /// The release whose layout and behaviour is written.
@@ -15,12 +18,13 @@ const LAYOUT_VERSION: &str = "6.2.0";
 impl SparseEncoder {
     /// Writes the model into a directory, in the layout of sentence-transformers 6.2, which loads it.
     ///
-    /// The files are written beside the directory and moved there when complete; a directory that is there already is
-    /// replaced. Until then nothing is changed.
+    /// The files are written beside the directory and moved there when complete; until then nothing is changed. Of a model
+    /// that is there already, its own files are replaced; all others stay.
     ///
     /// # Errors
     ///
-    /// If the path is a file, a file can not be written, or the device fails.
+    /// If the path is a file or a directory with other files and no model ([`check_target`](crate::check_target)), a file
+    /// can not be written, or the device fails.
     pub fn save_pretrained(&self, directory: impl AsRef<Path>) -> Result<()> {
         self.save_pretrained_as(directory, WeightType::F32)
     }
@@ -35,9 +39,18 @@ impl SparseEncoder {
         directory: impl AsRef<Path>,
         weight_type: WeightType,
     ) -> Result<()> {
-        let writer = DirectoryWriter::new(directory.as_ref(), weight_type)?;
-        self.write_files(&writer)?;
-        writer.finish()
+        save_directory(directory.as_ref(), |staged| {
+            self.write_files(&DirectoryWriter::new(staged, weight_type))
+        })
+    }
+
+    /// Writes the files of the model into a directory that is being written, which may get others.
+    ///
+    /// # Errors
+    ///
+    /// If a file can not be written, or the device fails.
+    pub fn save_into(&self, staged: &StagedDirectory) -> Result<()> {
+        self.write_files(&DirectoryWriter::new(staged, WeightType::F32))
     }
 
     fn write_files(&self, writer: &DirectoryWriter) -> Result<()> {
@@ -63,7 +76,12 @@ impl SparseEncoder {
         writer.write("config_sentence_transformers.json", &to_pretty(&config, 2))?;
 
         let mut entries = Vec::new();
-        for (index, (module, flow)) in self.modules.iter().zip(self.flows()).enumerate() {
+        for (index, (module, flow)) in self
+            .modules
+            .iter()
+            .zip(self.flows().iter().copied())
+            .enumerate()
+        {
             let path = if index == 0 && module.takes_texts() {
                 String::new()
             } else {
@@ -120,31 +138,5 @@ impl SparseEncoder {
              - **Similarity Function:** {similarity}\n\n### Full Model Architecture\n\n```\n{}\n```\n",
             self.architecture()
         )
-    }
-}
-
-/// A JSON value as Python prints it.
-pub(crate) fn python_literal(value: &Value) -> String {
-    match value {
-        Value::Null => "None".to_string(),
-        Value::Bool(true) => "True".to_string(),
-        Value::Bool(false) => "False".to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'")),
-        Value::Array(items) => format!(
-            "[{}]",
-            items
-                .iter()
-                .map(python_literal)
-                .collect::<Vec<_>>()
-                .join(", ")
-        ),
-        Value::Object(entries) => {
-            let entries: Vec<_> = entries
-                .iter()
-                .map(|(key, value)| format!("'{key}': {}", python_literal(value)))
-                .collect();
-            format!("{{{}}}", entries.join(", "))
-        }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use super::SparseEncoder;
-use crate::module::{ModuleKind, PipelineModule, Router, SparseStaticEmbedding, weights_from_json};
+use super::{Settings, SparseEncoder};
+use crate::module::{
+    ModuleKind, PipelineModule, Router, SparseStaticEmbedding, check_flow, weights_from_json,
+};
 use crate::{Error, Result};
 
 impl SparseEncoder {
@@ -58,9 +60,12 @@ impl SparseEncoder {
             vec![PipelineModule::SparseStaticEmbedding(query)],
             self.modules,
         );
-        Ok(Self {
-            modules: vec![PipelineModule::Router(router)],
-            settings: self.settings,
-        })
+        let modules = vec![PipelineModule::Router(router)];
+        let flows = check_flow(&modules, Path::new(&self.settings.name))?;
+        let settings = Settings {
+            flows,
+            ..self.settings
+        };
+        Ok(Self { modules, settings })
     }
 }

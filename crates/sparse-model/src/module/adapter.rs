@@ -12,7 +12,7 @@ use super::tensors_to_save;
 use crate::error::nearest;
 use crate::parameter::ParameterEntry;
 use crate::pretrained::{
-    DirectoryWriter, ModelSource, Weights, parameter_id, read_object, to_pretty, write_safetensors,
+    DirectoryWriter, FoundModel, Weights, parameter_id, read_object, to_pretty,
 };
 use crate::{Error, LoraOptions, Result};
 
@@ -165,6 +165,15 @@ impl Adapter {
         Ok((module, adapter))
     }
 
+    /// What decides about vectors, beside the factors.
+    pub(super) fn vector_settings(&self) -> Value {
+        json!([
+            self.options.rank,
+            self.options.alpha,
+            self.options.target_modules
+        ])
+    }
+
     /// Writes the adapter instead of the module's own weights.
     pub(super) fn save<M: Module>(
         &self,
@@ -194,16 +203,12 @@ impl Adapter {
         });
         writer.write(&at(CONFIG), &to_pretty(&config, 2))?;
         let tensors = tensors_to_save(module, &self.entries, writer.weight_type())?;
-        write_safetensors(
-            &writer.path().join(at(WEIGHTS)),
-            tensors,
-            &[("format", "pt")],
-        )
+        writer.write_tensors(at(WEIGHTS), tensors, &[("format", "pt")])
     }
 }
 
 /// The model that an adapter directory is for; `None` if the directory holds no adapter.
-pub(crate) fn base_of(directory: &Path, source: &ModelSource) -> Result<Option<ModelSource>> {
+pub(crate) fn base_of(directory: &Path, source: &FoundModel) -> Result<Option<FoundModel>> {
     let path = directory.join(CONFIG);
     if !path.exists() {
         return Ok(None);

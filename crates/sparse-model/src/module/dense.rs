@@ -1,5 +1,7 @@
 //! A linear layer with an activation function, on vectors of texts.
 
+use std::path::Path;
+
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, activation};
 use serde_json::{Map, Value, json};
@@ -9,7 +11,7 @@ use super::normalize::check_names;
 use super::{Features, Flow, Place, tensors_to_save};
 use crate::parameter::ParameterEntry;
 use crate::pretrained::{
-    Aliases, DirectoryWriter, ParameterReader, Weights, read_object, to_pretty, write_safetensors,
+    Aliases, DirectoryWriter, ParameterReader, Weights, read_object, to_pretty,
 };
 use crate::{Error, Result};
 
@@ -178,10 +180,6 @@ impl Dense {
             &to_pretty(&self.config(), 4),
         )?;
         let tensors = tensors_to_save(self, self.entries(), writer.weight_type())?;
-        write_safetensors(
-            &writer.path().join(directory).join("model.safetensors"),
-            tensors,
-            &[],
-        )
+        writer.write_tensors(Path::new(directory).join("model.safetensors"), tensors, &[])
     }
 }

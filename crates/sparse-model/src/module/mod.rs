@@ -16,12 +16,12 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
+use serde_json::{Value, json};
 
 use crate::context::AutoencoderOutput;
-use crate::encoder::python_literal;
 use crate::parameter::ParameterEntry;
 use crate::preprocessor::TaskTokenizers;
-use crate::pretrained::{DirectoryWriter, ModelSource, TensorBytes};
+use crate::pretrained::{DirectoryWriter, FoundModel, TensorBytes, python_literal};
 use crate::tokenizer::TextTokenizer;
 use crate::{
     Embeddings, Error, ForwardContext, NamedParameter, PackedTokens, Preprocessor, Result,
@@ -173,7 +173,7 @@ pub(crate) struct Place<'a> {
     /// Name of the module in the encoder, such as `0.`.
     pub(crate) owner: String,
     /// Where the model's files come from.
-    pub(crate) source: &'a ModelSource,
+    pub(crate) source: &'a FoundModel,
     pub(crate) device: &'a Device,
 }
 
@@ -418,6 +418,21 @@ impl PipelineModule {
         }
     }
 
+    /// What of the module's settings decides about vectors, for a fingerprint.
+    pub(crate) fn vector_settings(&self) -> Value {
+        let settings = match self {
+            Self::Transformer(module) => module.vector_settings(),
+            Self::SpladePooling(module) => module.vector_settings(),
+            Self::Pooling(module) => module.config(),
+            Self::Normalize(_) => Normalize::config(),
+            Self::Dense(module) => module.config(),
+            Self::SparseAutoEncoder(module) => module.vector_settings(),
+            Self::SparseStaticEmbedding(module) => json!(module.tokenizer().fingerprint()),
+            Self::Router(module) => module.vector_settings(),
+        };
+        json!([self.kind().name(), settings])
+    }
+
     /// Writes the module into `directory` below the writer's. The flow is what comes out of it.
     pub(crate) fn save(&self, writer: &DirectoryWriter, directory: &str, flow: Flow) -> Result<()> {
         match self {
@@ -491,6 +506,20 @@ pub(crate) enum Flow {
     Hidden { width: usize },
     /// One vector per text; `lexical` if its dimensions are the vocabulary.
     Sentence { width: usize, lexical: bool },
+}
+
+impl fmt::Display for Flow {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Texts => formatter.write_str("texts"),
+            Self::Logits { vocab_size } => write!(formatter, "{vocab_size} logits per token"),
+            Self::Hidden { width } => write!(formatter, "{width} values per token"),
+            Self::Sentence { width, lexical } => {
+                let kind = if *lexical { "tokens" } else { "latents" };
+                write!(formatter, "vectors over {width} {kind}")
+            }
+        }
+    }
 }
 
 /// Describes the output of a row of modules, or says which of them is out of place.

@@ -1,5 +1,6 @@
 //! The sparse autoencoder of CSR.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::module::{Module, Param};
@@ -14,7 +15,7 @@ use crate::context::AutoencoderOutput;
 use crate::parameter::ParameterEntry;
 use crate::pretrained::{
     Aliases, DirectoryWriter, ParameterReader, TensorBytes, Weights, parameter_id, read_json,
-    to_pretty, write_safetensors,
+    to_pretty,
 };
 use crate::{Error, ForwardContext, Result};
 
@@ -208,6 +209,11 @@ impl SparseAutoEncoder {
         self.config.k
     }
 
+    /// What decides about vectors.
+    pub(crate) fn vector_settings(&self) -> Value {
+        json!({"k": self.config.k, "normalize": self.config.normalize})
+    }
+
     /// Latents that training had not used for longer than `dead_threshold` batches when it ended.
     pub(crate) fn n_dead(&self) -> usize {
         let counters = self
@@ -349,9 +355,9 @@ impl SparseAutoEncoder {
                 .flat_map(|counter| counter.to_le_bytes())
                 .collect(),
         });
-        let path = writer.path().join(directory).join("model.safetensors");
-        write_safetensors(
-            &path,
+        let path = Path::new(directory).join("model.safetensors");
+        writer.write_tensors(
+            path,
             tensors,
             &[("encoder.weight", "decoder.linear.weight")],
         )

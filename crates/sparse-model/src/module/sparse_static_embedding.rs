@@ -11,7 +11,7 @@ use super::{Features, Flow, Place, tensors_to_save};
 use crate::parameter::ParameterEntry;
 use crate::pretrained::{
     Aliases, DirectoryWriter, ParameterReader, Weights, parameter_id, read_json_or_default,
-    read_object, to_pretty, write_safetensors,
+    read_object, to_pretty,
 };
 use crate::tokenizer::{TextTokenizer, TokenizerSettings};
 use crate::{Error, PackedTokens, Result};
@@ -255,7 +255,7 @@ impl SparseStaticEmbedding {
         writer.write(&at("config.json"), &to_pretty(&self.config(), 4))?;
         self.tokenizer.save(writer, directory)?;
         let tensors = tensors_to_save(self, self.entries(), writer.weight_type())?;
-        write_safetensors(&writer.path().join(at("model.safetensors")), tensors, &[])
+        writer.write_tensors(at("model.safetensors"), tensors, &[])
     }
 }
 

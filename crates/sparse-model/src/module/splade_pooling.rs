@@ -76,6 +76,11 @@ impl SpladePooling {
         }
     }
 
+    /// What decides about vectors.
+    pub(crate) fn vector_settings(&self) -> Value {
+        json!(self.function())
+    }
+
     /// The settings as they are saved.
     pub(crate) fn config(&self, flow: Flow) -> Value {
         let embedding_dimension = match flow {

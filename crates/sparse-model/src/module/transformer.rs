@@ -12,7 +12,7 @@ use crate::backbone::{Backbone, Family, MlmHead, PoolerWeights};
 use crate::parameter::ParameterEntry;
 use crate::preprocessor::TaskTokenizers;
 use crate::pretrained::{
-    Aliases, DirectoryWriter, ParameterReader, Weights, read_object, to_pretty, write_safetensors,
+    Aliases, DirectoryWriter, ParameterReader, Weights, read_object, to_pretty,
 };
 use crate::tokenizer::{TextTokenizer, TokenizerSettings};
 use crate::{Error, ForwardContext, LoraOptions, NamedParameter, PackedTokens, Result};
@@ -79,6 +79,8 @@ struct Settings {
     tokenizers: TaskTokenizers,
     /// `config.json`, as it will be saved.
     config: Map<String, Value>,
+    /// What of it decides about vectors.
+    architecture: Value,
     family: Family,
     entries: Vec<ParameterEntry>,
     kept_options: Map<String, Value>,
@@ -222,6 +224,7 @@ impl Transformer {
             .collect();
         let settings = Settings {
             task,
+            architecture: Backbone::vector_settings(&config, &config_path)?,
             config,
             family,
             entries,
@@ -408,6 +411,25 @@ impl Transformer {
         config
     }
 
+    /// What decides about vectors.
+    pub(crate) fn vector_settings(&self) -> Value {
+        let Settings {
+            task,
+            tokenizers,
+            architecture,
+            adapter,
+            ..
+        } = &*self.settings;
+        let by_task = tokenizers.by_task.iter();
+        json!({
+            "task": task.name(),
+            "architecture": architecture,
+            "tokenizer": tokenizers.tokenizer.fingerprint(),
+            "lengths": by_task.map(|(task, own)| json!([task, own.max_length()])).collect::<Vec<_>>(),
+            "adapter": adapter.as_ref().map(Adapter::vector_settings),
+        })
+    }
+
     pub(crate) fn printed_settings(&self) -> Value {
         let mut config = self.module_config();
         let architecture = self
@@ -446,11 +468,7 @@ impl Transformer {
         config.push(b'\n');
         writer.write(&at("config.json"), &config)?;
         let tensors = tensors_to_save(self, self.entries(), writer.weight_type())?;
-        write_safetensors(
-            &writer.path().join(at("model.safetensors")),
-            tensors,
-            &[("format", "pt")],
-        )
+        writer.write_tensors(at("model.safetensors"), tensors, &[("format", "pt")])
     }
 }
 

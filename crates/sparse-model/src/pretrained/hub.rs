@@ -1,5 +1,6 @@
 //! From a model's name to its directory: on the disk, or from the hub.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use sparse_hub::{Hub, HubOptions, Repo};
@@ -27,18 +28,57 @@ const CLASSIC: [&str; 13] = [
 /// The owner of models whose name has none.
 const DEFAULT_OWNER: &str = "sparse-encoder";
 
+/// Where a model was loaded from, so that it can be found again from any working directory; see
+/// [`SparseEncoder::source`](crate::SparseEncoder::source).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ModelSource {
+    /// A directory on the disk.
+    Directory {
+        /// Its absolute path, links resolved.
+        path: PathBuf,
+    },
+    /// A repository of the hub.
+    Hub {
+        /// Its id, such as `naver/splade-v3`.
+        id: String,
+        /// The commit that was loaded, 40 hexadecimal digits.
+        commit: String,
+        /// The folder of the repository that holds the model, if it is not the root.
+        subfolder: Option<String>,
+    },
+}
+
+impl fmt::Display for ModelSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory { path } => path.display().fmt(formatter),
+            Self::Hub {
+                id,
+                commit,
+                subfolder: None,
+            } => write!(formatter, "{id}@{commit}"),
+            Self::Hub {
+                id,
+                commit,
+                subfolder: Some(subfolder),
+            } => write!(formatter, "{id}@{commit}/{subfolder}"),
+        }
+    }
+}
+
 /// Where the files of a model are.
 #[derive(Debug, Clone)]
-pub(crate) struct ModelSource {
+pub(crate) struct FoundModel {
     /// The directory to read.
     pub(crate) directory: PathBuf,
-    /// Id on the hub, if the files are from there.
-    pub(crate) id: Option<String>,
+    /// Id and commit on the hub, if the files are from there.
+    pub(crate) repository: Option<(String, String)>,
     /// How the hub is asked, should a file name another model.
     pub(crate) hub: HubOptions,
 }
 
-impl ModelSource {
+impl FoundModel {
     /// Finds a model: a directory of this name, else the model of this id on the hub.
     pub(crate) fn find(name: &str, options: &HubOptions) -> Result<Self> {
         let path = Path::new(name);
@@ -53,7 +93,7 @@ impl ModelSource {
             }
             return Ok(Self {
                 directory,
-                id: None,
+                repository: None,
                 hub: options.clone(),
             });
         }
@@ -71,16 +111,17 @@ impl ModelSource {
         } else {
             format!("{DEFAULT_OWNER}/{name}")
         };
-        let directory = Hub::new(with_cache_of_reference(options.clone()))
-            .and_then(|hub| hub.model_directory(&id))
+        let snapshot = Hub::new(with_cache_of_reference(options.clone()))
+            .and_then(|hub| hub.model_snapshot(&id))
             .map_err(|source| Error::Hub {
                 name: name.to_string(),
                 hint,
                 source: Box::new(source),
             })?;
+        let subfolder = options.subfolder.as_deref().unwrap_or_default();
         Ok(Self {
-            directory,
-            id: Some(id),
+            directory: snapshot.directory.join(subfolder),
+            repository: Some((id, snapshot.commit)),
             hub: options.clone(),
         })
     }
@@ -97,12 +138,30 @@ impl ModelSource {
 
     /// The name under which an adapter says that it is for this model.
     pub(crate) fn name(&self) -> String {
-        self.id.clone().unwrap_or_else(|| {
-            let path = self.directory.canonicalize();
-            path.unwrap_or_else(|_| self.directory.clone())
-                .display()
-                .to_string()
-        })
+        match &self.repository {
+            Some((id, _)) => id.clone(),
+            None => self.absolute_path().display().to_string(),
+        }
+    }
+
+    /// What tells the model from all others, wherever the program is started.
+    pub(crate) fn source(&self) -> ModelSource {
+        match &self.repository {
+            Some((id, commit)) => ModelSource::Hub {
+                id: id.clone(),
+                commit: commit.clone(),
+                subfolder: self.hub.subfolder.clone().filter(|name| !name.is_empty()),
+            },
+            None => ModelSource::Directory {
+                path: self.absolute_path(),
+            },
+        }
+    }
+
+    fn absolute_path(&self) -> PathBuf {
+        let path = self.directory.canonicalize();
+        path.or_else(|_| std::path::absolute(&self.directory))
+            .unwrap_or_else(|_| self.directory.clone())
     }
 }
 
@@ -159,7 +218,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("splade-tiny")).unwrap();
         let wrong = folder.path().join("splade-tinny");
-        let error = ModelSource::find(wrong.to_str().unwrap(), &HubOptions::default()).unwrap_err();
+        let error = FoundModel::find(wrong.to_str().unwrap(), &HubOptions::default()).unwrap_err();
         let text = error.to_string();
         assert!(
             text.contains("did you mean") && text.contains("splade-tiny`?"),
@@ -176,10 +235,10 @@ mod tests {
         std::fs::create_dir_all(folder.path().join("query")).unwrap();
         let name = folder.path().to_str().unwrap();
         let options = HubOptions::default().with_subfolder("query");
-        let found = ModelSource::find(name, &options).unwrap();
+        let found = FoundModel::find(name, &options).unwrap();
         assert_eq!(found.directory, folder.path().join("query"));
         let options = HubOptions::default().with_subfolder("document");
-        let error = ModelSource::find(name, &options).unwrap_err();
+        let error = FoundModel::find(name, &options).unwrap_err();
         assert!(
             error.to_string().contains("has no subfolder `document`"),
             "{error}"

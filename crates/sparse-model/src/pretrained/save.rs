@@ -1,44 +1,27 @@
 //! Writes a model directory: whole, or not at all.
 
-use std::fs;
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use sparse_files::StagedDirectory;
 
-use crate::{Error, Result, WeightType};
+use super::own_files::{check_target, is_of_model};
+use crate::{Result, WeightType};
 
-/// A directory that is written beside its place and moved there when complete.
+/// A model directory that is being written.
 #[derive(Debug)]
-pub(crate) struct DirectoryWriter {
-    target: PathBuf,
+pub(crate) struct DirectoryWriter<'a> {
+    staged: &'a StagedDirectory,
     weight_type: WeightType,
-    temporary: tempfile::TempDir,
 }
 
-impl DirectoryWriter {
-    /// Begins writing what shall become `target`.
-    pub(crate) fn new(target: &Path, weight_type: WeightType) -> Result<Self> {
-        if target.exists() && !target.is_dir() {
-            return Err(Error::Option {
-                name: "path",
-                problem: format!("`{}` is a file; expected a directory", target.display()),
-            });
-        }
-        let parent = match target.parent() {
-            Some(parent) if parent != Path::new("") => parent.to_path_buf(),
-            _ => PathBuf::from("."),
-        };
-        fs::create_dir_all(&parent).map_err(|source| Error::write(&parent, source))?;
-        let temporary = tempfile::Builder::new()
-            .prefix(".saving-")
-            .tempdir_in(&parent)
-            .map_err(|source| Error::write(&parent, source))?;
-        Ok(Self {
-            target: target.to_path_buf(),
+impl<'a> DirectoryWriter<'a> {
+    pub(crate) fn new(staged: &'a StagedDirectory, weight_type: WeightType) -> Self {
+        Self {
+            staged,
             weight_type,
-            temporary,
-        })
+        }
     }
 
     /// The type to write weights in.
@@ -46,71 +29,38 @@ impl DirectoryWriter {
         self.weight_type
     }
 
-    /// Where to write.
-    pub(crate) fn path(&self) -> &Path {
-        self.temporary.path()
-    }
-
     /// Writes a file; directories on its way are made.
     pub(crate) fn write(&self, relative: &str, content: &[u8]) -> Result<()> {
-        write_file(&self.path().join(relative), content)
+        Ok(self.staged.write(relative, content)?)
     }
 
-    /// Moves the finished directory to its place. One that stood there is moved aside first and removed last, so that at
-    /// every instant a whole directory exists under one of the two names.
-    pub(crate) fn finish(self) -> Result<()> {
-        let Self {
-            target, temporary, ..
-        } = self;
-        make_readable(temporary.path())?;
-        let written = temporary.keep();
-        let move_to = |from: &Path, to: &Path| {
-            fs::rename(from, to).map_err(|source| Error::write(to, source))
-        };
-        if !target.exists() {
-            return move_to(&written, &target);
-        }
-        let aside = written.with_extension("replaced");
-        move_to(&target, &aside)?;
-        if let Err(error) = move_to(&written, &target) {
-            move_to(&aside, &target)?;
-            return Err(error);
-        }
-        fs::remove_dir_all(&aside).map_err(|source| Error::write(&aside, source))
+    /// Writes a safetensors file.
+    pub(crate) fn write_tensors(
+        &self,
+        relative: impl AsRef<Path>,
+        tensors: Vec<TensorBytes>,
+        metadata: &[(&str, &str)],
+    ) -> Result<()> {
+        Ok(self
+            .staged
+            .write_with(relative, |file| write_safetensors(file, tensors, metadata))?)
     }
 }
 
-/// A temporary directory is private; a model directory has the usual permissions.
-#[cfg(unix)]
-fn make_readable(directory: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    // What `mkdir` would have given: a fresh directory inside shows the user's mask.
-    let probe = directory.join(".mode");
-    fs::create_dir(&probe).map_err(|source| Error::write(&probe, source))?;
-    let mode = fs::metadata(&probe)
-        .map_err(|source| Error::read(&probe, source))?
-        .permissions()
-        .mode();
-    fs::remove_dir(&probe).map_err(|source| Error::write(&probe, source))?;
-    fs::set_permissions(directory, fs::Permissions::from_mode(mode))
-        .map_err(|source| Error::write(directory, source))
+/// Writes a model to `target`, and leaves everything there alone that isn't a model's.
+pub(crate) fn save_directory(
+    target: &Path,
+    write: impl FnOnce(&StagedDirectory) -> Result<()>,
+) -> Result<()> {
+    check_target(target)?;
+    let staged = StagedDirectory::create(target)?.with_manifest("modules.json");
+    write(&staged)?;
+    Ok(staged.replace(is_of_model)?)
 }
 
-#[cfg(not(unix))]
-fn make_readable(_directory: &Path) -> Result<()> {
-    Ok(())
-}
-
-pub(crate) fn write_file(path: &Path, content: &[u8]) -> Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(|source| Error::write(parent, source))?;
-    }
-    fs::write(path, content).map_err(|source| Error::write(path, source))
-}
-
-/// A tensor to be written.
+/// A tensor to be written, see [`write_safetensors`].
 #[derive(Debug)]
-pub(crate) struct TensorBytes {
+pub struct TensorBytes {
     pub(crate) key: String,
     /// The format's name of the element type.
     pub(crate) dtype: &'static str,
@@ -120,13 +70,30 @@ pub(crate) struct TensorBytes {
     pub(crate) bytes: Vec<u8>,
 }
 
+impl TensorBytes {
+    /// A tensor of f32 values, little-endian.
+    pub fn f32(key: String, shape: Vec<usize>, bytes: Vec<u8>) -> Self {
+        Self {
+            key,
+            dtype: "F32",
+            width: 4,
+            shape,
+            bytes,
+        }
+    }
+}
+
 /// Writes a safetensors file exactly as the reference's library does: wider types first, then by key, the header padded to
 /// eight bytes.
-pub(crate) fn write_safetensors(
-    path: &Path,
+///
+/// # Errors
+///
+/// If `file` can't be written to.
+pub fn write_safetensors(
+    file: &mut dyn Write,
     mut tensors: Vec<TensorBytes>,
     metadata: &[(&str, &str)],
-) -> Result<()> {
+) -> io::Result<()> {
     tensors.sort_by(|left, right| {
         right
             .width
@@ -152,16 +119,10 @@ pub(crate) fn write_safetensors(
     let mut header = serde_json::to_vec(&header).expect("a JSON value in memory can be written");
     header.resize(header.len().next_multiple_of(8), b' ');
 
-    let fail = |source| Error::write(path, source);
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(fail)?;
-    }
-    let mut file = BufWriter::new(fs::File::create(path).map_err(fail)?);
-    file.write_all(&(header.len() as u64).to_le_bytes())
-        .map_err(fail)?;
-    file.write_all(&header).map_err(fail)?;
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(&header)?;
     for tensor in &tensors {
-        file.write_all(&tensor.bytes).map_err(fail)?;
+        file.write_all(&tensor.bytes)?;
     }
-    file.flush().map_err(fail)
+    Ok(())
 }

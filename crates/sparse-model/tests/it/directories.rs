@@ -521,19 +521,21 @@ fn an_old_directory_is_saved_in_the_new_layout() {
 }
 
 #[test]
-fn a_directory_is_replaced_and_settings_survive() {
+fn a_model_is_replaced_and_settings_survive() {
     let saved = tempfile::tempdir().unwrap();
     let target = saved.path().join("deep/model");
     let mut encoder = load("models/distilbert");
     encoder.save_pretrained(&target).unwrap();
-    std::fs::write(target.join("stale"), "").unwrap();
+    std::fs::write(target.join("pytorch_model.bin"), "stale weights").unwrap();
+    std::fs::write(target.join("notes.txt"), "mine").unwrap();
     encoder.set_max_seq_length(20).unwrap();
     encoder.set_max_active_dims(Some(7)).unwrap();
     encoder.set_similarity_fn(sparse_index::SimilarityFunction::Cosine);
     encoder.set_prompts([("query".to_string(), "find: ".to_string())].into());
     encoder.set_model_card("# A card\n".to_string());
     encoder.save_pretrained(&target).unwrap();
-    assert!(!target.join("stale").exists());
+    assert!(!target.join("pytorch_model.bin").exists());
+    assert_eq!(std::fs::read(target.join("notes.txt")).unwrap(), b"mine");
     assert_eq!(
         std::fs::read_dir(saved.path().join("deep"))
             .unwrap()

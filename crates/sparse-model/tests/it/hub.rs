@@ -267,3 +267,18 @@ fn an_adapter_finds_its_base_model_on_the_hub() {
     assert!(loaded.has_adapter());
     assert_eq!(vectors(&loaded), vectors(&adapted));
 }
+
+#[test]
+fn a_source_on_the_hub_is_an_id_with_a_commit() {
+    let workshop = Workshop::new();
+    let encoder = workshop.load("org/splade", workshop.options()).unwrap();
+    let source = encoder.source().unwrap();
+    let text = source.to_string();
+    let (id, commit) = text.split_once('@').unwrap();
+    assert_eq!(id, "org/splade");
+    assert_eq!(commit.len(), 40, "{text}");
+    assert_eq!(
+        encoder.fingerprint().unwrap(),
+        load("encoders/splade-max").fingerprint().unwrap()
+    );
+}

@@ -9,6 +9,7 @@ mod broken_directories;
 mod damage;
 mod directories;
 mod encoders;
+mod fingerprint;
 mod hub;
 mod looking;
 mod models;

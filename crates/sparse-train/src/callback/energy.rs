@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -245,7 +244,7 @@ fn machine() -> (String, f64) {
 }
 
 /// Appends a line, under a heading where the file is new.
-fn append(path: &Path, emissions: &Emissions, intensity: f64) -> io::Result<()> {
+fn append(path: &Path, emissions: &Emissions, intensity: f64) -> sparse_files::Result<()> {
     let mut text = fs::read_to_string(path).unwrap_or_default();
     if text.is_empty() {
         text.push_str("duration_s,energy_kwh,carbon_intensity_g_per_kwh,emissions_g,source,cpu_model,ram_gb\n");
@@ -262,7 +261,7 @@ fn append(path: &Path, emissions: &Emissions, intensity: f64) -> io::Result<()> 
         quoted(&emissions.cpu_model),
         emissions.ram_gb
     );
-    fs::write(path, text)
+    sparse_files::write(path, text)
 }
 
 impl Callback for EnergyMeter {
@@ -288,10 +287,10 @@ impl Callback for EnergyMeter {
             emissions.grams
         );
         let path = context.arguments.output_dir.join("emissions.csv");
-        let written = fs::create_dir_all(&context.arguments.output_dir)
+        let written = sparse_files::create_dir_all(&context.arguments.output_dir)
             .and_then(|()| append(&path, &emissions, intensity));
         if let Err(error) = written {
-            tracing::warn!("`{}` can't be written: {error}", path.display());
+            tracing::warn!("{error}: {}", error.source);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Callback, CallbackContext, TrainerControl};
 use crate::state::entry;
@@ -35,16 +35,14 @@ fn kept(path: &Path, step: usize) -> io::Result<String> {
 }
 
 fn open(output_dir: &Path, step: usize) -> io::Result<File> {
-    fs::create_dir_all(output_dir)?;
+    sparse_files::create_dir_all(output_dir)?;
     let path = output_dir.join("logs.jsonl");
     let before = if step > 0 {
         kept(&path, step)?
     } else {
         String::new()
     };
-    let staged: PathBuf = output_dir.join(format!(".logs.jsonl.{}", std::process::id()));
-    fs::write(&staged, before)?;
-    fs::rename(&staged, &path)?;
+    sparse_files::write(&path, before)?;
     OpenOptions::new().append(true).open(path)
 }
 
@@ -52,7 +50,10 @@ impl Callback for JsonLines {
     fn on_train_begin(&mut self, context: &CallbackContext<'_>, _: &mut TrainerControl) {
         match open(&context.arguments.output_dir, context.state.global_step) {
             Ok(file) => self.file = Some(file),
-            Err(error) => tracing::warn!("there will be no `logs.jsonl`: {error}"),
+            Err(error) => tracing::warn!(
+                "there will be no `logs.jsonl` in `{}`: {error}",
+                context.arguments.output_dir.display()
+            ),
         }
     }
 
@@ -68,7 +69,11 @@ impl Callback for JsonLines {
         let log = entry(logs, context.state.epoch, context.state.global_step);
         let line = format!("{}\n", serde_json::Value::Object(log));
         if let Err(error) = file.write_all(line.as_bytes()) {
-            tracing::warn!("`logs.jsonl` ends here: {error}");
+            tracing::warn!(
+                "`logs.jsonl` in `{}` ends at step {}: {error}",
+                context.arguments.output_dir.display(),
+                context.state.global_step
+            );
             self.file = None;
         }
     }

@@ -17,6 +17,7 @@ use sparse_losses::{LossConfig, RegularizerScheduleConfig, TopKScheduleConfig};
 use crate::arguments::TrainingArguments;
 use crate::error::{Error, Result};
 use crate::guard::GuardConfig;
+use crate::names;
 
 pub use model_card::ModelCardConfig;
 pub(crate) use model_card::is_hub_id;
@@ -178,6 +179,7 @@ impl TrainingFile {
             schedule.validate()?;
         }
         self.model_card.validate()?;
+        names::check_configs(&self.evaluator)?;
         self.arguments.validate()
     }
 }

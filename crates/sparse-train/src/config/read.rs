@@ -9,6 +9,7 @@ use super::suggest::explain;
 use crate::arguments::foreign;
 use crate::error::{Error, Result};
 use crate::optimizer::ELSEWHERE;
+use crate::secret::{is_secret, mask_secrets};
 
 pub(super) fn unreadable(path: &Path, source: &std::io::Error) -> Error {
     let message = match source.kind() {
@@ -27,12 +28,7 @@ pub(super) fn parse<T: DeserializeOwned>(
     text: &str,
     overrides: &[String],
 ) -> Result<(T, Vec<String>)> {
-    let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
-        Error::Incomplete(format!(
-            "is not valid TOML: {}",
-            error.to_string().trim_end()
-        ))
-    })?;
+    let mut table: Table = text.parse().map_err(|error| not_toml(text, &error))?;
     for entry in overrides {
         apply(&mut table, entry)?;
     }
@@ -40,7 +36,10 @@ pub(super) fn parse<T: DeserializeOwned>(
     read_json(&mut table)?;
     let read = serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
         let path = error.path().to_string();
-        let message = explain(error.inner().to_string().lines().next().unwrap_or_default());
+        let message = explain(&without_secrets(
+            &path,
+            error.inner().to_string().lines().next().unwrap_or_default(),
+        ));
         // serde's path of an unknown key ends in that key, which the message names already.
         let key = match path.rsplit_once('.') {
             _ if path == "." => return Error::Incomplete(message),
@@ -54,10 +53,52 @@ pub(super) fn parse<T: DeserializeOwned>(
     Ok((read, warnings))
 }
 
+/// Where a text stops to be TOML, by line, column and key. The line itself isn't shown: there may be a token or a password in it.
+fn not_toml(text: &str, error: &toml::de::Error) -> Error {
+    let place = error.span().map_or_else(String::new, |span| {
+        let mut start = span.start.min(text.len());
+        while !text.is_char_boundary(start) {
+            start -= 1;
+        }
+        let before = &text[..start];
+        let line = before.matches('\n').count();
+        let first = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let column = text[first..start].chars().count() + 1;
+        let whole = text.lines().nth(line).unwrap_or_default();
+        let is_key = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        let key = whole
+            .split_once('=')
+            .map(|(key, _)| key.trim())
+            .filter(|key| !key.is_empty() && key.chars().all(is_key))
+            .map_or_else(String::new, |key| format!(", `{key}`"));
+        format!(" at line {}, column {column}{key}", line + 1)
+    });
+    let message = error.message().lines().next().unwrap_or_default();
+    Error::Incomplete(mask_secrets(&format!(
+        "is not valid TOML{place}: {message}"
+    )))
+}
+
+/// A message of serde's, which quotes the value that it refuses, without the value where that may be a secret.
+fn without_secrets(path: &str, message: &str) -> String {
+    let quotes_value = ["invalid type", "invalid value"]
+        .iter()
+        .any(|start| message.starts_with(start));
+    match message.split_once(", expected") {
+        Some((_, expected)) if quotes_value && is_secret(path) => {
+            format!("invalid value, which isn't shown, expected{expected}")
+        }
+        _ => mask_secrets(message),
+    }
+}
+
 /// Sets `a.b.c=value`; a value that is no TOML is taken as a string.
 fn apply(table: &mut Table, entry: &str) -> Result<()> {
     let Some((key, text)) = entry.split_once('=') else {
-        return Err(Error::argument(entry, "must have the form key=value"));
+        return Err(Error::argument(
+            mask_secrets(entry),
+            "must have the form key=value",
+        ));
     };
     let value = format!("value = {text}")
         .parse::<Table>()
@@ -206,6 +247,143 @@ mod tests {
     }
 
     #[test]
+    fn every_table_refuses_what_it_does_not_know() {
+        let loss = "[loss]\ntype = \"splade\"\ndocument_regularizer_weight = 1e-3\n";
+        for (text, key, unknown, near) in [
+            (
+                "[arguments]\nlerning_rate = 1\n",
+                "arguments",
+                "lerning_rate",
+                "learning_rate",
+            ),
+            (
+                "[arguments]\nlr_scheduler_type = \"cosine\"\nlr_scheduler_kwargs = { num_cycle = 1 }\n",
+                "arguments.lr_scheduler_kwargs",
+                "num_cycle",
+                "num_cycles",
+            ),
+            (
+                "[model_card]\nlicens = \"mit\"\n",
+                "model_card",
+                "licens",
+                "license",
+            ),
+            (
+                "[guards]\ndense = false\n",
+                "guards",
+                "dense",
+                "dense_model",
+            ),
+            (
+                "[regularizer_schedule]\nwarmup_rato = 0.5\n",
+                "regularizer_schedule",
+                "warmup_rato",
+                "warmup_ratio",
+            ),
+            (
+                "[top_k_schedule]\ninitial_k = 9\nfinal_k = 3\nramp_rato = 0.5\n",
+                "top_k_schedule",
+                "ramp_rato",
+                "ramp_ratio",
+            ),
+            (
+                "[[eval_dataset]]\npaht = \"x\"\n",
+                "eval_dataset[0]",
+                "paht",
+                "path",
+            ),
+            (
+                "[[eval_dataset]]\npath = \"x\"\nlookups = { a = { pth = \"x\" } }\n",
+                "eval_dataset[0].lookups.a",
+                "pth",
+                "path",
+            ),
+            (
+                &format!("{loss}query_regularizer_wieght = 1\n"),
+                "loss",
+                "query_regularizer_wieght",
+                "query_regularizer_weight",
+            ),
+            (
+                &format!("{loss}loss = {{ type = \"multiple_negatives_ranking\", scal = 2 }}\n"),
+                "loss",
+                "scal",
+                "scale",
+            ),
+            (
+                &format!("{loss}document_regularizer = {{ type = \"df_flops\", alph = 2 }}\n"),
+                "loss",
+                "alph",
+                "alpha",
+            ),
+            (
+                "[losses.a]\ntype = \"splade\"\nlos = 1\n",
+                "losses.a",
+                "los",
+                "loss",
+            ),
+            (
+                "[[evaluator]]\ntype = \"information_retrieval\"\nretreival = \"x\"\n",
+                "evaluator[0]",
+                "retreival",
+                "retrieval",
+            ),
+            (
+                "[[evaluator]]\ntype = \"sequential\"\nevaluators = [{ type = \"triplet\", nam = \"x\" }]\n",
+                "evaluator[0]",
+                "nam",
+                "name",
+            ),
+            (
+                "[[evaluator]]\ntype = \"tripet\"\n",
+                "evaluator[0]",
+                "tripet",
+                "triplet",
+            ),
+            (
+                "[[evaluator]]\ntype = \"triplet\"\nmargin = { cosin = 0.1 }\n",
+                "evaluator[0]",
+                "cosin",
+                "cosine",
+            ),
+        ] {
+            let message = error(text, &[]);
+            assert!(
+                message.starts_with(&format!("`{key}")),
+                "{message}\n  isn't about `{key}`"
+            );
+            let says = format!("`{unknown}`; did you mean `{near}`?");
+            assert!(message.contains(&says), "{message}\n  lacks {says}");
+        }
+        let message = error("", &["model.revison=main"]);
+        assert!(
+            message.contains("unknown key `revison`; did you mean `revision`?"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_value_of_several_kinds_says_which() {
+        for (text, expected) in [
+            (
+                "[[eval_dataset]]\npath = 3\n",
+                "`eval_dataset[0].path` has an error: expected a path or a list of paths",
+            ),
+            (
+                "[[eval_dataset]]\npath = \"x\"\nlookups = { a = 3 }\n",
+                "`eval_dataset[0].lookups.a` has an error: invalid type: integer `3`, expected a path, or a table with `path`, `id` and \
+                 `text`",
+            ),
+            (
+                "[arguments]\nprompts = 3\n",
+                "`arguments.prompts` has an error: expected a text, or a table of texts by column or by data set",
+            ),
+        ] {
+            assert_eq!(error(text, &[]), expected);
+        }
+    }
+
+    #[test]
     fn wrong_types_and_values_name_their_key() {
         let message = error("[arguments]\nseed = \"x\"\n", &[]);
         assert!(
@@ -232,7 +410,43 @@ mod tests {
         let message = error("[arguments]\noptim = \"adagard\"\n", &[]);
         assert!(message.contains("did you mean `adagrad`?"), "{message}");
         let message = error("[arguments\n", &[]);
-        assert!(message.starts_with("is not valid TOML"), "{message}");
+        assert!(
+            message.starts_with("is not valid TOML at line 5, column 11: "),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn no_message_shows_a_secret() {
+        let overrides: [(&str, &str); 3] = [
+            ("", "arguments.hub_token:s3cret-value"),
+            ("", "arguments.hub_token=[\"s3cret-value\"]"),
+            ("", "arguments.push_to_hub=hf_s3cretvalue1"),
+        ];
+        let files = [
+            "[arguments]\nhub_token = \"s3cret-value\nseed = 1\n",
+            "[arguments]\nhub_token = s3cret-value\n",
+            "[arguments]\nhub_token = { x = \"s3cret-value\" }\n",
+            "[arguments]\nhub_token = \"s3cret-value\" oops\n",
+            "[arguments]\nhub_tokn = \"s3cret-value\"\n",
+            "[[eval_dataset]]\ndatabase = { url = \"postgres://me:s3cret-value@h/db\", tabel = \"x\" }\n",
+            "[[eval_dataset]]\ndatabase = { url = 3, table = \"s3cret-value@\"\n",
+            "[[eval_dataset]]\npath = \"postgres://me:s3cret-value@h/db\n",
+            "[arguments]\nseed = \"postgres://me:s3cret-value@h/db\"\n",
+            "[arguments]\nlr_scheduler_type = \"hf_s3cretvalue1\"\n",
+        ];
+        for (text, set) in files.map(|text| (text, "")).into_iter().chain(overrides) {
+            let set: &[&str] = if set.is_empty() { &[] } else { &[set] };
+            let message = error(text, set);
+            assert!(!message.contains("s3cret"), "{message}");
+            assert!(message.len() > 20, "{message}");
+        }
+        let message = error(files[0], &[]);
+        assert!(
+            message.starts_with("is not valid TOML at line 6, column")
+                && message.contains("`hub_token`"),
+            "{message}"
+        );
     }
 
     #[test]

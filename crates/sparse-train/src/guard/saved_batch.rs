@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 use sparse_data::Batch;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Writes `non-finite-step-STEP.jsonl` beside the checkpoints: a line for each row with its texts and label, which a
 /// `[[train_dataset]]` can read.
@@ -19,9 +19,8 @@ pub(crate) fn save(output_dir: &Path, step: usize, batches: &[Batch]) -> Result<
             let _ = writeln!(text, "{}", Value::Object(line(batch, row)));
         }
     }
-    std::fs::create_dir_all(output_dir)
-        .map_err(|source| Error::io("create", output_dir, source))?;
-    std::fs::write(&path, text).map_err(|source| Error::io("write", &path, source))?;
+    sparse_files::create_dir_all(output_dir)?;
+    sparse_files::write(&path, text)?;
     Ok(path)
 }
 

@@ -42,6 +42,8 @@ pub struct InformationRetrievalConfig {
     pub precision_recall_at_k: Vec<usize>,
     /// Ranks for the mean average precision.
     pub map_at_k: Vec<usize>,
+    /// Whether a document's gain in `ndcg` is its grade, as in `trec_eval`, rather than 1, as in the reference.
+    pub graded_gains: bool,
     /// Similarities to rank by; the model's own if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score_functions: Option<Vec<SimilarityFunction>>,
@@ -71,6 +73,10 @@ pub struct InformationRetrievalConfig {
     pub write_predictions: bool,
 }
 
+/// What tells grades apart.
+pub(crate) const GRADES_REMEDY: &str =
+    ", as in the reference; `graded_gains = true` makes them the gains of ndcg, as in trec_eval";
+
 impl Default for InformationRetrievalConfig {
     fn default() -> Self {
         let Cutoffs {
@@ -79,6 +85,7 @@ impl Default for InformationRetrievalConfig {
             accuracy_at_k,
             precision_recall_at_k,
             map_at_k,
+            graded_gains,
         } = Cutoffs::default();
         Self {
             name: String::new(),
@@ -93,6 +100,7 @@ impl Default for InformationRetrievalConfig {
             accuracy_at_k,
             precision_recall_at_k,
             map_at_k,
+            graded_gains,
             score_functions: None,
             main_score_function: None,
             query_prompt: None,
@@ -186,6 +194,7 @@ impl InformationRetrievalConfig {
             accuracy_at_k: self.accuracy_at_k.clone(),
             precision_recall_at_k: self.precision_recall_at_k.clone(),
             map_at_k: self.map_at_k.clone(),
+            graded_gains: self.graded_gains,
         }
     }
 
@@ -196,7 +205,11 @@ impl InformationRetrievalConfig {
     /// If a setting or a file is wrong.
     pub fn init(&self) -> Result<InformationRetrievalEvaluator> {
         self.validate()?;
-        let collection = Collection::load(&self.files()?)?;
+        let files = self.files()?;
+        let collection = Collection::load(&files)?;
+        if !self.graded_gains {
+            collection.warn_of_grades(&files.qrels, GRADES_REMEDY);
+        }
         InformationRetrievalEvaluator::new(collection, self.clone())
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use sparse_index::{SimilarityFunction, SparseMatrix};
 use sparse_model::{EncodeOptions, SparseEncoder};
 
+pub(crate) use config::GRADES_REMEDY;
 pub use config::InformationRetrievalConfig;
 use report::Judge;
 pub(crate) use report::{COST_NAMES, choose_primary, csv_columns, sparsity_figures};
@@ -18,7 +19,7 @@ use super::common::{self, Primary};
 use super::{EvaluationRun, Evaluator};
 use crate::csv;
 use crate::retrieval::{Bm25, Collection, Cutoffs};
-use crate::{Error, Metrics, Result};
+use crate::{EncodeChunk, Error, Metrics, Result};
 
 /// Queries search a corpus; the rankings are compared with what is known to be relevant.
 ///
@@ -37,7 +38,7 @@ pub struct InformationRetrievalEvaluator {
 }
 
 impl InformationRetrievalEvaluator {
-    /// Documents per `encode` call. It is constant, so that a text is encoded beside the same others whatever the settings.
+    /// Most documents per `encode` call. No setting changes it, so that a text is encoded beside the same others.
     const ENCODE_SIZE: usize = 512;
 
     /// Builds an evaluator over `collection`; the file names of `config` are ignored.
@@ -90,18 +91,7 @@ impl InformationRetrievalEvaluator {
     ) -> Result<RetrievalReport> {
         let queries = self.encode_queries(encoder, run)?;
         let mut judge = self.judge(&queries, encoder.similarity_fn());
-        let documents = self.collection.documents();
-        let options = self.options(&self.config.corpus_prompt, &self.config.corpus_prompt_name);
-        for (number, texts) in documents.chunks(Self::ENCODE_SIZE).enumerate() {
-            let options = common::with_progress(
-                &options,
-                run,
-                "corpus",
-                number * Self::ENCODE_SIZE,
-                documents.len(),
-            );
-            judge.add(corpus_encoder.encode_document(texts, &options)?)?;
-        }
+        self.encode_documents(corpus_encoder, run, |rows| judge.add(rows))?;
         judge.finish()
     }
 
@@ -150,15 +140,31 @@ impl InformationRetrievalEvaluator {
         encoder: &SparseEncoder,
         run: &EvaluationRun,
     ) -> Result<SparseMatrix> {
+        let mut corpus = SparseMatrix::new(encoder.embedding_dimension());
+        self.encode_documents(encoder, run, |rows| Ok(corpus.append(&rows)?))?;
+        Ok(corpus)
+    }
+
+    /// Hands the vectors of all documents to `take`, some at a time.
+    fn encode_documents(
+        &self,
+        encoder: &SparseEncoder,
+        run: &EvaluationRun,
+        mut take: impl FnMut(SparseMatrix) -> Result<()>,
+    ) -> Result<()> {
         let documents = self.collection.documents();
         let options = self.options(&self.config.corpus_prompt, &self.config.corpus_prompt_name);
-        let mut corpus = SparseMatrix::new(encoder.embedding_dimension());
-        for (number, texts) in documents.chunks(Self::ENCODE_SIZE).enumerate() {
-            let done = number * Self::ENCODE_SIZE;
+        let mut chunk = EncodeChunk::new(Self::ENCODE_SIZE);
+        let mut done = 0;
+        while done < documents.len() {
+            let end = (done + chunk.size()).min(documents.len());
             let options = common::with_progress(&options, run, "corpus", done, documents.len());
-            corpus.append(&encoder.encode_document(texts, &options)?)?;
+            let rows = encoder.encode_document(&documents[done..end], &options)?;
+            chunk.learn(&rows);
+            take(rows)?;
+            done = end;
         }
-        Ok(corpus)
+        Ok(())
     }
 
     /// Vectors of the queries.
@@ -203,7 +209,7 @@ impl InformationRetrievalEvaluator {
             csv::append(folder, &format!("{stem}_results.csv"), run, &columns)?;
         }
         if self.config.write_predictions {
-            std::fs::create_dir_all(folder).map_err(|source| Error::write(folder, source))?;
+            sparse_files::create_dir_all(folder)?;
             for run in &report.runs {
                 let path = folder.join(format!("{stem}_predictions_{}.jsonl", run.name));
                 run.write_predictions(&self.collection, &path)?;
@@ -326,8 +332,12 @@ impl Evaluator for InformationRetrievalEvaluator {
         let max_active_dims = settings
             .max_active_dims
             .map(|limit| ("max_active_dims", Value::from(limit)));
+        let graded_gains = settings
+            .graded_gains
+            .then_some(("graded_gains", Value::from(true)));
         max_active_dims
             .into_iter()
+            .chain(graded_gains)
             .chain(prompts)
             .map(|(key, value)| (key.to_owned(), value))
             .collect()

@@ -76,6 +76,7 @@ impl Router {
         for (_, modules) in router.named_routes() {
             check_flow(modules, &path)?;
         }
+        router.warn_of_unlike_routes(&path);
         Ok(router)
     }
 
@@ -134,18 +135,32 @@ impl Router {
         }
     }
 
-    /// What comes out of the first route; a warning if another gives something else.
+    /// What comes out of the first route.
     pub(crate) fn flow(&self) -> Flow {
-        let last = |modules: Vec<&PipelineModule>| {
+        let first = self.flows_of_routes().next();
+        first.map_or(Flow::Texts, |(_, flow)| flow)
+    }
+
+    /// What comes out of each route.
+    fn flows_of_routes(&self) -> impl Iterator<Item = (&str, Flow)> {
+        self.named_routes().map(|(name, modules)| {
             let flows = check_flow(modules, Path::new("")).unwrap_or_default();
-            flows.last().copied().unwrap_or(Flow::Texts)
+            (name, flows.last().copied().unwrap_or(Flow::Texts))
+        })
+    }
+
+    /// Warns of routes whose embeddings can't be compared.
+    fn warn_of_unlike_routes(&self, path: &Path) {
+        let mut flows = self.flows_of_routes();
+        let Some((first, expected)) = flows.next() else {
+            return;
         };
-        let mut flows = self.named_routes().map(|(_, modules)| last(modules));
-        let first = flows.next().unwrap_or(Flow::Texts);
-        if flows.any(|flow| flow != first) {
-            tracing::warn!("the routes of this model give embeddings of different kinds");
+        for (route, found) in flows.filter(|(_, flow)| *flow != expected) {
+            tracing::warn!(
+                "`{}`: route `{route}` gives {found}, route `{first}` {expected}: their embeddings are of different kinds",
+                path.display()
+            );
         }
-        first
     }
 
     pub(crate) fn tokenizer(&self) -> Option<&TextTokenizer> {
@@ -189,6 +204,18 @@ impl Router {
                 module.named_parameters(&format!("{prefix}sub_modules.{route}.{place}."))
             })
             .collect()
+    }
+
+    /// What decides about vectors: the routes, and which text takes which.
+    pub(crate) fn vector_settings(&self) -> Value {
+        let routes: Vec<Value> = self
+            .named_routes()
+            .map(|(name, modules)| {
+                let modules = modules.iter().map(|module| module.vector_settings());
+                json!([name, modules.collect::<Vec<_>>()])
+            })
+            .collect();
+        json!([routes, self.table.parameters()])
     }
 
     pub(crate) fn printed(&self) -> String {
