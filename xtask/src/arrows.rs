@@ -62,6 +62,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sparse-cli", &["sparse-allocator", "sparse-encoder"]),
     ("sparse-examples", &["sparse-encoder"]),
     ("sparse-benches", &["sparse-allocator", "sparse-encoder"]),
+    ("sparse-fuzz", &["sparse-encoder"]),
     ("loopback-hub", &[]),
     ("sparse-allocator", &[]),
     ("xtask", &[]),

@@ -1,9 +1,10 @@
-//! Chores of this workspace: `cargo xtask check | test | bench | docs`.
+//! Chores of this workspace: `cargo xtask check | test | bench | fuzz | crash | docs`.
 
 mod arrows;
 mod bench;
 mod circles;
 mod features;
+mod reliability;
 mod tools;
 
 use anyhow::Result;
@@ -33,6 +34,10 @@ enum Chore {
     },
     /// Benchmarks.
     Bench(bench::Bench),
+    /// Mutated inputs for every reader.
+    Fuzz(reliability::Fuzz),
+    /// Runs that are killed at any instant.
+    Crash(reliability::Crash),
     /// Documentation with warnings denied.
     Docs,
 }
@@ -42,6 +47,8 @@ fn main() -> Result<()> {
         Chore::Check => check(),
         Chore::Test { backend, slow } => test(&backend, slow),
         Chore::Bench(bench) => bench.run(),
+        Chore::Fuzz(fuzz) => fuzz.run(),
+        Chore::Crash(crash) => crash.run(),
         Chore::Docs => docs(),
     }
 }
