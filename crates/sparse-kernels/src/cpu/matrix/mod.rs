@@ -7,6 +7,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod bf16;
+mod dots;
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -16,6 +17,8 @@ use half::slice::HalfFloatSliceExt;
 
 use super::Shared;
 use crate::Precision;
+
+pub(crate) use dots::dots;
 
 /// A matrix inside a slice, whose rows or columns are contiguous.
 #[derive(Debug, Clone, Copy)]
