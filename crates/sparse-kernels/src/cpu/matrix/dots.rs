@@ -1,6 +1,6 @@
 //! Products whose elements don't depend on each other's company.
 
-use super::{Matrix, MatrixMut, Threads, gemm};
+use super::{Matrix, MatrixMut, Rounded, Threads, gemm, multiplies_bf16};
 use crate::Precision;
 use crate::cpu::simd::{LANES, fma, vectorized};
 
@@ -11,19 +11,25 @@ const UNBROKEN: usize = 512;
 /// Products of at most so many elements are computed by other kernels of the `gemm` crate, which sum in another order.
 const FEW: usize = 256;
 
-/// `dst = lhs · rhs` by the calling thread, each element summed in an order that depends on the inner length alone: it is
+/// `dst = lhs · rhs`, each element summed in an order that depends on the inner length alone: it is
 /// the same to the last bit whatever other rows and columns are computed with it.
 ///
-/// In order of the inner index, that is, with a break at equal parts of at most [`UNBROKEN`].
+/// In order of the inner index, that is, with a break at equal parts of at most [`UNBROKEN`]. Elements of `dst` are
+/// written before they are read.
 pub(crate) fn dots(
     dst: &mut MatrixMut<'_>,
     lhs: Matrix<'_>,
     rhs: Matrix<'_>,
+    threads: Threads,
     precision: Precision,
 ) {
     let (m, n, k) = (dst.n_rows, dst.n_cols, lhs.n_cols);
+    if precision == Precision::Bf16 && multiplies_bf16() {
+        return gemm(dst, false, lhs, rhs, threads, precision);
+    }
     if precision != Precision::F32 {
-        return gemm(dst, false, lhs, rhs, Threads::One, precision);
+        let (lhs, rhs) = (Rounded::new(lhs, precision), Rounded::new(rhs, precision));
+        return dots(dst, lhs.matrix(), rhs.matrix(), threads, Precision::F32);
     }
     let part = k.div_ceil(k.div_ceil(UNBROKEN).max(1)).max(1);
     if m.min(n) <= 1 || m * n <= FEW || part <= 2 {
@@ -32,7 +38,7 @@ pub(crate) fn dots(
     for first in (0..k).step_by(part) {
         let inner = first..(first + part).min(k);
         let (lhs, rhs) = (lhs.cols(inner.clone()), rhs.rows(inner));
-        gemm(dst, first > 0, lhs, rhs, Threads::One, precision);
+        gemm(dst, first > 0, lhs, rhs, threads, precision);
     }
 }
 
@@ -48,11 +54,11 @@ fn few_dots(dst: &mut MatrixMut<'_>, lhs: Matrix<'_>, rhs: Matrix<'_>, part: usi
         let columns = rhs.cols(first..first + n);
         for row in 0..dst.n_rows {
             chains(lhs.rows(row..row + 1), columns, part, &mut sums);
-            // SAFETY: elements of a row of the product, which lies inside its slice.
-            let dst = unsafe {
-                std::slice::from_raw_parts_mut(dst.start.add(row * dst.row_stride + first), n)
-            };
-            dst.copy_from_slice(&sums[..n]);
+            // SAFETY: elements of a row of the product, which lies inside its slice and apart from the sums.
+            unsafe {
+                let dst = dst.start.add(row * dst.row_stride + first);
+                std::ptr::copy_nonoverlapping(sums.as_ptr(), dst, n);
+            }
         }
     }
 }
@@ -132,18 +138,21 @@ mod tests {
                 (129, 700),
             ] {
                 let (lhs, rhs) = (random(1, m * inner), random(2, n * inner));
-                let mut found = vec![f32::NAN; m * n];
-                dots(
-                    &mut MatrixMut::new(&mut found, m, n),
-                    Matrix::new(&lhs, m, inner),
-                    Matrix::new(&rhs, n, inner).transposed(),
-                    Precision::F32,
-                );
+                let found = [Threads::One, Threads::All].map(|threads| {
+                    let mut found = vec![f32::NAN; m * n];
+                    dots(
+                        &mut MatrixMut::new(&mut found, m, n),
+                        Matrix::new(&lhs, m, inner),
+                        Matrix::new(&rhs, n, inner).transposed(),
+                        threads,
+                        Precision::F32,
+                    );
+                    found
+                });
                 let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-                assert!(
-                    bits(&found) == bits(&expected(&lhs, &rhs, inner)),
-                    "{m} × {inner} × {n}"
-                );
+                let expected = bits(&expected(&lhs, &rhs, inner));
+                let same = found.iter().all(|found| bits(found) == expected);
+                assert!(same, "{m} × {inner} × {n}");
             }
         }
     }
@@ -157,6 +166,7 @@ mod tests {
                 &mut MatrixMut::new(&mut found, 2, n),
                 lhs,
                 rhs,
+                Threads::One,
                 Precision::F32,
             );
             assert_eq!(found, vec![0.0; 2 * n]);

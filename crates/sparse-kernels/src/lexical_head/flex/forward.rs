@@ -8,7 +8,7 @@ use super::screen::{Plan, TILE};
 use super::{Head, positive};
 use crate::RowOffsets;
 use crate::cpu::math::ln_1p;
-use crate::cpu::matrix::dots;
+use crate::cpu::matrix::{Threads, dots};
 use crate::cpu::simd::{add, vectorized};
 use crate::cpu::{Matrix, MatrixMut, Shared};
 use crate::lexical_head::Activation;
@@ -118,7 +118,7 @@ impl Head<'_> {
                     let logits = &mut buffer[..tokens.len() * width];
                     let hidden = self.hidden.rows(tokens.clone());
                     let mut product = MatrixMut::new(logits, tokens.len(), width);
-                    dots(&mut product, hidden, weight, self.precision);
+                    dots(&mut product, hidden, weight, Threads::One, self.precision);
                     for row in group.clone() {
                         let range = self.rows.range(row);
                         let (start, end) = (range.start - tokens.start, range.end - tokens.start);
@@ -163,12 +163,8 @@ impl Head<'_> {
                 let logits = &mut logits[..tokens.len() * entries.len()];
                 let mut product = MatrixMut::new(logits, tokens.len(), entries.len());
                 let weight = Matrix::new(weight, entries.len(), self.width).transposed();
-                dots(
-                    &mut product,
-                    self.hidden.rows(tokens),
-                    weight,
-                    self.precision,
-                );
+                let hidden = self.hidden.rows(tokens);
+                dots(&mut product, hidden, weight, Threads::One, self.precision);
                 if let Some(all) = self.bias {
                     bias.clear();
                     bias.extend(entries.iter().map(|&entry| all[entry as usize]));
