@@ -25,7 +25,7 @@ use super::{
 use crate::cpu::{self, Floats, Matrix};
 use crate::plain::OptionalTensor;
 use crate::{Precision, RowOffsets};
-use screen::Plan;
+use screen::{Known, Plan};
 
 impl LexicalHead for Flex {
     fn lexical_head(
@@ -127,8 +127,10 @@ impl<'a> Head<'a> {
     fn plan(&self, weight: &FlexTensor, screening: Screening) -> Plan {
         match screening.instruction_set() {
             Some(set) if self.precision == Precision::F32 => {
-                let (plan, quantized) = Plan::screened(self, set, &screen::known(weight));
-                if let Some(quantized) = quantized {
+                let known = screen::known(weight);
+                let (plan, quantized) = Plan::screened(self, set, &known);
+                // In training every step has a new weight: its integers go before the backward pass needs the memory.
+                if let (Known::Seen, Some(quantized)) = (known, quantized) {
                     screen::keep(weight, quantized);
                 }
                 plan

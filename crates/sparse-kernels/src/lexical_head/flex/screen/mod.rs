@@ -31,9 +31,12 @@ use weight::{Sample, Scratch};
 /// 1 MiB, and the tile of a weight of up to 768 columns stays in the cache beside it.
 pub(super) const TILE: usize = 512;
 
-/// A tile or text of which a text leaves more open than one column in this many is computed as a whole: gathering
-/// columns costs about half as much as multiplying them.
-const OPEN: usize = 2;
+/// A text that leaves more than one column of the sample in this many open isn't screened: the integers cost up to half
+/// as much as f32, and gathering columns up to half as much as multiplying them.
+const OPEN_IN_TEXT: usize = 3;
+
+/// A tile of which a text leaves more than one column in this many open is computed as a whole, without gathering.
+const OPEN_IN_TILE: usize = 2;
 
 /// The smallest vocabulary that is worth the trouble.
 const SMALLEST: usize = 1024;
@@ -136,7 +139,7 @@ impl Plan {
                     let (text, values) = (&hidden.texts[row], hidden.of(head.rows, row));
                     let (n_open, flags) =
                         tile.flag_open(weight.set, head.width, text, values, bias, scratch);
-                    (n_open * OPEN <= tile.len()).then(|| flagged(flags, n_open, first))
+                    (n_open * OPEN_IN_TILE <= tile.len()).then(|| flagged(flags, n_open, first))
                 });
                 open.collect()
             })
@@ -169,7 +172,7 @@ fn worth_screening(
         }
         let tile = &sample.tile;
         let (n_open, _) = tile.flag_open(set, head.width, text, values, &bias, scratch);
-        (n_open * OPEN <= tile.len()).then_some(row)
+        (n_open * OPEN_IN_TEXT <= tile.len()).then_some(row)
     };
     let found = rows.into_par_iter().map_init(Scratch::new, is_worth);
     found.flatten().collect()
