@@ -206,11 +206,10 @@ unsafe fn tile<D: Dot, const REGISTERS: usize, const TOKENS: usize>(
                 for register in 1..REGISTERS {
                     columns[register] = D::weights(weights[register].add(four * 4 * BLOCK));
                 }
-                for token in 0..TOKENS {
+                for (token, partial) in partial.iter_mut().enumerate() {
                     let state = D::hidden(hidden.add(token * width + four * 4));
-                    for register in 0..REGISTERS {
-                        partial[token][register] =
-                            D::add(partial[token][register], state, columns[register]);
+                    for (partial, &columns) in partial.iter_mut().zip(&columns) {
+                        *partial = D::add(*partial, state, columns);
                     }
                 }
             }
