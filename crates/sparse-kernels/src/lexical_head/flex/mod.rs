@@ -130,7 +130,9 @@ impl<'a> Head<'a> {
                 let known = screen::known(weight);
                 let (plan, quantized) = Plan::screened(self, set, &known);
                 // In training every step has a new weight: its integers go before the backward pass needs the memory.
-                if let (Known::Seen, Some(quantized)) = (known, quantized) {
+                if let Some(quantized) = quantized
+                    && !matches!(known, Known::New)
+                {
                     screen::keep(weight, quantized);
                 }
                 plan

@@ -141,16 +141,23 @@ impl Case {
         }
     }
 
-    fn run(&self, screening: Screening) -> Pooled<Flex> {
-        let bias = match &self.bias {
+    fn bias(&self) -> OptionalTensor<Flex> {
+        match &self.bias {
             Some(bias) => OptionalTensor::Present(bias.clone()),
             None => OptionalTensor::Absent,
-        };
+        }
+    }
+
+    fn shape(&self) -> [usize; 2] {
+        [self.rows.n_rows(), self.vocab_size]
+    }
+
+    fn run(&self, screening: Screening) -> Pooled<Flex> {
         let (hidden, weight) = (self.hidden.clone(), self.weight.clone());
         Flex::lexical_head(
             hidden,
             weight,
-            bias,
+            self.bias(),
             self.rows.clone(),
             self.options(screening),
         )
@@ -250,6 +257,45 @@ proptest! {
                     let same = a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
                     assert!(same, "text {row}, entry {i}: {a} in the batch, {b} alone");
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_have_the_same_bytes_with_screening_and_without() {
+    for pooling in [PoolingStrategy::Max, PoolingStrategy::Sum] {
+        let case = Case {
+            pooling,
+            ..Settings::sparse().case()
+        };
+        let gradients = |screening: Screening| {
+            let pooled = case.run(screening);
+            let scores = Floats::of(&pooled.scores);
+            let gradient = cpu::tensor(random(9, scores.len()), &case.shape());
+            let gradients = Flex::lexical_head_backward(
+                case.hidden.clone(),
+                case.weight.clone(),
+                case.bias(),
+                case.rows.clone(),
+                case.options(screening),
+                pooled,
+                gradient,
+                OptionalTensor::Absent,
+            );
+            [gradients.hidden, gradients.weight, gradients.bias].map(|gradient| {
+                let bits: Vec<u32> = Floats::of(&gradient).iter().map(|x| x.to_bits()).collect();
+                assert!(bits.iter().any(|&bits| bits != 0), "a gradient");
+                bits
+            })
+        };
+        let expected = gradients(Screening::Off);
+        for set in InstructionSet::available() {
+            for time in ["first", "second"] {
+                assert!(
+                    gradients(Screening::With(set)) == expected,
+                    "{pooling:?}, {set}, {time} time"
+                );
             }
         }
     }

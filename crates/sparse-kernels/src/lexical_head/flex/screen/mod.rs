@@ -53,7 +53,7 @@ pub(crate) enum Known {
     New,
     /// It was seen before, and will probably be again.
     Seen,
-    /// It is quantized already.
+    /// It is quantized already, if for the same instruction set.
     Quantized(Arc<QuantizedWeight>),
 }
 
