@@ -8,8 +8,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use sparse_encoder::Device;
 use sparse_encoder::burn::tensor::{Distribution, Tensor};
 use sparse_encoder::kernels::{
-    Activation, AttentionOptions, PoolingStrategy, Precision, RowOffsets, autocast, lexical_head,
-    linear, packed_attention,
+    Activation, AttentionOptions, InstructionSet, PoolingStrategy, Precision, RowOffsets,
+    Screening, autocast, lexical_head, linear, packed_attention, screening,
 };
 
 const D_MODEL: usize = 384;
@@ -58,6 +58,66 @@ fn head(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// The forward pass of texts whose vectors are sparse, as in life, with every way of leaving out the other logits; and of
+/// one that isn't. Elements are operations of the whole product.
+fn sparse_head(criterion: &mut Criterion) {
+    const ACTIVE: usize = 250;
+    let device = Device::flex();
+    device.seed(0);
+    for (width, vocab_size) in [(128, 30_522), (384, 30_522), (768, 30_522), (256, 250_002)] {
+        let weight = random([vocab_size, width], &device);
+        let mut group = criterion.benchmark_group(format!("sparse_head/{width}x{vocab_size}"));
+        group.sample_size(10);
+        for tokens in [8, 256, 2048] {
+            let hidden = random([tokens, width], &device);
+            let rows = RowOffsets::from_lengths(&[tokens]);
+            let head = |bias: f64| {
+                let bias = Tensor::<1>::full([vocab_size], bias, &device);
+                let (hidden, weight) = (hidden.clone(), weight.clone());
+                lexical_head(
+                    hidden,
+                    weight,
+                    Some(bias),
+                    &rows,
+                    PoolingStrategy::Max,
+                    Activation::Relu,
+                )
+            };
+            let bias = -kth_largest_logit(head(100.0), ACTIVE, 100.0);
+            group.throughput(Throughput::Elements(
+                2 * (tokens * width * vocab_size) as u64,
+            ));
+            let sets = InstructionSet::available().filter(|&set| set != InstructionSet::Portable);
+            let ways = sets.map(Screening::With).chain([Screening::Off]);
+            for way in ways {
+                let name = match way {
+                    Screening::With(set) => set.to_string(),
+                    _ => "off".to_owned(),
+                };
+                group.bench_function(BenchmarkId::new(name, tokens), |bencher| {
+                    bencher.iter(|| screening(way, || black_box(head(bias))));
+                });
+            }
+            for (name, way) in [
+                ("dense", Screening::Fastest),
+                ("dense, off", Screening::Off),
+            ] {
+                group.bench_function(BenchmarkId::new(name, tokens), |bencher| {
+                    bencher.iter(|| screening(way, || black_box(head(0.0))));
+                });
+            }
+        }
+        group.finish();
+    }
+}
+
+/// The `k`-th largest logit of a vector of `ln(1 + z + shift)`.
+fn kth_largest_logit(vector: Tensor<2>, k: usize, shift: f64) -> f64 {
+    let mut values = vector.into_data().try_to_vec::<f32>().expect("f32");
+    values.sort_by(|a, b| b.total_cmp(a));
+    f64::from(values[k]).exp() - 1.0 - shift
+}
+
 fn encoder_layers(criterion: &mut Criterion) {
     let rows = rows();
     let device = Device::flex().autodiff();
@@ -99,5 +159,5 @@ fn products(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, head, encoder_layers, products);
+criterion_group!(benches, head, sparse_head, encoder_layers, products);
 criterion_main!(benches);

@@ -56,7 +56,9 @@ pub use attention::{AttentionOptions, packed_attention};
 pub use dropout::{Dropout, dropout};
 pub use embedding::embedding;
 pub use layer_norm::layer_norm;
-pub use lexical_head::{Activation, PoolingStrategy, lexical_head};
+pub use lexical_head::{
+    Activation, InstructionSet, PoolingStrategy, Screening, lexical_head, screening,
+};
 pub use linear::{activation_linear, linear, linear_activation};
 pub use precision::{Precision, autocast};
 pub use random::RandomStream;

@@ -3,6 +3,7 @@
 mod autodiff;
 mod flex;
 mod plain;
+mod screening;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::plain::{OptionalTensor, optional};
 use crate::{Precision, RowOffsets};
+
+pub use screening::{InstructionSet, Screening, screening};
 
 /// How the tokens of a text become one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -44,7 +47,8 @@ pub enum Activation {
 /// y[b, v] = f(max_t z[t, v])  or  Σ_t f(z[t, v]),   z[t, v] = h_t · E_v + bias_v,   t over the tokens of text b
 /// ```
 ///
-/// The logits `z` never exist as a whole. The gradient of a maximum goes to its first position. A text without
+/// The logits `z` never exist as a whole, and on the CPU those that are provably negative are never computed
+/// ([`Screening`]). Each row is the same to the last bit whatever other rows are computed with it. The gradient of a maximum goes to its first position. A text without
 /// tokens gets zeros.
 ///
 /// # Shapes
@@ -84,6 +88,7 @@ pub fn lexical_head(
             pooling,
             activation,
             precision: Precision::current(),
+            screening: Screening::current(),
         },
     );
     Tensor::from_dispatch(pooled.scores)
@@ -96,6 +101,8 @@ pub(crate) struct HeadOptions {
     pub(crate) activation: Activation,
     /// Of the logits; on the CPU the sparse sums of a maximum's gradient stay in f32.
     pub(crate) precision: Precision,
+    /// Of the forward pass on the CPU.
+    pub(crate) screening: Screening,
 }
 
 /// What the forward pass gives: vectors, and what the backward pass needs beside them.

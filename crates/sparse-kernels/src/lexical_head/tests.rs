@@ -4,7 +4,9 @@ use burn::backend::Flex;
 use burn::tensor::{Device, Tensor, TensorData, Tolerance, activation::relu};
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 
-use super::{Activation, HeadOptions, LexicalHead, PoolingStrategy, lexical_head, plain};
+use super::{
+    Activation, HeadOptions, LexicalHead, PoolingStrategy, Screening, lexical_head, plain,
+};
 use crate::cpu::{self, Floats};
 use crate::plain::OptionalTensor;
 use crate::testing::{
@@ -76,6 +78,7 @@ impl Case {
                     pooling: POOLINGS[usize::from(sum)],
                     activation: ACTIVATIONS[usize::from(log1p)],
                     precision: Precision::F32,
+                    screening: Screening::Fastest,
                 },
                 seed,
             },
@@ -192,6 +195,7 @@ fn half_precision_rounds_the_factors() {
                     pooling,
                     activation: Activation::Relu,
                     precision,
+                    screening: Screening::Fastest,
                 },
                 seed: 5,
             };
@@ -352,6 +356,7 @@ fn gradients_are_finite_differences() {
             pooling,
             activation,
             precision: Precision::F32,
+            screening: Screening::Fastest,
         };
         let arguments = [
             random(1, 6 * width),
@@ -413,6 +418,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
                 pooling,
                 activation,
                 precision: Precision::F32,
+                screening: Screening::Fastest,
             },
             seed: 11,
         };

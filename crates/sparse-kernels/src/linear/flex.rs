@@ -8,7 +8,7 @@ use super::{
 };
 use crate::Precision;
 use crate::activation::apply_to_rows;
-use crate::cpu::matrix::product;
+use crate::cpu::matrix::{product, product_of_rows};
 use crate::cpu::simd::add;
 use crate::cpu::{self, Floats};
 use crate::plain::OptionalTensor;
@@ -30,7 +30,7 @@ impl Linear for Flex {
         let (x, weight) = (Floats::of(&x), Floats::of(&weight));
         let bias = bias.as_ref().map(Floats::of);
         let ([n, _], [d_out, _]) = (x.dims2(), weight.dims2());
-        let mut y = product(x.matrix(), weight.matrix().transposed(), options.precision);
+        let mut y = product_of_rows(x.matrix(), weight.matrix().transposed(), options.precision);
         apply_to_rows(&mut y, d_out, bias.as_deref(), options.after);
         cpu::tensor(y, &[n, d_out])
     }

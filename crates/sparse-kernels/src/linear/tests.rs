@@ -91,6 +91,33 @@ fn results_do_not_depend_on_the_number_of_threads() {
 }
 
 #[test]
+fn a_row_is_the_same_to_the_last_bit_alone_and_among_others() {
+    let device = Device::flex();
+    for (d_in, d_out) in [
+        (1, 1),
+        (130, 1),
+        (128, 128),
+        (384, 60),
+        (700, 200),
+        (1536, 384),
+    ] {
+        let weight = matrix(1, [d_out, d_in], &device);
+        let bias = vector(2, d_out, &device);
+        let x = matrix(3, [100, d_in], &device);
+        let outputs = |x: Tensor<2>| values(&linear(x, weight.clone(), Some(bias.clone())));
+        let all = outputs(x.clone());
+        for n in [1, 2, 3, 65] {
+            let some = outputs(x.clone().slice([7..7 + n, 0..d_in]));
+            let same = some
+                .iter()
+                .zip(&all[7 * d_out..])
+                .all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(same, "{n} rows of {d_in} to {d_out}");
+        }
+    }
+}
+
+#[test]
 fn half_precision_rounds_the_factors() {
     const GRADIENT_TOLERANCE: f32 = 2e-2;
     for (precision, tolerance) in half_precisions() {

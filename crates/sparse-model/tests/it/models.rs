@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use sparse_index::SparseMatrix;
+use sparse_kernels::{Screening, screening};
 use sparse_model::{EncodeOptions, ForwardContext, PreprocessOptions};
 
 use crate::support::{Expected, assert_close, assert_tokens, golden, load, strings};
@@ -233,13 +234,46 @@ fn poolings_equal_the_reference() {
 }
 
 /// A trained model with 30,522 dimensions.
-#[test]
-fn splade_tiny_bert_equals_the_reference() {
+fn splade_tiny_bert() -> sparse_model::SparseEncoder {
     let model = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../examples/data/splade-tiny-bert");
-    let encoder =
-        sparse_model::SparseEncoder::from_pretrained(model.to_str().unwrap(), &Default::default())
-            .unwrap();
+    sparse_model::SparseEncoder::from_pretrained(model.to_str().unwrap(), &Default::default())
+        .unwrap()
+}
+
+#[test]
+fn a_text_has_the_same_bytes_alone_and_in_any_batch() {
+    let encoder = splade_tiny_bert();
+    let long = "sparse vectors of long documents are sums over an inverted index. ".repeat(12);
+    let mut texts = vec![
+        "",
+        "a",
+        "Which enzyme unwinds DNA?",
+        &long,
+        "search",
+        "the cat sat",
+    ];
+    texts.extend(long.split(". ").take(9));
+    let encode = |texts: &[&str], batch_size: usize| {
+        let options = EncodeOptions::default().with_batch_size(batch_size);
+        let vectors = encoder.encode(texts, &options).unwrap().to_dense();
+        vectors.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+    };
+    let together = encode(&texts, 64);
+    for batch_size in [1, 2, 5] {
+        assert!(
+            encode(&texts, batch_size) == together,
+            "batches of {batch_size}"
+        );
+    }
+    // Logits that are left out change nothing either.
+    let whole = screening(Screening::Off, || encode(&texts, 64));
+    assert!(whole == together, "without screening");
+}
+
+#[test]
+fn splade_tiny_bert_equals_the_reference() {
+    let encoder = splade_tiny_bert();
     let lines = std::fs::read_to_string(golden("splade-tiny-bert-reference.jsonl")).unwrap();
     let lines: Vec<Value> = lines
         .lines()

@@ -7,6 +7,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod bf16;
+mod dots;
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -16,6 +17,8 @@ use half::slice::HalfFloatSliceExt;
 
 use super::Shared;
 use crate::Precision;
+
+pub(crate) use dots::dots;
 
 /// A matrix inside a slice, whose rows or columns are contiguous.
 #[derive(Debug, Clone, Copy)]
@@ -231,7 +234,24 @@ pub(crate) fn gemm(
 
 /// The product of `lhs` and `rhs` by all threads, in memory that isn't zeroed first.
 pub(crate) fn product(lhs: Matrix<'_>, rhs: Matrix<'_>, precision: Precision) -> Vec<f32> {
-    let (n_rows, n_cols) = (lhs.n_rows, rhs.n_cols);
+    in_new_memory(lhs.n_rows, rhs.n_cols, |dst| {
+        gemm(dst, false, lhs, rhs, Threads::All, precision);
+    })
+}
+
+/// [`product`], each row of which is the same to the last bit whatever the other rows are, see [`dots`].
+pub(crate) fn product_of_rows(lhs: Matrix<'_>, rhs: Matrix<'_>, precision: Precision) -> Vec<f32> {
+    in_new_memory(lhs.n_rows, rhs.n_cols, |dst| {
+        dots(dst, lhs, rhs, Threads::All, precision);
+    })
+}
+
+/// A matrix that `multiply` writes as a whole, without reading it before.
+fn in_new_memory(
+    n_rows: usize,
+    n_cols: usize,
+    multiply: impl FnOnce(&mut MatrixMut<'_>),
+) -> Vec<f32> {
     let mut values = Vec::with_capacity(n_rows * n_cols);
     let mut dst = MatrixMut {
         start: values.as_mut_ptr(),
@@ -240,7 +260,7 @@ pub(crate) fn product(lhs: Matrix<'_>, rhs: Matrix<'_>, precision: Precision) ->
         row_stride: n_cols,
         lifetime: PhantomData,
     };
-    gemm(&mut dst, false, lhs, rhs, Threads::All, precision);
+    multiply(&mut dst);
     // SAFETY: there is room for so many, and a product that isn't accumulated writes each of them without reading it.
     unsafe { values.set_len(n_rows * n_cols) };
     values

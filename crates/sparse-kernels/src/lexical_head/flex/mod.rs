@@ -1,22 +1,31 @@
 //! The head on the CPU.
 //!
-//! Forward, a task takes a tile of the vocabulary and some whole texts at a time: one product into a buffer of its
-//! cache, then the maximum (or sum) over the tokens of each text. Backward, every weight row and every text has one
+//! Forward, a product of small integers tells which entries of the vectors can be anything but zero ([`screen`]). Of those
+//! that can, a task takes some of one text, or a tile of the vocabulary and some whole texts at a time: one product into a
+//! buffer of its cache, then the maximum (or sum) over the tokens of each text. Backward, every weight row and every text has one
 //! owner, and the work is that of the active entries; both are gathered so that the rows that are added up stay in
 //! the cache.
 
 mod backward_max;
 mod backward_sum;
 mod forward;
+mod screen;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 
 use burn::backend::{Flex, tensor::FloatTensor};
 
-use super::{Activation, HeadGradients, HeadOptions, LexicalHead, Pooled, PoolingStrategy, plain};
+use burn_flex::FlexTensor;
+
+use super::{
+    Activation, HeadGradients, HeadOptions, LexicalHead, Pooled, PoolingStrategy, Screening, plain,
+};
 use crate::cpu::{self, Floats, Matrix};
 use crate::plain::OptionalTensor;
 use crate::{Precision, RowOffsets};
+use screen::{Known, Plan};
 
 impl LexicalHead for Flex {
     fn lexical_head(
@@ -29,12 +38,22 @@ impl LexicalHead for Flex {
         if !cpu::all_f32(&[&hidden, &weight]) {
             return plain::forward::<Self>(hidden, weight, bias, &rows, options);
         }
-        let (hidden, weight) = (Floats::of(&hidden), Floats::of(&weight));
+        let (hidden, weight_tensor) = (Floats::of(&hidden), weight.to_contiguous());
+        let weight = Floats::of(&weight_tensor);
         let bias = bias.as_ref().map(Floats::of);
         let head = Head::new(&hidden, &weight, bias.as_deref(), &rows, options);
-        match options.pooling {
-            PoolingStrategy::Max => head.forward_max(),
-            PoolingStrategy::Sum => head.forward_sum(),
+        let plan = head.plan(&weight_tensor, options.screening);
+        let shape = [head.n_rows, head.vocab_size];
+        let (scores, positions) = match options.pooling {
+            PoolingStrategy::Max => {
+                let (scores, positions) = head.forward_max(&plan);
+                (scores, cpu::tensor(positions, &shape))
+            }
+            PoolingStrategy::Sum => (head.forward_sum(&plan), cpu::tensor(vec![0_i32], &[1])),
+        };
+        Pooled {
+            scores: cpu::tensor(scores, &shape),
+            positions,
         }
     }
 
@@ -101,6 +120,24 @@ impl<'a> Head<'a> {
             width,
             vocab_size,
             n_rows: rows.n_rows(),
+        }
+    }
+
+    /// What to compute in f32: without screening, or in another precision, everything.
+    fn plan(&self, weight: &FlexTensor, screening: Screening) -> Plan {
+        match screening.instruction_set() {
+            Some(set) if self.precision == Precision::F32 => {
+                let known = screen::known(weight);
+                let (plan, quantized) = Plan::screened(self, set, &known);
+                // In training every step has a new weight: its integers go before the backward pass needs the memory.
+                if let Some(quantized) = quantized
+                    && !matches!(known, Known::New)
+                {
+                    screen::keep(weight, quantized);
+                }
+                plan
+            }
+            _ => Plan::everything(self),
         }
     }
 
