@@ -69,6 +69,13 @@ impl Feed {
         config: &SamplerConfig,
         datasets: &[DatasetWithLoss],
     ) -> Result<Self> {
+        // A sampler may make room for a batch: one row more than there are means the same as any number above.
+        let rows = datasets.iter().map(|dataset| dataset.data.num_rows());
+        let most = rows.max().unwrap_or(0).saturating_add(1);
+        let config = &SamplerConfig {
+            batch_size: config.batch_size.min(most),
+            ..*config
+        };
         let mut sources = Vec::new();
         for dataset in datasets {
             match &dataset.data {

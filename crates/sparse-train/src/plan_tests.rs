@@ -64,6 +64,26 @@ fn a_run_without_an_end_is_planned_at_once() {
 }
 
 #[test]
+fn a_batch_larger_than_the_data_holds_all_of_it() {
+    for batch_sampler in [
+        BatchSamplerKind::BatchSampler,
+        BatchSamplerKind::NoDuplicates,
+    ] {
+        let mut plan = plan(|arguments| {
+            arguments.batch_sampler = batch_sampler;
+            arguments.per_device_train_batch_size = usize::MAX;
+            arguments.gradient_accumulation_steps = usize::MAX;
+        });
+        let epoch = plan.epoch_of(0).unwrap().unwrap();
+        assert_eq!(epoch.updates, 1);
+        assert_eq!(plan.micro_batches(&epoch, 0), 0..epoch.batches);
+        let batches = plan.batches_from(0).unwrap().take(epoch.batches);
+        let rows: usize = batches.map(|batch| batch.unwrap().1.num_rows()).sum();
+        assert_eq!(rows, 40);
+    }
+}
+
+#[test]
 fn the_last_epoch_is_cut_short() {
     let mut plan = plan(|arguments| arguments.num_train_epochs = 1.5);
     // 1.5 · 3 = 4.5 updates, rounded up.

@@ -59,6 +59,7 @@ fn check_files(directory: &Path, prefix: &str) -> Result<(), String> {
                 check_files(&path, &format!("{name}/"))?;
                 Ok(())
             }
+            Some("json" | "safetensors") if !path.is_file() => Err("is no file".to_owned()),
             Some("json") => check_json(&path),
             Some("safetensors") => check_tensors(&path),
             _ => Ok(()),
@@ -258,6 +259,19 @@ mod tests {
             with("model.safetensors", &endless).unwrap_err(),
             "`model.safetensors` isn't whole: it ends after 8 bytes"
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_has_no_end_is_no_file() {
+        for name in ["modules.json", "model.safetensors"] {
+            let folder = checkpoint();
+            let path = folder.path().join(name);
+            fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+            let message = check(folder.path()).unwrap_err();
+            assert!(message.starts_with(&format!("`{name}` is")), "{message}");
+        }
     }
 
     #[test]

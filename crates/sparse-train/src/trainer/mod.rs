@@ -365,7 +365,7 @@ impl Trainer {
 
     /// The batches from here on.
     fn feed(&self, plan: &mut Plan) -> Result<Prefetch> {
-        let cache_bytes = self.arguments.tokenization_cache_mb << 20;
+        let cache_bytes = self.arguments.tokenization_cache_mb.saturating_mul(1 << 20);
         let collator = self.collator()?.with_cache(cache_bytes);
         Prefetch::start(collator, plan, self.state.global_step + self.skipped)
     }
