@@ -70,8 +70,16 @@ pub(crate) fn require_weight(loss: &'static str, option: &'static str, weight: f
 ///
 /// `sg` stops the gradient; x itself is not stopped, so a backbone that is trained gets gradients from all terms. The
 /// auxiliary term lets dead latents explain what the live ones left over; without an auxiliary reconstruction it is 0.
-/// For a batch of one or of equal rows NMSE's denominator is 0, and plain MSE is used (in the reference before 6.2:
-/// infinity).
+///
+/// A batch of one row, or of equal rows, has no variance, and what is computed for it is rounding noise. The term is 0, and
+/// so is its gradient, where
+///
+/// ```text
+/// MSE( mean of y over the batch , y ) ≤ ε · ( mean of x² + mean of y² ),   ε = 2⁻²³
+/// ```
+///
+/// that is, where rows differ by less than 0.03 % of their size. (In the reference before 6.2: infinity or any number; since
+/// then plain MSE where the denominator is exactly 0.)
 #[doc(alias = "CSRReconstructionLoss")]
 #[derive(Debug, Clone)]
 pub struct CsrReconstructionLoss {
@@ -151,12 +159,17 @@ fn auxiliary_reconstruction(features: &AutoencoderFeatures) -> Tensor<1> {
     let Some(reconstruction) = features.decoded_embedding_aux.clone() else {
         return Tensor::zeros([1], &input.device());
     };
-    let residual = input - features.decoded_embedding_k_pre_bias.clone().detach();
+    let residual = input.clone() - features.decoded_embedding_k_pre_bias.clone().detach();
     let error = squared_error(reconstruction, residual.clone());
+    let size = input.detach().square().mean() + residual.clone().detach().square().mean();
     let variance = (residual.clone().mean_dim(0) - residual).square().mean();
-    // Both branches stay finite, so that the one not taken adds no NaN: its gradient is masked to 0.
-    let degenerate = variance.clone().detach().lower_equal_elem(0.0);
-    error / variance.mask_fill(degenerate, 1.0)
+    let is_noise = variance
+        .clone()
+        .detach()
+        .lower_equal(size * f64::from(f32::EPSILON));
+    // The quotient stays finite where it isn't taken, so that its gradient is masked to 0 and not to NaN.
+    let quotient = error / variance.mask_fill(is_noise.clone(), 1.0);
+    quotient.mask_fill(is_noise, 0.0)
 }
 
 /// Mean squared difference of all entries.
@@ -213,17 +226,35 @@ mod tests {
         assert_eq!(terms(features, 0.1), [1.0, 0.3125, 0.05]);
     }
 
-    #[test]
-    fn equal_rows_fall_back_to_the_plain_error() {
-        let features = features([[1.0, 2.0]; 2], [[0.0, 0.0]; 2], Some([[0.0, 0.0]; 2]));
+    /// The auxiliary term and its gradient for the input.
+    fn auxiliary(input: [[f32; 2]; 2], k: [[f32; 2]; 2]) -> (f32, Vec<f32>) {
+        let features = features(input, k, Some([[0.0, 0.0]; 2]));
         let input = features.sentence_embedding_backbone.clone();
         let loss = auxiliary_reconstruction(&features);
-        assert_eq!(scalar(loss.clone()), 2.5); // (1 + 4) · 2 / 4
-        let gradients = loss.backward();
-        assert_eq!(
-            values(input.grad(&gradients).unwrap()),
-            [0.5, 1.0, 0.5, 1.0]
-        ); // 2x / 4
+        let gradients = loss.clone().backward();
+        (scalar(loss), values(input.grad(&gradients).unwrap()))
+    }
+
+    #[test]
+    fn equal_rows_have_no_auxiliary_term() {
+        let zero = (0.0, vec![0.0; 4]);
+        assert_eq!(auxiliary([[1.0, 2.0]; 2], [[0.0, 0.0]; 2]), zero);
+        // Rows that differ in their last bit: a variance of 6e-14, by which 5e6 would be divided.
+        let next = f32::from_bits(1000.1_f32.to_bits() + 1);
+        let rows = [[1000.1, 2000.2], [next, 2000.2]];
+        assert_eq!(auxiliary(rows, [[0.0, 0.0]; 2]), zero);
+        // What is left over is small and equal, its noise is that of the input.
+        assert_eq!(auxiliary(rows, [[1000.0, 2000.0]; 2]), zero);
+        assert_eq!(auxiliary([[0.0, 0.0]; 2], [[0.0, 0.0]; 2]), zero);
+    }
+
+    #[test]
+    fn rows_that_differ_by_more_than_rounding_have_one() {
+        let (value, gradient) = auxiliary([[1.0, 0.0], [1.25, 0.0]], [[0.0, 0.0]; 2]);
+        // error (1 + 1.5625) / 4, mean 1.125, variance 2 · 0.125² / 4
+        assert_eq!(value, 0.640_625 / 0.007_812_5);
+        assert!(gradient.iter().all(|value| value.is_finite()));
+        assert!(gradient[0] != 0.0 && gradient[1] == 0.0, "{gradient:?}");
     }
 
     #[test]

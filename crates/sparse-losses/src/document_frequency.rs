@@ -38,6 +38,11 @@ impl DocumentFrequencies {
         }
     }
 
+    /// Dimensions of the embeddings that are counted.
+    pub fn n_dims(&self) -> usize {
+        self.counts.len()
+    }
+
     /// Counts the active dimensions of some documents, each matrix `[n, vocab_size]`. Reads back from the device.
     ///
     /// # Panics
