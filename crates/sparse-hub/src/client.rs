@@ -11,6 +11,7 @@ use hf_hub::{
 };
 
 use crate::failure::{About, Failure, WRITING, chain, timed_out};
+use crate::mask::masked;
 use crate::options::Settings;
 use crate::{Error, Repo, RepoKind, Result, UploadOptions};
 
@@ -83,7 +84,7 @@ impl<'a> Client<'a> {
         let client = builder.build().map_err(|source| Error::Client {
             kind: repo.kind(),
             id: repo.id().to_string(),
-            source: Box::new(source),
+            source: masked(source),
         })?;
         let (owner, name) = repo.parts();
         let handle = match repo.kind() {

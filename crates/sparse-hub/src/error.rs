@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use hf_hub::HFError;
-
 use crate::RepoKind;
 
 /// The result of this crate's fallible functions.
@@ -168,7 +166,7 @@ pub enum Error {
         /// Its id.
         id: String,
         /// What the client said.
-        source: Box<HFError>,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A file of the cache, or one to upload, can't be read or written.
     #[error("failed to access `{}`", path.display())]

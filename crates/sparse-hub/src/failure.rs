@@ -6,6 +6,7 @@ use hf_hub::HFError;
 
 use crate::Error;
 use crate::client::{Client, PATIENCE};
+use crate::mask::{mask, masked};
 
 /// What a request is about, for its errors.
 #[derive(Debug, Clone, Copy, Default)]
@@ -51,8 +52,8 @@ impl Client<'_> {
             error: Error::Network {
                 kind: self.repo.kind(),
                 id: self.repo.id().to_string(),
-                endpoint: self.settings.endpoint.clone(),
-                source: source.into(),
+                endpoint: mask(&self.settings.endpoint),
+                source: masked(source),
             },
             again: Some(None),
             unreachable: false,
@@ -89,7 +90,7 @@ impl Client<'_> {
                 ..
             } => {
                 let code = context.error_code.as_deref().unwrap_or_default();
-                let message = context.server_message.clone().unwrap_or_default();
+                let message = mask(&context.server_message.clone().unwrap_or_default());
                 self.classify_status(context.status.as_u16(), code, message, about)
             }
             HFError::Request { source, .. } if !source.is_builder() => Failure {
@@ -104,7 +105,7 @@ impl Client<'_> {
             _ => Error::Client {
                 kind,
                 id,
-                source: Box::new(error),
+                source: masked(error),
             }
             .into(),
         }
@@ -119,7 +120,7 @@ impl Client<'_> {
     ) -> Failure {
         let (kind, id) = (self.repo.kind(), self.repo.id().to_string());
         let with_token = self.settings.token.is_some();
-        let endpoint = self.settings.endpoint.clone();
+        let endpoint = mask(&self.settings.endpoint);
         let revision = about.revision.unwrap_or("main").to_string();
         let error = match (status, code) {
             (_, "RevisionNotFound") => self.revision_not_found(&revision),

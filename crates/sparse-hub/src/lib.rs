@@ -46,6 +46,7 @@ mod error;
 mod failure;
 mod git_object;
 mod listing;
+mod mask;
 mod model;
 mod options;
 mod parquet;

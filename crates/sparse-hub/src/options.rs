@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::mask::mask;
 use crate::{Error, Result};
 
 /// Choices for downloads and uploads. What is absent is taken from the environment, as the crate's page says.
@@ -122,7 +123,13 @@ impl HubOptions {
         if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
             return Err(Error::Option {
                 name: "endpoint",
-                problem: format!("must begin with http:// or https://; got `{endpoint}`"),
+                problem: format!(
+                    "must begin with http:// or https://; got `{}`",
+                    // Without a scheme, a password looks like anything.
+                    endpoint
+                        .rsplit_once('@')
+                        .map_or_else(|| mask(&endpoint), |(_, host)| format!("***@{host}"))
+                ),
             });
         }
         let revision = self.revision.unwrap_or_else(|| "main".to_string());
@@ -171,7 +178,7 @@ impl fmt::Debug for HubOptions {
             .field("has_token", &self.token.is_some())
             .field("cache_dir", &self.cache_dir)
             .field("local_files_only", &self.local_files_only)
-            .field("endpoint", &self.endpoint)
+            .field("endpoint", &self.endpoint.as_deref().map(mask))
             .finish_non_exhaustive()
     }
 }
@@ -196,7 +203,7 @@ impl fmt::Debug for Settings {
             .field("revision", &self.revision)
             .field("cache_dir", &self.cache_dir)
             .field("offline", &self.offline)
-            .field("endpoint", &self.endpoint)
+            .field("endpoint", &mask(&self.endpoint))
             .finish_non_exhaustive()
     }
 }
@@ -282,7 +289,23 @@ mod tests {
                     .is_user_error()
             );
         }
-        let text = format!("{:?}", HubOptions::default().with_token("secret"));
+        let options = HubOptions::default()
+            .with_token("secret")
+            .with_endpoint("http://me:secret@hub");
+        let text = format!(
+            "{options:?} {:?}",
+            resolve(options.clone(), &[("HOME", "/h")])
+        );
         assert!(!text.contains("secret"), "{text}");
+        for endpoint in ["me:secret@hub", "ftp://me:secret@hub"] {
+            let options = HubOptions::default()
+                .with_cache_dir("/c")
+                .with_endpoint(endpoint);
+            let text = options.resolve_with(&|_| None).unwrap_err().to_string();
+            assert_eq!(
+                text,
+                "`endpoint` must begin with http:// or https://; got `***@hub`"
+            );
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::client::{Client, block_on};
 use crate::listing::files_of;
+use crate::mask::mask;
 use crate::{Error, Hub, Repo, Result};
 
 /// How a folder is uploaded.
@@ -152,7 +153,7 @@ impl Hub {
                 None => commit.commit_url.unwrap_or(page),
             };
             Ok(Upload {
-                url,
+                url: mask(&url),
                 commit: oid,
                 pull_request,
             })

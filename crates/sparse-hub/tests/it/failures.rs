@@ -237,3 +237,28 @@ fn offline_nothing_is_asked_and_what_is_missing_is_named() {
     );
     assert!(workshop.hub.requests().is_empty());
 }
+
+#[test]
+fn a_password_in_the_address_of_the_hub_is_never_shown() {
+    let workshop = Workshop::new();
+    let with_password = workshop
+        .hub
+        .endpoint()
+        .replace("http://", "http://me:s3cret@");
+    // One that answers and has no such repository, and one that nobody listens at.
+    for endpoint in [with_password.as_str(), "http://me:s3cret@127.0.0.1:9"] {
+        let options = workshop.options().with_endpoint(endpoint);
+        let error = Hub::new(options.with_retries(0, 1))
+            .unwrap()
+            .model_directory("org/absent")
+            .unwrap_err();
+        let mut shown = format!("{error} {error:?}");
+        let mut cause = std::error::Error::source(&error);
+        while let Some(source) = cause {
+            shown.push_str(&format!(" {source} {source:?}"));
+            cause = source.source();
+        }
+        assert!(!shown.contains("s3cret"), "{shown}");
+        assert!(shown.contains("http://***@127.0.0.1"), "{shown}");
+    }
+}
