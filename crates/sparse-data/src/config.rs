@@ -18,7 +18,7 @@ use crate::table::Table;
 
 /// One path, or several.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a path or a list of paths")]
 pub enum Paths {
     /// A file, a directory or a pattern such as `data/*.parquet`.
     One(String),

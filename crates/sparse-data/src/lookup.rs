@@ -14,7 +14,7 @@ use crate::source::{ReadOptions, read_file};
 use crate::table::Table;
 
 /// The file in which the texts of an id column are.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(untagged)]
 pub enum Lookup {
     /// A file whose columns speak for themselves: the ids in `_id`, `id` or the only column that ends in `_id`; the
@@ -34,6 +34,30 @@ pub struct LookupColumns {
     pub id: Option<String>,
     /// Column of the texts.
     pub text: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Lookup {
+    /// Reads a path or a table; of the latter an unknown key is named.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Place;
+        impl<'de> serde::de::Visitor<'de> for Place {
+            type Value = Lookup;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a path, or a table with `path`, `id` and `text`")
+            }
+
+            fn visit_str<E>(self, path: &str) -> Result<Lookup, E> {
+                Ok(Lookup::File(path.into()))
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Lookup, A::Error> {
+                let map = serde::de::value::MapAccessDeserializer::new(map);
+                LookupColumns::deserialize(map).map(Lookup::Columns)
+            }
+        }
+        deserializer.deserialize_any(Place)
+    }
 }
 
 impl Lookup {

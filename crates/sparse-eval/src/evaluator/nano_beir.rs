@@ -34,7 +34,10 @@ pub const NANO_BEIR_DATASETS: [(&str, &str); 13] = [
 
 /// A text for all collections, or one for each.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected a text, or a table with one for each collection"
+)]
 pub enum NanoBeirPrompts {
     /// The same for all.
     All(String),

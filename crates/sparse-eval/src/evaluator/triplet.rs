@@ -14,7 +14,7 @@ use crate::table::{self, Table};
 use crate::{Error, Metrics, Result, csv};
 
 /// By how much a positive must beat a negative: one number for all similarities, or one for each.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Margin {
     /// The same for all.
@@ -35,6 +35,38 @@ pub struct MarginPerFunction {
     pub manhattan: f64,
     /// For the Euclidean distance.
     pub euclidean: f64,
+}
+
+impl<'de> Deserialize<'de> for Margin {
+    /// Reads a number or a table; of the latter an unknown key is named.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Place;
+        impl<'de> serde::de::Visitor<'de> for Place {
+            type Value = Margin;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a number, or a table with one for each similarity")
+            }
+
+            fn visit_f64<E>(self, margin: f64) -> Result<Margin, E> {
+                Ok(Margin::All(margin))
+            }
+
+            fn visit_i64<E>(self, margin: i64) -> Result<Margin, E> {
+                Ok(Margin::All(margin as f64))
+            }
+
+            fn visit_u64<E>(self, margin: u64) -> Result<Margin, E> {
+                Ok(Margin::All(margin as f64))
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Margin, A::Error> {
+                let map = serde::de::value::MapAccessDeserializer::new(map);
+                MarginPerFunction::deserialize(map).map(Margin::PerFunction)
+            }
+        }
+        deserializer.deserialize_any(Place)
+    }
 }
 
 impl Margin {
