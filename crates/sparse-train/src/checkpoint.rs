@@ -11,32 +11,36 @@
 //!   data_state.json                        data sets and what orders their rows, which with the step are the position in the data
 //!   training_args.json                     arguments of the run
 //!   trainer_state.json                     counters, history, best metric, in the reference's keys
+//!   checksums.json                         size and checksum of each of these
 //! ```
 //!
 //! A checkpoint is written beside and renamed when it is complete: a directory of that name is whole or absent, unless the
 //! disk lost a part of it. Whoever resumes the last one gets the last one that is whole.
 
+mod checksum;
 mod integrity;
+mod resume;
+
+pub(crate) use resume::{
+    Position, Reason, best, check_data, find, position, read_scaler, read_schedule, restore,
+};
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, Tensor, TensorData};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
+use serde::Serialize;
 use serde_json::{Value, json};
 use sparse_model::SparseEncoder;
 
 use crate::arguments::TrainingArguments;
 use crate::error::{Error, Result};
 use crate::loss_scaler::LossScaler;
-use crate::optimizer::{Optimizer, ParameterState, Slot};
+use crate::optimizer::{Optimizer, ParameterState};
 use crate::regulation::RegulationState;
-use crate::schedule::{LearningRateSchedule, MetricState};
+use crate::schedule::LearningRateSchedule;
 use crate::state::TrainerState;
-use crate::trainer::Resume;
 
 const OPTIMIZER: &str = "optimizer.safetensors";
 const SCHEDULER: &str = "scheduler.json";
@@ -49,13 +53,6 @@ const STATE: &str = "trainer_state.json";
 
 /// Entry of the metadata of [`OPTIMIZER`].
 const METADATA: &str = "optimizer";
-
-/// What that entry says: the optimizer, and the updates of each parameter.
-#[derive(Debug, Deserialize)]
-struct AboutOptimizer {
-    optim: String,
-    steps: BTreeMap<String, u64>,
-}
 
 /// How a model's directory begins while it is written.
 const SAVING: &str = ".saving-";
@@ -84,55 +81,6 @@ fn list(output_dir: &Path) -> BTreeMap<usize, PathBuf> {
             Some((step, entry.path()))
         })
         .collect()
-}
-
-/// Where a run resumes.
-#[derive(Debug, Default)]
-pub(crate) struct Found {
-    pub(crate) directory: Option<PathBuf>,
-    /// Later checkpoints that are broken, each with what is wrong.
-    pub(crate) skipped: Vec<(PathBuf, String)>,
-}
-
-/// The directory to resume from.
-pub(crate) fn find(resume: &Resume, output_dir: &Path) -> Result<Found> {
-    let broken = |path: &Path, message: &str| Error::Checkpoint {
-        path: path.to_path_buf(),
-        message: message.to_owned(),
-    };
-    match resume {
-        Resume::No => Ok(Found::default()),
-        Resume::From(path) if path.is_dir() => {
-            integrity::check(path)
-                .map_err(|message| broken(path, &format!("is broken: {message}")))?;
-            Ok(Found {
-                directory: Some(path.clone()),
-                skipped: Vec::new(),
-            })
-        }
-        Resume::From(path) => Err(broken(path, "is no directory")),
-        Resume::Last => {
-            let mut skipped = Vec::new();
-            for path in list(output_dir).into_values().rev() {
-                match integrity::check(&path) {
-                    Ok(()) => {
-                        return Ok(Found {
-                            directory: Some(path),
-                            skipped,
-                        });
-                    }
-                    Err(message) => skipped.push((path, message)),
-                }
-            }
-            Err(match skipped.first() {
-                Some((path, message)) => broken(
-                    path,
-                    &format!("is broken: {message}; there is no earlier one that is whole"),
-                ),
-                None => broken(output_dir, "holds no checkpoint to resume from"),
-            })
-        }
-    }
 }
 
 /// Tidies up after runs that were killed while they saved: a checkpoint that was being replaced gets its name back, and what
@@ -230,7 +178,8 @@ fn write(staging: &Path, contents: &Contents<'_>) -> Result<()> {
         write_json(&staging.join(DATA_STATE), data)?;
     }
     write_json(&staging.join(ARGUMENTS), arguments)?;
-    state.save(&staging.join(STATE))
+    state.save(&staging.join(STATE))?;
+    checksum::write(staging)
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
@@ -302,141 +251,6 @@ fn save_optimizer(path: &Path, optimizer: &Optimizer) -> Result<()> {
     let metadata = [(METADATA.to_owned(), about)].into_iter().collect();
     serialize_to_file(views?, Some(metadata), path)
         .map_err(|source| failed(format!("can't be written: {source}")))
-}
-
-/// The factor on the loss; that of the beginning where a checkpoint has none, as when it was written without `fp16`.
-pub(crate) fn read_scaler(directory: &Path) -> Result<LossScaler> {
-    read_or_default(directory, SCALER)
-}
-
-/// What a file of a checkpoint says; the default where there is none.
-fn read_or_default<T: DeserializeOwned + Default>(directory: &Path, name: &str) -> Result<T> {
-    let path = directory.join(name);
-    if !path.exists() {
-        return Ok(T::default());
-    }
-    let text = fs::read_to_string(&path).map_err(|source| Error::io("read", &path, source))?;
-    serde_json::from_str(&text).map_err(|source| Error::Checkpoint {
-        path,
-        message: format!("isn't whole: {source}"),
-    })
-}
-
-/// State of a schedule that follows a metric; `None` where the checkpoint has another.
-pub(crate) fn read_schedule(directory: &Path) -> Result<Option<MetricState>> {
-    let path = directory.join(SCHEDULER);
-    let text = fs::read_to_string(&path).map_err(|source| Error::io("read", &path, source))?;
-    let broken = |source: serde_json::Error| Error::Checkpoint {
-        path: path.clone(),
-        message: format!("isn't whole: {source}"),
-    };
-    let mut scheduler: Value = serde_json::from_str(&text).map_err(broken)?;
-    match scheduler["metric"].take() {
-        Value::Null => Ok(None),
-        state => serde_json::from_value(state).map(Some).map_err(broken),
-    }
-}
-
-/// Fails unless data sets and arguments put the rows in the order that the checkpoint was written with; one that says nothing
-/// came before they were written down.
-pub(crate) fn check_data(directory: &Path, data: &Value) -> Result<()> {
-    let path = directory.join(DATA_STATE);
-    let Ok(text) = fs::read_to_string(&path) else {
-        return Ok(());
-    };
-    let broken = |message: String| Error::Checkpoint {
-        path: path.clone(),
-        message,
-    };
-    let before: Value =
-        serde_json::from_str(&text).map_err(|source| broken(format!("is no JSON: {source}")))?;
-    const OTHERWISE: &str = "the position in the data would be another";
-    let (datasets, now) = (&before["datasets"], &data["datasets"]);
-    if datasets != now {
-        return Err(broken(format!(
-            "the run began with the data sets {datasets}, and now they are {now}: {OTHERWISE}"
-        )));
-    }
-    let now = data["arguments"].as_object().into_iter().flatten();
-    for (name, now) in now {
-        let before = &before["arguments"][name];
-        if before != now {
-            return Err(broken(format!(
-                "the run began with `{name}` = {before} in all processes together, now it is {now}: {OTHERWISE}"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Reads the optimizer's state into `optimizer` and returns the state of the run.
-pub(crate) fn restore(
-    directory: &Path,
-    optimizer: &mut Optimizer,
-    device: &Device,
-) -> Result<(TrainerState, RegulationState)> {
-    let state = TrainerState::load(&directory.join(STATE))?;
-    let path = directory.join(OPTIMIZER);
-    let broken = |message: String| Error::Checkpoint {
-        path: path.clone(),
-        message,
-    };
-    if !path.exists() {
-        return Err(broken(
-            "is missing: the checkpoint was written with `save_only_model` and can't be resumed; start from it as a model instead"
-                .to_owned(),
-        ));
-    }
-    let bytes = fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
-    let unreadable =
-        |source: safetensors::SafeTensorError| broken(format!("isn't whole: {source}"));
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(unreadable)?;
-    let metadata = header.metadata().as_ref();
-    let AboutOptimizer {
-        optim: before,
-        steps,
-    } = metadata
-        .and_then(|metadata| serde_json::from_str(metadata.get(METADATA)?).ok())
-        .ok_or_else(|| broken("lacks the number of updates".to_owned()))?;
-    let now = optimizer.rule.name();
-    if before != now {
-        return Err(broken(format!(
-            "holds the state of `optim` = \"{before}\", now it is \"{now}\": start from the checkpoint as a model instead"
-        )));
-    }
-    let tensors = SafeTensors::deserialize(&bytes).map_err(unreadable)?;
-    for (options, state) in optimizer.parameters.iter().zip(&mut optimizer.states) {
-        let Some(&step) = steps.get(&options.name) else {
-            continue;
-        };
-        let read = |(suffix, length): Slot| -> Result<Tensor<1>> {
-            let name = format!("{}.{suffix}", options.name);
-            let view = tensors.tensor(&name).map_err(|_| {
-                broken(format!(
-                    "lacks `{name}`: was it written with other `optim_args`?"
-                ))
-            })?;
-            if view.dtype() != Dtype::F32 || view.data().len() != length * 4 {
-                return Err(broken(format!(
-                    "`{name}` has {} bytes instead of the {} of {length} f32 values",
-                    view.data().len(),
-                    length * 4,
-                )));
-            }
-            let values: Vec<f32> = view
-                .data()
-                .chunks_exact(4)
-                .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-                .collect();
-            Ok(Tensor::from_data(TensorData::new(values, [length]), device))
-        };
-        let slots = optimizer.rule.slots(&options.shape).into_iter().map(read);
-        *state = Some(ParameterState {
-            step,
-            slots: slots.collect::<Result<_>>()?,
-        });
-    }
-    Ok((state, read_or_default(directory, REGULARIZERS)?))
 }
 
 /// Deletes the oldest checkpoints beyond `save_total_limit`; the last one and the best one stay.

@@ -50,11 +50,16 @@ struct Panel {
     legend: SeriesLabelPosition,
 }
 
-/// The values of a key in the history, by step; those that are no finite number are left out.
+/// Values and steps beyond these have no axis: its marks are too close to each other to be told apart as f64.
+const LARGEST: (f64, f64) = (1e36, 9e15);
+
+/// The values of a key in the history, by step; those that are no finite number, or too large to be drawn, are left out.
 fn line(history: &[Map<String, Value>], key: &str, name: &str) -> Option<Line> {
+    let within = |value: &f64, largest: f64| value.abs() <= largest;
     let point = |log: &Map<String, Value>| {
-        let value = log.get(key)?.as_f64().filter(|value| value.is_finite())?;
-        Some((log.get("step")?.as_f64()?, value))
+        let value = log.get(key)?.as_f64()?;
+        let step = log.get("step")?.as_f64()?;
+        (within(&value, LARGEST.0) && within(&step, LARGEST.1)).then_some((step, value))
     };
     let points: Vec<_> = history.iter().filter_map(point).collect();
     (!points.is_empty()).then(|| Line {
@@ -322,6 +327,22 @@ mod tests {
             }
         }
         history
+    }
+
+    #[test]
+    fn what_no_axis_holds_is_left_out() {
+        let log = |step: f64, loss: f64| {
+            let log = json!({ "step": step, "loss": loss });
+            log.as_object().unwrap().clone()
+        };
+        let history = [
+            log(1.0, 2.0),
+            log(2.0, 1e300),
+            log(1e18, 1.0),
+            log(3.0, -1e36),
+        ];
+        let line = line(&history, "loss", "training").unwrap();
+        assert_eq!(line.points, [(1.0, 2.0), (3.0, -1e36)]);
     }
 
     #[test]

@@ -122,9 +122,19 @@ pub enum Error {
     /// The hub refuses a repository or can't be reached.
     #[error(transparent)]
     Hub(#[from] sparse_hub::Error),
-    /// An evaluator can't be built or run.
+    /// An evaluator can't be built.
     #[error(transparent)]
     Evaluation(#[from] sparse_eval::Error),
+    /// An evaluator failed during a run.
+    #[error("step {step}: the evaluator `{name}` failed")]
+    Evaluator {
+        /// Its name, or else its kind.
+        name: String,
+        /// Update steps so far.
+        step: usize,
+        /// What went wrong.
+        source: sparse_eval::Error,
+    },
 }
 
 impl Error {
@@ -160,7 +170,7 @@ impl Error {
             Self::Data(error) => error.is_user_error(),
             Self::Loss(error) => error.is_user_error(),
             Self::Hub(error) => error.is_user_error(),
-            Self::Evaluation(error) => error.is_user_error(),
+            Self::Evaluation(source) | Self::Evaluator { source, .. } => source.is_user_error(),
         }
     }
 }

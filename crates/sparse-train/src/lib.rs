@@ -29,12 +29,14 @@ mod error;
 mod guard;
 mod hub;
 mod loss_scaler;
+mod names;
 mod optimizer;
 mod plan;
 mod prefetch;
 mod regulation;
 mod run;
 mod schedule;
+mod secret;
 mod state;
 mod token_cache;
 mod trainer;
@@ -54,5 +56,6 @@ pub use optimizer::OptimizerType;
 pub use schedule::{
     LearningRateSchedule, MetricMode, SchedulerOptions, SchedulerType, ThresholdMode,
 };
+pub use secret::mask_secrets;
 pub use state::TrainerState;
 pub use trainer::{Interrupt, Resume, TrainOutput, Trainer, TrainerBuilder};

@@ -33,6 +33,19 @@ impl Default for LossScaler {
 }
 
 impl LossScaler {
+    /// What can't be in a state that was read from a file.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        if !(self.scale.is_finite() && self.scale > 0.0) {
+            return Some(format!("`scale` must be above 0; got {}", self.scale));
+        }
+        (self.growth_tracker >= GROWTH_INTERVAL).then(|| {
+            format!(
+                "`growth_tracker` must be below {GROWTH_INTERVAL}; got {}",
+                self.growth_tracker
+            )
+        })
+    }
+
     /// Counts an update by whether its gradient was finite. False if that wasn't the fault of the factor.
     pub(crate) fn count(&mut self, finite: bool) -> bool {
         if finite {

@@ -10,16 +10,36 @@ use sparse_data::{
 };
 
 use crate::arguments::TrainingArguments;
+use crate::checkpoint::Position;
 use crate::error::{Error, Result};
 use crate::trainer::DatasetWithLoss;
 
-/// Length of an epoch.
+/// An epoch and its place in the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct EpochPlan {
+pub(crate) struct Epoch {
+    /// Counted from 0.
+    pub(crate) number: usize,
+    /// The update of the run that it begins with, counted from 0.
+    pub(crate) first_update: usize,
     /// Updates of the epoch.
     pub(crate) updates: usize,
     /// Micro-batches of the epoch.
     pub(crate) batches: usize,
+}
+
+impl Epoch {
+    /// What a checkpoint keeps of it.
+    pub(crate) fn position(&self) -> Position {
+        Position {
+            epoch: self.number,
+            first_update: self.first_update,
+        }
+    }
+
+    /// The update of the run with which the next epoch begins.
+    pub(crate) fn end(&self) -> usize {
+        self.first_update + self.updates
+    }
 }
 
 /// The batches of an epoch in order, each with the position of its data set.
@@ -49,6 +69,13 @@ impl Feed {
         config: &SamplerConfig,
         datasets: &[DatasetWithLoss],
     ) -> Result<Self> {
+        // A sampler may make room for a batch: one row more than there are means the same as any number above.
+        let rows = datasets.iter().map(|dataset| dataset.data.num_rows());
+        let most = rows.max().unwrap_or(0).saturating_add(1);
+        let config = &SamplerConfig {
+            batch_size: config.batch_size.min(most),
+            ..*config
+        };
         let mut sources = Vec::new();
         for dataset in datasets {
             match &dataset.data {
@@ -110,25 +137,38 @@ impl Feed {
         })
     }
 
-    /// The batches of an epoch but for the first `skip`.
-    fn epoch(&self, epoch: u64, skip: usize) -> Result<Batches> {
+    /// Whether every epoch has as many batches as the first.
+    fn is_even(&self, config: &SamplerConfig) -> bool {
+        matches!(self, Self::Stream(..)) || config.batch_sampler == BatchSamplerKind::BatchSampler
+    }
+
+    /// The batches of an epoch but for the first `skip`, and how many they are with those.
+    fn epoch(&self, epoch: u64, skip: usize) -> Result<(usize, Batches)> {
         Ok(match self {
             Self::One(source, sampler) => {
                 let source = source.clone();
-                let batches = sampler.epoch(epoch)?.into_iter().skip(skip);
-                Box::new(batches.map(move |rows| Ok((0, source.batch(&rows)?))))
+                let batches = sampler.epoch(epoch)?;
+                let n_batches = batches.len();
+                let batches = batches.into_iter().skip(skip);
+                let batches = batches.map(move |rows| Ok((0, source.batch(&rows)?)));
+                (n_batches, Box::new(batches))
             }
             Self::Several(sources, sampler) => {
                 let sources = sources.clone();
-                let batches = sampler.epoch(epoch)?.into_iter().skip(skip);
-                Box::new(batches.map(move |MixedBatch { dataset, rows }| {
+                let batches = sampler.epoch(epoch)?;
+                let n_batches = batches.len();
+                let batches = batches.into_iter().skip(skip);
+                let batches = batches.map(move |MixedBatch { dataset, rows }| {
                     Ok((dataset, sources[dataset].batch(&rows)?))
-                }))
+                });
+                (n_batches, Box::new(batches))
             }
             Self::Stream(stream, roles, config) => {
+                let n_batches = stream.num_batches(config) as usize;
                 let mut batches = stream.batches(roles, config, epoch)?;
                 batches.skip_batches(skip as u64)?;
-                Box::new(batches.map(|batch| Ok((0, batch?))))
+                let batches = batches.map(|batch| Ok((0, batch?)));
+                (n_batches, Box::new(batches))
             }
         })
     }
@@ -169,15 +209,23 @@ fn refuse_map_style(config: &SamplerConfig) -> Result<()> {
 }
 
 /// The whole run as a sequence of batches.
+///
+/// Nothing of it is computed before it is needed: a run may be told to go on for ever.
 #[derive(Debug)]
 pub(crate) struct Plan {
     feed: Feed,
-    lengths: Vec<EpochPlan>,
+    /// Whether every epoch is as long as the first.
+    is_even: bool,
+    first: Epoch,
+    /// The last epoch that was asked for.
+    current: Epoch,
     accumulation: usize,
     rows_per_step: f64,
     total_steps: usize,
-    first_steps: Vec<usize>,
 }
+
+/// More updates than anyone waits for, and as many as `max_steps` can say.
+const MOST_STEPS: usize = i64::MAX as usize;
 
 impl Plan {
     pub(crate) fn new(arguments: &TrainingArguments, datasets: &[DatasetWithLoss]) -> Result<Self> {
@@ -188,46 +236,33 @@ impl Plan {
         };
         let feed = Feed::new(arguments, &config, datasets)?;
         let accumulation = arguments.gradient_accumulation_steps;
-        let length = |epoch: usize| -> Result<(EpochPlan, usize)> {
-            let (batches, rows) = feed.length(epoch as u64)?;
-            if batches == 0 {
-                return Err(Error::Incomplete(format!(
-                    "the training data gives no batch of {} rows; lower `per_device_train_batch_size` or unset `dataloader_drop_last`",
-                    arguments.per_device_train_batch_size
-                )));
-            }
-            let plan = EpochPlan {
-                updates: batches.div_ceil(accumulation),
-                batches,
-            };
-            Ok((plan, rows))
+        let (batches, rows) = feed.length(0)?;
+        if batches == 0 {
+            return Err(Error::Incomplete(format!(
+                "the training data gives no batch of {} rows; lower `per_device_train_batch_size` or unset `dataloader_drop_last`",
+                arguments.per_device_train_batch_size
+            )));
+        }
+        let first = Epoch {
+            number: 0,
+            first_update: 0,
+            updates: batches.div_ceil(accumulation),
+            batches,
         };
-        let (first, rows) = length(0)?;
+        // Epochs may differ in length (batches without duplicates); the run ends after `total_steps` all the same.
         let total_steps = if arguments.max_steps > 0 {
             arguments.max_steps as usize
         } else {
             (arguments.num_train_epochs * first.updates as f64).ceil() as usize
         };
-        // Epochs may differ in length (batches without duplicates); the run ends after `total_steps` all the same.
-        let (mut lengths, mut first_steps, mut planned) = (Vec::new(), Vec::new(), 0);
-        while planned < total_steps {
-            let next = if lengths.is_empty() {
-                first
-            } else {
-                length(lengths.len())?.0
-            };
-            lengths.push(next);
-            first_steps.push(planned);
-            planned += next.updates;
-        }
-        first_steps.push(planned);
         Ok(Self {
+            is_even: feed.is_even(&config),
             feed,
             rows_per_step: rows as f64 / first.updates as f64,
-            lengths,
+            first,
+            current: first,
             accumulation,
-            total_steps,
-            first_steps,
+            total_steps: total_steps.min(MOST_STEPS),
         })
     }
 
@@ -241,50 +276,93 @@ impl Plan {
         self.rows_per_step
     }
 
-    /// Epochs of the whole run, the last one possibly cut short.
+    /// Epochs of the whole run if all are as long as the first, the last one possibly cut short.
     pub(crate) fn n_epochs(&self) -> usize {
-        self.lengths.len()
+        self.total_steps.div_ceil(self.first.updates)
     }
 
-    /// Updates of all epochs, the last one in full.
-    pub(crate) fn planned_updates(&self) -> usize {
-        self.first_steps.last().copied().unwrap_or(0)
+    /// Says where an epoch begins, so that those before it needn't be looked at.
+    pub(crate) fn go_on_from(&mut self, position: Position) -> Result<()> {
+        if !self.is_even {
+            self.current = self.epoch(position.epoch, position.first_update)?;
+        }
+        Ok(())
     }
 
-    /// Epoch and update within it of a step, which must be below [`Self::planned_updates`].
-    pub(crate) fn position(&self, step: usize) -> (usize, usize) {
-        let epoch = self.first_steps.partition_point(|&first| first <= step) - 1;
-        (epoch, step - self.first_steps[epoch])
+    /// The epoch of an update, and `None` past the last epoch: an epoch that has begun belongs to the run to its end.
+    pub(crate) fn epoch_of(&mut self, update: usize) -> Result<Option<Epoch>> {
+        if self.is_even {
+            let number = update / self.first.updates;
+            let first_update = number * self.first.updates;
+            return Ok((first_update < self.total_steps).then_some(Epoch {
+                number,
+                first_update,
+                ..self.first
+            }));
+        }
+        if update < self.current.first_update {
+            self.current = self.first;
+        }
+        while self.current.end() <= update {
+            if self.current.end() >= self.total_steps {
+                return Ok(None);
+            }
+            self.current = self.epoch(self.current.number + 1, self.current.end())?;
+        }
+        Ok(Some(self.current))
     }
 
-    pub(crate) fn epoch_length(&self, epoch: usize) -> EpochPlan {
-        self.lengths[epoch]
-    }
-
-    /// The first update of an epoch, counted from the beginning.
-    pub(crate) fn first_update(&self, epoch: usize) -> usize {
-        self.first_steps[epoch]
-    }
-
-    /// Micro-batches of an update: the last update of an epoch may have fewer.
-    pub(crate) fn micro_batches(&self, epoch: usize, update: usize) -> Range<usize> {
-        let start = update * self.accumulation;
-        start..(start + self.accumulation).min(self.lengths[epoch].batches)
-    }
-
-    /// The batches from update `step` on to the end of the last epoch, each with the position of its data set.
-    pub(crate) fn batches_from(
-        &self,
-        step: usize,
-    ) -> impl Iterator<Item = Result<(usize, Batch)>> + Send + use<> {
-        let (epoch, update) = self.position(step);
-        let feed = self.feed.clone();
-        let mut skip = update * self.accumulation;
-        (epoch..self.lengths.len()).flat_map(move |epoch| {
-            feed.epoch(epoch as u64, std::mem::take(&mut skip))
-                .unwrap_or_else(|error| Box::new(std::iter::once(Err(error))))
+    fn epoch(&self, number: usize, first_update: usize) -> Result<Epoch> {
+        let (batches, _) = self.feed.length(number as u64)?;
+        require_batches(batches, number)?;
+        Ok(Epoch {
+            number,
+            first_update,
+            updates: batches.div_ceil(self.accumulation),
+            batches,
         })
     }
+
+    /// Micro-batches of an update of an epoch: the last one may have fewer.
+    pub(crate) fn micro_batches(&self, epoch: &Epoch, update: usize) -> Range<usize> {
+        let start = update * self.accumulation;
+        start..start.saturating_add(self.accumulation).min(epoch.batches)
+    }
+
+    /// The batches from an update of the run on to the end of the last epoch, each with the position of its data set.
+    pub(crate) fn batches_from(
+        &mut self,
+        update: usize,
+    ) -> Result<impl Iterator<Item = Result<(usize, Batch)>> + Send + use<>> {
+        let epoch = self.epoch_of(update)?;
+        let mut skip = epoch.map_or(0, |epoch| (update - epoch.first_update) * self.accumulation);
+        let mut next = epoch.map(|epoch| (epoch.number, epoch.first_update));
+        let (feed, accumulation, total_steps) =
+            (self.feed.clone(), self.accumulation, self.total_steps);
+        let epochs = std::iter::from_fn(move || {
+            let (number, first_update) = next.take()?;
+            let batches = feed
+                .epoch(number as u64, std::mem::take(&mut skip))
+                .and_then(|(n_batches, batches)| {
+                    require_batches(n_batches, number)?;
+                    let end = first_update + n_batches.div_ceil(accumulation);
+                    next = (end < total_steps).then_some((number + 1, end));
+                    Ok(batches)
+                });
+            Some(batches.unwrap_or_else(|error| Box::new(std::iter::once(Err(error)))))
+        });
+        Ok(epochs.flatten())
+    }
+}
+
+/// An epoch without a batch would have no end.
+fn require_batches(n_batches: usize, epoch: usize) -> Result<()> {
+    if n_batches > 0 {
+        return Ok(());
+    }
+    Err(Error::Incomplete(format!(
+        "epoch {epoch} of the training data gives no batch; lower `per_device_train_batch_size` or unset `dataloader_drop_last`"
+    )))
 }
 
 fn sampler_config(arguments: &TrainingArguments, batch_size: usize) -> SamplerConfig {
@@ -311,7 +389,7 @@ pub(crate) fn evaluation_batches(
         config.order = SampleOrder::Default;
     }
     let feed = Feed::new(arguments, &config, std::slice::from_ref(dataset))?;
-    Ok(feed.epoch(0, 0)?.map(|batch| Ok(batch?.1)))
+    Ok(feed.epoch(0, 0)?.1.map(|batch| Ok(batch?.1)))
 }
 
 /// What decides the order of the data: a run that goes on must find the same. `arguments` are those of the single process
@@ -345,3 +423,7 @@ pub(crate) fn data_state(arguments: &TrainingArguments, datasets: &[DatasetWithL
         },
     })
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -32,9 +32,9 @@ struct Waiting {
 
 impl Prefetch {
     /// Starts to prepare the batches from update `step` on.
-    pub(crate) fn start(mut collator: Collator, plan: &Plan, step: usize) -> Result<Self> {
+    pub(crate) fn start(mut collator: Collator, plan: &mut Plan, step: usize) -> Result<Self> {
         let (sender, receiver) = sync_channel(AHEAD);
-        let batches = plan.batches_from(step);
+        let batches = plan.batches_from(step)?;
         let prepare = move || {
             for batch in batches {
                 let batch =

@@ -78,22 +78,37 @@ impl Regulation {
 
     /// Goes on from the state of a checkpoint. What the checkpoint lacks, since the training file asked for less then,
     /// begins anew.
-    pub(crate) fn restore(&mut self, saved: RegulationState) {
+    ///
+    /// # Errors
+    ///
+    /// If the state is that of vectors of another width.
+    pub(crate) fn restore(&mut self, saved: RegulationState) -> Result<(), String> {
         for (name, controllers) in &mut self.state.controllers {
             let Some(saved) = saved.controllers.get(name) else {
                 continue;
             };
-            let take = |ours: &mut Option<SparsityController>, saved: &Option<_>| {
-                if ours.is_some() && saved.is_some() {
-                    ours.clone_from(saved);
+            let take = |ours: &mut Option<SparsityController>,
+                        saved: &Option<SparsityController>| {
+                if let (Some(ours), Some(saved)) = (ours, saved) {
+                    ours.go_on_from(saved);
                 }
             };
             take(&mut controllers.document, &saved.document);
             take(&mut controllers.query, &saved.query);
         }
-        if self.state.document_frequencies.is_some() && saved.document_frequencies.is_some() {
-            self.state.document_frequencies = saved.document_frequencies;
+        if let Some(ours) = &mut self.state.document_frequencies
+            && let Some(saved) = saved.document_frequencies
+        {
+            if saved.n_dims() != ours.n_dims() {
+                return Err(format!(
+                    "`regularizer_state.json` counts documents in {} dimensions, and the model has {}",
+                    saved.n_dims(),
+                    ours.n_dims()
+                ));
+            }
+            *ours = saved;
         }
+        Ok(())
     }
 
     /// Weights in force in a step: the maxima under the schedule, or what a controller says. `None` without regularisers.

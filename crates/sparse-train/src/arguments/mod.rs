@@ -49,7 +49,10 @@ pub enum SaveStrategy {
 
 /// A text put in front of inputs: for all columns, by column, or by data set and column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected a text, or a table of texts by column or by data set"
+)]
 pub enum Prompts {
     /// In front of every text.
     All(String),
@@ -59,7 +62,10 @@ pub enum Prompts {
 
 /// The route of a column, or of the columns of a data set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected the name of a route, or a table of them by column"
+)]
 pub enum Routes {
     /// The route of one column.
     Column(String),

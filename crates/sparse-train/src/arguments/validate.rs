@@ -11,6 +11,12 @@ impl TrainingArguments {
     ///
     /// [`Error::Argument`] naming the first argument outside its domain.
     pub fn validate(&self) -> Result<()> {
+        if self.output_dir.as_os_str().is_empty() {
+            return Err(Error::argument(
+                "arguments.output_dir",
+                "must name a directory; got an empty text",
+            ));
+        }
         let positive = [
             ("num_train_epochs", self.num_train_epochs),
             ("adam_epsilon", self.adam_epsilon),
@@ -393,6 +399,10 @@ mod tests {
     fn every_bad_value_has_one_message() {
         type Change = fn(&mut TrainingArguments);
         let cases: &[(Change, &str)] = &[
+            (
+                |a| a.output_dir = "".into(),
+                "`arguments.output_dir` must name a directory; got an empty text",
+            ),
             (
                 |a| a.num_train_epochs = 0.0,
                 "`arguments.num_train_epochs` must be a number above 0; got 0",

@@ -60,7 +60,11 @@ impl Callback for EarlyStopping {
             Some(best) if context.arguments.larger_is_better() => value - best > self.threshold,
             Some(best) => best - value > self.threshold,
         };
-        self.counter = if better { 0 } else { self.counter + 1 };
+        self.counter = if better {
+            0
+        } else {
+            self.counter.saturating_add(1)
+        };
         if self.counter >= self.patience {
             tracing::info!(
                 "stopped early at step {}: {name} didn't improve in {} evaluations",

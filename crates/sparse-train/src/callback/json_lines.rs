@@ -52,7 +52,10 @@ impl Callback for JsonLines {
     fn on_train_begin(&mut self, context: &CallbackContext<'_>, _: &mut TrainerControl) {
         match open(&context.arguments.output_dir, context.state.global_step) {
             Ok(file) => self.file = Some(file),
-            Err(error) => tracing::warn!("there will be no `logs.jsonl`: {error}"),
+            Err(error) => tracing::warn!(
+                "there will be no `logs.jsonl` in `{}`: {error}",
+                context.arguments.output_dir.display()
+            ),
         }
     }
 
@@ -68,7 +71,11 @@ impl Callback for JsonLines {
         let log = entry(logs, context.state.epoch, context.state.global_step);
         let line = format!("{}\n", serde_json::Value::Object(log));
         if let Err(error) = file.write_all(line.as_bytes()) {
-            tracing::warn!("`logs.jsonl` ends here: {error}");
+            tracing::warn!(
+                "`logs.jsonl` in `{}` ends at step {}: {error}",
+                context.arguments.output_dir.display(),
+                context.state.global_step
+            );
             self.file = None;
         }
     }

@@ -74,7 +74,9 @@ fn open(context: &CallbackContext<'_>) -> io::Result<EventFile> {
     let folder = context
         .arguments
         .event_dir(&format!("{}_{}", date(time), host()));
-    fs::create_dir_all(&folder)?;
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", folder.display()));
+    fs::create_dir_all(&folder).map_err(named)?;
     let name = |n: usize| {
         let (seconds, process) = (time.as_secs(), std::process::id());
         folder.join(format!(
@@ -85,7 +87,7 @@ fn open(context: &CallbackContext<'_>) -> io::Result<EventFile> {
     // Two runs of a process may begin within a second.
     let free = (0..).map(name).find(|path: &_| !Path::exists(path));
     let path = free.unwrap_or_else(|| name(0));
-    let mut file = EventFile::create(&path, time.as_secs_f64())?;
+    let mut file = EventFile::create(&path, time.as_secs_f64()).map_err(named)?;
     let arguments = serde_json::to_string_pretty(context.arguments)?;
     // Indented by four, Markdown shows it as it is.
     let text: Vec<String> = arguments
@@ -142,7 +144,10 @@ impl Callback for TensorBoard {
             .collect();
         let written = file.write(now().as_secs_f64(), context.state.global_step, &scalars);
         if let Err(error) = written {
-            tracing::warn!("the event file for TensorBoard ends here: {error}");
+            tracing::warn!(
+                "the event file for TensorBoard ends at step {}: {error}",
+                context.state.global_step
+            );
             self.file = None;
         }
     }

@@ -105,11 +105,16 @@ impl TrainingArguments {
         let refuse =
             |name: &str, message: &str| Err(Error::argument(format!("arguments.{name}"), message));
         if let Some(name) = &self.run_name
-            && (name.is_empty() || name.contains(['/', '\\']) || name == "." || name == "..")
+            && (name.is_empty()
+                || name.contains(['/', '\\'])
+                || name.contains(char::is_control)
+                || name.len() > 255
+                || name == "."
+                || name == "..")
         {
             return refuse(
                 "run_name",
-                "names a folder of `runs`: it must not be empty or hold a slash",
+                "names a folder of `runs`: it must not be empty, hold a slash or a line break, or be longer than 255 bytes",
             );
         }
         if !(self.carbon_intensity.is_finite() && self.carbon_intensity >= 0.0) {

@@ -17,6 +17,7 @@ use sparse_losses::{LossConfig, RegularizerScheduleConfig, TopKScheduleConfig};
 use crate::arguments::TrainingArguments;
 use crate::error::{Error, Result};
 use crate::guard::GuardConfig;
+use crate::names;
 
 pub use model_card::ModelCardConfig;
 pub(crate) use model_card::is_hub_id;
@@ -121,8 +122,7 @@ impl TrainingFile {
     /// If the file can't be read, is no TOML, holds an unknown key (with the nearest known one), a value of the wrong type, or
     /// a value outside its domain.
     pub fn load(path: &std::path::Path, overrides: &[String]) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| read::unreadable(path, &source))?;
+        let text = read::text(path)?;
         Self::parse(&text, overrides).map_err(|error| match error {
             error @ (Error::Argument { .. }
             | Error::Incomplete(_)
@@ -178,6 +178,7 @@ impl TrainingFile {
             schedule.validate()?;
         }
         self.model_card.validate()?;
+        names::check_configs(&self.evaluator)?;
         self.arguments.validate()
     }
 }

@@ -1,5 +1,7 @@
 //! TOML text and overrides to a typed configuration, with errors that name the key.
 
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -9,16 +11,29 @@ use super::suggest::explain;
 use crate::arguments::foreign;
 use crate::error::{Error, Result};
 use crate::optimizer::ELSEWHERE;
+use crate::secret::{is_secret, mask_secrets};
 
-pub(super) fn unreadable(path: &Path, source: &std::io::Error) -> Error {
-    let message = match source.kind() {
-        std::io::ErrorKind::NotFound => "no such file".to_owned(),
-        std::io::ErrorKind::InvalidData => "is not valid UTF-8".to_owned(),
-        _ => format!("can't be read: {source}"),
-    };
-    Error::File {
+/// More bytes than a training file has.
+const LARGEST: u64 = 16 << 20;
+
+/// The text of a training file.
+pub(super) fn text(path: &Path) -> Result<String> {
+    let refused = |message: String| Error::File {
         path: path.to_path_buf(),
         message,
+    };
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text));
+    match read {
+        Ok(n) if n as u64 > LARGEST => Err(refused(format!(
+            "is longer than {LARGEST} bytes: is it a training file?"
+        ))),
+        Ok(_) => Ok(text),
+        Err(source) => Err(refused(match source.kind() {
+            ErrorKind::NotFound => "no such file".to_owned(),
+            ErrorKind::InvalidData => "is not valid UTF-8".to_owned(),
+            _ => format!("can't be read: {source}"),
+        })),
     }
 }
 
@@ -27,12 +42,7 @@ pub(super) fn parse<T: DeserializeOwned>(
     text: &str,
     overrides: &[String],
 ) -> Result<(T, Vec<String>)> {
-    let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
-        Error::Incomplete(format!(
-            "is not valid TOML: {}",
-            error.to_string().trim_end()
-        ))
-    })?;
+    let mut table: Table = text.parse().map_err(|error| not_toml(text, &error))?;
     for entry in overrides {
         apply(&mut table, entry)?;
     }
@@ -40,7 +50,10 @@ pub(super) fn parse<T: DeserializeOwned>(
     read_json(&mut table)?;
     let read = serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
         let path = error.path().to_string();
-        let message = explain(error.inner().to_string().lines().next().unwrap_or_default());
+        let message = explain(&without_secrets(
+            &path,
+            error.inner().to_string().lines().next().unwrap_or_default(),
+        ));
         // serde's path of an unknown key ends in that key, which the message names already.
         let key = match path.rsplit_once('.') {
             _ if path == "." => return Error::Incomplete(message),
@@ -54,10 +67,52 @@ pub(super) fn parse<T: DeserializeOwned>(
     Ok((read, warnings))
 }
 
+/// Where a text stops to be TOML, by line, column and key. The line itself isn't shown: there may be a token or a password in it.
+fn not_toml(text: &str, error: &toml::de::Error) -> Error {
+    let place = error.span().map_or_else(String::new, |span| {
+        let mut start = span.start.min(text.len());
+        while !text.is_char_boundary(start) {
+            start -= 1;
+        }
+        let before = &text[..start];
+        let line = before.matches('\n').count();
+        let first = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let column = text[first..start].chars().count() + 1;
+        let whole = text.lines().nth(line).unwrap_or_default();
+        let is_key = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        let key = whole
+            .split_once('=')
+            .map(|(key, _)| key.trim())
+            .filter(|key| !key.is_empty() && key.chars().all(is_key))
+            .map_or_else(String::new, |key| format!(", `{key}`"));
+        format!(" at line {}, column {column}{key}", line + 1)
+    });
+    let message = error.message().lines().next().unwrap_or_default();
+    Error::Incomplete(mask_secrets(&format!(
+        "is not valid TOML{place}: {message}"
+    )))
+}
+
+/// A message of serde's, which quotes the value that it refuses, without the value where that may be a secret.
+fn without_secrets(path: &str, message: &str) -> String {
+    let quotes_value = ["invalid type", "invalid value"]
+        .iter()
+        .any(|start| message.starts_with(start));
+    match message.split_once(", expected") {
+        Some((_, expected)) if quotes_value && is_secret(path) => {
+            format!("invalid value, which isn't shown, expected{expected}")
+        }
+        _ => mask_secrets(message),
+    }
+}
+
 /// Sets `a.b.c=value`; a value that is no TOML is taken as a string.
 fn apply(table: &mut Table, entry: &str) -> Result<()> {
     let Some((key, text)) = entry.split_once('=') else {
-        return Err(Error::argument(entry, "must have the form key=value"));
+        return Err(Error::argument(
+            mask_secrets(entry),
+            "must have the form key=value",
+        ));
     };
     let value = format!("value = {text}")
         .parse::<Table>()
@@ -182,103 +237,5 @@ fn is_default(value: &Value, default: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::{Prompts, TrainingFile};
-
-    const FILE: &str = "[model]\nname_or_path = \"m\"\n[[train_dataset]]\npath = \"a.tsv\"\n";
-
-    fn error(text: &str, overrides: &[&str]) -> String {
-        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
-        TrainingFile::parse(&format!("{FILE}{text}"), &overrides)
-            .unwrap_err()
-            .to_string()
-    }
-
-    #[test]
-    fn unknown_keys_come_with_the_nearest_name() {
-        let message = error("[arguments]\nlerning_rate = 1e-5\n", &[]);
-        assert!(message.starts_with("`arguments` has an error: unknown key `lerning_rate`; did you mean `learning_rate`?"), "{message}");
-        let message = error("[argument]\nseed = 1\n", &[]);
-        assert!(
-            message.starts_with("unknown key `argument`; did you mean `arguments`?"),
-            "{message}"
-        );
-    }
-
-    #[test]
-    fn wrong_types_and_values_name_their_key() {
-        let message = error("[arguments]\nseed = \"x\"\n", &[]);
-        assert!(
-            message.starts_with("`arguments.seed` has an error: invalid type"),
-            "{message}"
-        );
-        let message = error("", &["arguments.learning_rate=-1"]);
-        assert_eq!(
-            message,
-            "`arguments.learning_rate` must be 0 or above; got -1"
-        );
-        let message = error("[arguments]\nlr_scheduler_type = \"liner\"\n", &[]);
-        assert!(message.contains("did you mean `linear`?"), "{message}");
-        let message = error("[arguments]\nfsdp = \"full_shard\"\n", &[]);
-        assert!(
-            message.starts_with("`arguments.fsdp` isn't supported"),
-            "{message}"
-        );
-        let message = error("[arguments]\noptim = \"paged_lion_32bit\"\n", &[]);
-        assert_eq!(
-            message,
-            "`arguments.optim` = \"paged_lion_32bit\" needs a package of the reference's; set \"lion_32bit\" instead"
-        );
-        let message = error("[arguments]\noptim = \"adagard\"\n", &[]);
-        assert!(message.contains("did you mean `adagrad`?"), "{message}");
-        let message = error("[arguments\n", &[]);
-        assert!(message.starts_with("is not valid TOML"), "{message}");
-    }
-
-    #[test]
-    fn json_may_stand_for_a_table() {
-        let overrides = [
-            r#"arguments.prompts={"query": "query: "}"#,
-            r#"arguments.router_mapping={"a": "query", "b": "document"}"#,
-            r#"arguments.learning_rate_mapping={"zeta\\.x": 1e-3, "alpha": 2e-3}"#,
-            r#"arguments.lr_scheduler_kwargs={"num_cycles": 2}"#,
-            "arguments.lr_scheduler_type=cosine",
-        ];
-        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
-        let arguments = TrainingFile::parse(FILE, &overrides).unwrap().arguments;
-        let prompts = [("query".to_owned(), Prompts::All("query: ".to_owned()))];
-        assert_eq!(arguments.prompts, Some(Prompts::Named(prompts.into())));
-        assert_eq!(arguments.router_mapping["b"], "document".into());
-        assert_eq!(arguments.lr_scheduler_kwargs.num_cycles, Some(2.0));
-        assert_eq!(arguments.learning_rate_mapping[r"zeta\.x"], 1e-3);
-
-        // A text that is no JSON is a prompt, and an error elsewhere.
-        let overrides = ["arguments.prompts={query".to_owned()];
-        let arguments = TrainingFile::parse(FILE, &overrides).unwrap().arguments;
-        assert_eq!(arguments.prompts, Some(Prompts::All("{query".to_owned())));
-        let message = error("", &["arguments.router_mapping={query"]);
-        assert!(
-            message.starts_with("`arguments.router_mapping` must be a table, or a JSON object as a string: key must be"),
-            "{message}"
-        );
-    }
-
-    #[test]
-    fn overrides_reach_everywhere() {
-        let overrides = [
-            "arguments.output_dir=runs/x",
-            "train_dataset.0.path=b.tsv",
-            "model.max_seq_length=16",
-        ];
-        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
-        let file = TrainingFile::parse(FILE, &overrides).unwrap();
-        assert_eq!(file.arguments.output_dir.to_str(), Some("runs/x"));
-        assert_eq!(file.model.max_seq_length, Some(16));
-        let message = error("", &["train_dataset.7.path=b.tsv"]);
-        assert_eq!(
-            message,
-            "`train_dataset.7.path` must go on with an index below 1 and a key"
-        );
-        assert_eq!(error("", &["seed"]), "`seed` must have the form key=value");
-    }
-}
+#[path = "read_tests.rs"]
+mod tests;

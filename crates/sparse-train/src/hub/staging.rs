@@ -45,7 +45,7 @@ pub(super) fn gather(
 fn is_of_model(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default();
     !(stem.starts_with('_')
-        || ["optimizer", "scheduler", "scaler"].contains(&stem)
+        || ["optimizer", "scheduler", "scaler", "checksums"].contains(&stem)
         || stem.ends_with("_state"))
 }
 
@@ -95,6 +95,7 @@ mod tests {
             "scaler.json",
             "trainer_state.json",
             "rng_state.json",
+            "checksums.json",
             "_notes.txt",
         ] {
             assert!(!is_of_model(name), "{name}");

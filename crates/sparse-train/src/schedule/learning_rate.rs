@@ -425,7 +425,7 @@ impl LearningRateSchedule {
         if into_decay < stable {
             return 1.0;
         }
-        if into_decay < stable + decay {
+        if into_decay < stable.saturating_add(decay) {
             let x = (into_decay - stable) as f64 / decay.max(1) as f64;
             let factor = match options.decay_type.unwrap_or(Ramp::Cosine) {
                 Ramp::Linear => 1.0 - x,

@@ -166,9 +166,9 @@ impl MetricSchedule {
             if better {
                 state.best = Some(metric);
                 state.num_bad_epochs = 0;
-                state.num_good_epochs += 1;
+                state.num_good_epochs = state.num_good_epochs.saturating_add(1);
             } else {
-                state.num_bad_epochs += 1;
+                state.num_bad_epochs = state.num_bad_epochs.saturating_add(1);
                 state.num_good_epochs = 0;
             }
             if state.num_good_epochs > patience {
@@ -186,7 +186,7 @@ impl MetricSchedule {
             state.best = Some(metric);
             state.num_bad_epochs = 0;
         } else {
-            state.num_bad_epochs += 1;
+            state.num_bad_epochs = state.num_bad_epochs.saturating_add(1);
         }
         if state.cooldown_counter > 0 {
             state.cooldown_counter -= 1;
@@ -249,7 +249,7 @@ impl MetricSchedule {
         if state.rates.iter().any(|[_, now]| *now > self.min_rate) {
             return;
         }
-        state.reset_start -= 1;
+        state.reset_start = state.reset_start.saturating_sub(1);
         if state.reset_start <= 0 {
             let first: Vec<f64> = state.rates.iter().map(|[first, _]| *first).collect();
             self.start(first);

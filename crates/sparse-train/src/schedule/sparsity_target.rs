@@ -73,6 +73,14 @@ impl SparsityController {
         }
     }
 
+    /// Takes up what another controller has found; the target stays, which the training file may have changed since.
+    pub(crate) fn go_on_from(&mut self, saved: &Self) {
+        *self = Self {
+            target: self.target,
+            ..saved.clone()
+        };
+    }
+
     /// The weight for the next step.
     pub(crate) fn weight(&self) -> f64 {
         if self.is_off() { 0.0 } else { self.weight }
@@ -232,6 +240,18 @@ mod tests {
         with_gap.compare(100.0, 80.0);
         let expected = 0.5 * 0.9_f64.ln() + 0.5 * 0.8_f64.ln();
         assert!((with_gap.gap.unwrap() - expected).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_target_that_was_changed_holds() {
+        let mut saved = SparsityController::new(200, 3e-5);
+        saved.observe(300.0, 0.5, 10.0, 1.0);
+        let mut same = SparsityController::new(200, 1.0);
+        same.go_on_from(&saved);
+        assert_eq!(same, saved);
+        let mut lower = SparsityController::new(50, 1.0);
+        lower.go_on_from(&saved);
+        assert_eq!((lower.target, lower.weight), (50_f64.ln(), saved.weight));
     }
 
     #[test]

@@ -33,7 +33,8 @@ impl Trainer {
             return Ok(arguments);
         }
         if !self.gathers_across_devices() {
-            arguments.gradient_accumulation_steps *= size;
+            arguments.gradient_accumulation_steps =
+                arguments.gradient_accumulation_steps.saturating_mul(size);
             return Ok(arguments);
         }
         let stands_apart = self
@@ -46,8 +47,11 @@ impl Trainer {
                 "is false, and true for another data set: in a run of several processes all batches are gathered, or none",
             ));
         }
-        arguments.per_device_train_batch_size *= size;
-        arguments.token_budget = arguments.token_budget.map(|tokens| tokens * size);
+        arguments.per_device_train_batch_size =
+            arguments.per_device_train_batch_size.saturating_mul(size);
+        arguments.token_budget = arguments
+            .token_budget
+            .map(|tokens| tokens.saturating_mul(size));
         Ok(arguments)
     }
 
@@ -62,7 +66,9 @@ impl Trainer {
         let size = self.communicator.size();
         tracing::info!(
             "{size} processes, {} micro-batches of {} rows in an update",
-            self.arguments.gradient_accumulation_steps * size,
+            self.arguments
+                .gradient_accumulation_steps
+                .saturating_mul(size),
             self.arguments.per_device_train_batch_size,
         );
         let run = json!([

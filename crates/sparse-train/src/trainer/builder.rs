@@ -18,11 +18,13 @@ use super::card::CardRecord;
 use super::{DatasetWithLoss, Interrupt, Trainer, TrainerControl};
 use crate::arguments::{IntervalStrategy, TrainingArguments};
 use crate::callback::{Callback, StepReport};
+use crate::checkpoint::Position;
 use crate::collator::Collator;
 use crate::config::{ModelCardConfig, is_hub_id};
 use crate::distributed::{self, Communicator};
 use crate::error::{Error, Result};
 use crate::guard::{GuardConfig, Guards};
+use crate::names;
 use crate::regulation::Regulation;
 use crate::state::TrainerState;
 
@@ -255,6 +257,7 @@ impl TrainerBuilder {
             &eval,
             &self.regularizer_schedule,
         )?;
+        names::check_evaluators(self.evaluators.iter().map(AsRef::as_ref))?;
         super::best_metric::check(&self.arguments, &self.encoder, &eval, &self.evaluators)?;
         let (mut callbacks, energy) = self.arguments.callbacks();
         callbacks.append(&mut self.callbacks);
@@ -281,6 +284,7 @@ impl TrainerBuilder {
             control: TrainerControl::default(),
             card,
             skipped: 0,
+            position: Position::default(),
             report: StepReport::default(),
             scaler: None,
             before: None,
@@ -305,10 +309,18 @@ impl TrainerBuilder {
             if ancestor.is_dir() {
                 return Ok(());
             }
-            if ancestor.exists() {
+            // A link to nothing doesn't exist, and no directory can be made in its place.
+            if ancestor.exists() || ancestor.is_symlink() {
+                let what = if ancestor.is_file() {
+                    "a file"
+                } else if ancestor.is_symlink() {
+                    "a link to nothing"
+                } else {
+                    "no directory"
+                };
                 return Err(Error::argument(
                     "arguments.output_dir",
-                    format!("must be a directory; `{}` is a file", ancestor.display()),
+                    format!("must be a directory; `{}` is {what}", ancestor.display()),
                 ));
             }
             match ancestor.parent() {
@@ -372,6 +384,7 @@ impl TrainerBuilder {
                     ));
                 }
             };
+            names::check_data_set(&format!("{key}.{index}.name"), &name)?;
             if datasets.iter().any(|other| other.name == name) {
                 return Err(Error::argument(
                     format!("{key}.{index}.name"),

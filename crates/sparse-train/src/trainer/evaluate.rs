@@ -65,7 +65,15 @@ impl Trainer {
         };
         for (index, evaluator) in self.evaluators.iter().enumerate() {
             let precision = self.arguments.evaluation_precision();
-            let figures = autocast(precision, || evaluator.evaluate(&encoder, &run))?;
+            let figures = autocast(precision, || evaluator.evaluate(&encoder, &run));
+            let figures = figures.map_err(|source| Error::Evaluator {
+                name: match evaluator.name() {
+                    "" => evaluator.class_name().to_owned(),
+                    name => name.to_owned(),
+                },
+                step: self.state.global_step,
+                source,
+            })?;
             let own: Vec<(String, f64)> = figures.clone().into_iter().collect();
             self.card
                 .record(index, evaluator.as_ref(), encoder.similarity_fn(), &own);

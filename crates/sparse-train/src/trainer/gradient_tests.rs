@@ -105,10 +105,11 @@ pub(super) fn first_update_of(
         .regularizer_schedule(schedule)
         .build()
         .unwrap();
-    let plan = Plan::new(&trainer.arguments_of_all().unwrap(), &trainer.train).unwrap();
-    let n_micro_batches = plan.micro_batches(0, 0).len();
+    let mut plan = Plan::new(&trainer.arguments_of_all().unwrap(), &trainer.train).unwrap();
+    let epoch = plan.epoch_of(0).unwrap().unwrap();
+    let n_micro_batches = plan.micro_batches(&epoch, 0).len();
     trainer.state.max_steps = 1;
-    let mut feed = Prefetch::start(trainer.collator().unwrap(), &plan, 0).unwrap();
+    let mut feed = Prefetch::start(trainer.collator().unwrap(), &mut plan, 0).unwrap();
     trainer.scaler = trainer.arguments.fp16.then(LossScaler::default);
     let sums = trainer.sums(1e-3, n_micro_batches, &mut feed);
     let sums = sums.unwrap().unwrap();

@@ -1,14 +1,15 @@
 //! Running means between logs.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::arguments::TrainingArguments;
 use crate::callback::StepReport;
 
-/// What happened since the last log, and over the whole call.
+/// What happened since the last log, and over the whole call: sums, since a run may never log.
 #[derive(Debug)]
 pub(super) struct History {
-    since_log: Vec<StepReport>,
+    since_log: Sums,
     losses: f64,
     updates: usize,
     /// Time of a step and its texts, smoothed.
@@ -21,6 +22,45 @@ pub(super) struct History {
     filters: bool,
 }
 
+/// Updates since the last log.
+#[derive(Debug, Default)]
+struct Sums {
+    updates: usize,
+    newest: StepReport,
+    loss: f64,
+    components: BTreeMap<String, f64>,
+    query_active_dims: f64,
+    document_active_dims: f64,
+}
+
+impl Sums {
+    fn add(&mut self, report: StepReport) {
+        self.updates += 1;
+        self.loss += report.loss;
+        self.query_active_dims += report.query_active_dims;
+        self.document_active_dims += report.document_active_dims;
+        for (name, value) in &report.components {
+            match self.components.get_mut(name) {
+                Some(sum) => *sum += value,
+                None => {
+                    self.components.insert(name.clone(), *value);
+                }
+            }
+        }
+        self.newest = report;
+    }
+
+    /// Mean over the updates; 0 before the first.
+    fn mean(&self, sum: f64) -> f64 {
+        sum / self.updates.max(1) as f64
+    }
+
+    /// Mean of a part of the loss; it counts as 0 in an update that has none of that name.
+    fn component(&self, name: &str) -> f64 {
+        self.mean(self.components.get(name).copied().unwrap_or(0.0))
+    }
+}
+
 /// Weight of the past in the smoothed pace: about the last twenty steps count.
 const SMOOTHING: f64 = 0.95;
 
@@ -31,7 +71,7 @@ impl History {
             started: Instant::now(),
             tokens_before: tokens,
             filters: arguments.logging_nan_inf_filter,
-            since_log: Vec::new(),
+            since_log: Sums::default(),
             losses: 0.0,
             updates: 0,
             pace: None,
@@ -51,20 +91,17 @@ impl History {
         }
         self.losses += report.loss;
         self.updates += 1;
-        self.since_log.push(report);
+        self.since_log.add(report);
     }
 
     /// Puts the means since the last log in the place of what isn't finite.
     fn filter(&self, report: &mut StepReport) {
-        let n = self.since_log.len().max(1) as f64;
-        let mean =
-            |value: &dyn Fn(&StepReport) -> f64| self.since_log.iter().map(value).sum::<f64>() / n;
         if !report.loss.is_finite() {
-            report.loss = mean(&|step| step.loss);
+            report.loss = self.since_log.mean(self.since_log.loss);
         }
         for (name, value) in &mut report.components {
             if !value.is_finite() {
-                *value = mean(&|step| component(step, name));
+                *value = self.since_log.component(name);
             }
         }
     }
@@ -107,12 +144,13 @@ impl History {
 
     /// The log since the last one: means of loss and components, the rest of the last step. `None` without a step.
     pub(super) fn take_logs(&mut self, last: &StepReport) -> Option<Vec<(String, f64)>> {
-        let steps = std::mem::take(&mut self.since_log);
-        let n = steps.len() as f64;
-        let newest = steps.last()?;
-        let mean = |value: &dyn Fn(&StepReport) -> f64| steps.iter().map(value).sum::<f64>() / n;
+        let sums = std::mem::take(&mut self.since_log);
+        if sums.updates == 0 {
+            return None;
+        }
+        let newest = &sums.newest;
         let mut logs = vec![
-            ("loss".to_owned(), mean(&|step| step.loss)),
+            ("loss".to_owned(), sums.mean(sums.loss)),
             ("grad_norm".to_owned(), newest.grad_norm),
             ("learning_rate".to_owned(), newest.learning_rate),
         ];
@@ -121,7 +159,7 @@ impl History {
             logs.push(("skipped_steps".to_owned(), skipped as f64));
         }
         for (name, _) in &newest.components {
-            logs.push((name.clone(), mean(&|step| component(step, name))));
+            logs.push((name.clone(), sums.component(name)));
         }
         if let Some(weights) = newest.weights {
             logs.push(("document_regularizer_weight".to_owned(), weights.document));
@@ -131,21 +169,15 @@ impl History {
         }
         logs.push((
             "query_active_dims".to_owned(),
-            mean(&|step| step.query_active_dims),
+            sums.mean(sums.query_active_dims),
         ));
         logs.push((
             "document_active_dims".to_owned(),
-            mean(&|step| step.document_active_dims),
+            sums.mean(sums.document_active_dims),
         ));
         logs.push(("texts_per_second".to_owned(), last.texts_per_second));
         Some(logs)
     }
-}
-
-/// A part of the loss of a step; 0 where it has none of that name.
-fn component(step: &StepReport, name: &str) -> f64 {
-    let found = step.components.iter().find(|(other, _)| other == name);
-    found.map_or(0.0, |(_, value)| *value)
 }
 
 #[cfg(test)]
@@ -186,6 +218,23 @@ mod tests {
         let plain = logged(false);
         assert!(value(&plain, "loss").unwrap().is_nan());
         assert!(value(&plain, "base_loss").unwrap().is_nan());
+    }
+
+    #[test]
+    fn a_part_that_some_updates_lack_counts_as_nothing_there() {
+        let mut history = History::new(&TrainingArguments::default(), 0);
+        history.record(&report(1.0));
+        let mut other = report(4.0);
+        other.components[0].0 = "document_regularizer_loss".to_owned();
+        history.record(&other);
+        history.record(&report(4.0));
+        let logs = history.take_logs(&report(0.0)).unwrap();
+        let value = |name: &str| logs.iter().find(|(key, _)| key == name).map(|(_, v)| *v);
+        // (1 + 4 + 4) / 3, (1 + 0 + 4) / 3; what the last update lacks isn't logged.
+        assert_eq!(value("loss"), Some(3.0));
+        assert_eq!(value("base_loss"), Some(5.0 / 3.0));
+        assert_eq!(value("document_regularizer_loss"), None);
+        assert_eq!(history.take_logs(&report(0.0)), None);
     }
 
     #[test]

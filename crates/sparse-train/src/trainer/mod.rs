@@ -31,14 +31,14 @@ pub use builder::TrainerBuilder;
 
 use crate::arguments::{CountTokens, IntervalStrategy, SaveStrategy, TrainingArguments};
 use crate::callback::{self, Callback, CallbackContext, EnergyMeter, StepReport, TrainerControl};
-use crate::checkpoint;
+use crate::checkpoint::{self, Position, Reason};
 use crate::distributed::Communicator;
 use crate::error::Result;
 use crate::guard::Guards;
 use crate::hub::Uploader;
 use crate::loss_scaler::LossScaler;
 use crate::optimizer::Optimizer;
-use crate::plan::{EpochPlan, Plan};
+use crate::plan::Plan;
 use crate::prefetch::Prefetch;
 use crate::regulation::Regulation;
 use crate::schedule::LearningRateSchedule;
@@ -143,6 +143,8 @@ pub struct Trainer {
     pub(crate) card: CardRecord,
     /// Updates that `should_epoch_stop` left out: the position in the data is so far ahead of `global_step`.
     pub(crate) skipped: usize,
+    /// Where the epoch of the last update begins.
+    pub(crate) position: Position,
     pub(crate) report: StepReport,
     /// With `fp16`.
     pub(crate) scaler: Option<LossScaler>,
@@ -279,7 +281,7 @@ impl Trainer {
     }
 
     fn run_from(&mut self, resume: &Resume) -> Result<TrainOutput> {
-        let plan = Plan::new(&self.arguments_of_all()?, &self.train)?;
+        let mut plan = Plan::new(&self.arguments_of_all()?, &self.train)?;
         let total_steps = plan.total_steps();
         let mut schedule = self.arguments.schedule(total_steps)?;
         self.announce(&plan, &schedule);
@@ -288,7 +290,8 @@ impl Trainer {
             checkpoint::remove_leftovers(&self.arguments.output_dir)?;
         }
         self.communicator.wait_for_all();
-        let found = checkpoint::find(resume, &self.arguments.output_dir)?;
+        let output_dir = self.arguments.output_dir.clone();
+        let found = checkpoint::find(resume, &output_dir, |directory| self.load_model(directory))?;
         if let (Resume::No, Some(step)) = (resume, checkpoint::last(&self.arguments.output_dir)) {
             self.warn(&format!(
                 "`{}` holds checkpoints of an earlier run, up to step {step}: resuming takes the one of the highest step, whichever \
@@ -296,16 +299,14 @@ impl Trainer {
                 self.arguments.output_dir.display()
             ));
         }
-        for (path, message) in &found.skipped {
-            self.warn(&format!(
-                "`{}` is broken and left out: {message}",
-                path.display()
-            ));
+        for (path, reason) in &found.skipped {
+            let path = path.display();
+            self.warn(&match reason {
+                Reason::Broken(message) => format!("`{path}` is broken and left out: {message}"),
+                Reason::OnlyModel => format!("`{path}` is left out: it {reason}"),
+            });
         }
         let checkpoint = found.directory;
-        if let Some(directory) = &checkpoint {
-            self.load_model(directory)?;
-        }
         let mut optimizer = Optimizer::new(self.model(), &self.arguments)?;
         schedule.start(optimizer.rates());
         if let Some(rates) = optimizer.describe_rates(&self.arguments) {
@@ -313,11 +314,11 @@ impl Trainer {
         }
         self.reset_state(&plan);
         if let Some(directory) = &checkpoint {
-            self.resume_from(directory, &mut optimizer, &mut schedule, total_steps)?;
+            self.resume_from(directory, &mut optimizer, &mut schedule, &mut plan)?;
         }
         self.meet(&plan)?;
         self.check_model()?;
-        self.skip_stopped_epoch(&plan);
+        self.skip_stopped_epoch(&mut plan)?;
         let first_step = self.state.global_step;
         let started = Instant::now();
         let mut history = History::new(&self.arguments, self.state.num_input_tokens_seen);
@@ -333,9 +334,9 @@ impl Trainer {
         }
         let mut interrupted = None;
         if first_step < total_steps {
-            let mut feed = self.feed(&plan)?;
+            let mut feed = self.feed(&mut plan)?;
             interrupted = self.run_epochs(
-                &plan,
+                &mut plan,
                 &mut schedule,
                 &mut optimizer,
                 &mut history,
@@ -355,29 +356,29 @@ impl Trainer {
     }
 
     /// The batches from here on.
-    fn feed(&self, plan: &Plan) -> Result<Prefetch> {
-        let cache_bytes = self.arguments.tokenization_cache_mb << 20;
+    fn feed(&self, plan: &mut Plan) -> Result<Prefetch> {
+        let cache_bytes = self.arguments.tokenization_cache_mb.saturating_mul(1 << 20);
         let collator = self.collator()?.with_cache(cache_bytes);
         Prefetch::start(collator, plan, self.state.global_step + self.skipped)
     }
 
     /// Counts what is left of an epoch as skipped, where a checkpoint was written while `should_epoch_stop` ended it.
-    fn skip_stopped_epoch(&mut self, plan: &Plan) {
+    fn skip_stopped_epoch(&mut self, plan: &mut Plan) -> Result<()> {
         let (skipped, stopping) = callback::skipped(&self.state.stateful_callbacks);
         self.skipped = skipped;
         let position = self.state.global_step + skipped;
-        if !stopping || position >= plan.planned_updates() {
-            return;
+        if stopping
+            && let Some(epoch) = plan.epoch_of(position)?
+            && position > epoch.first_update
+        {
+            self.skipped += epoch.end() - position;
         }
-        let (epoch, within) = plan.position(position);
-        if within > 0 {
-            self.skipped += plan.epoch_length(epoch).updates - within;
-        }
+        Ok(())
     }
 
     fn run_epochs(
         &mut self,
-        plan: &Plan,
+        plan: &mut Plan,
         schedule: &mut LearningRateSchedule,
         optimizer: &mut Optimizer,
         history: &mut History,
@@ -386,18 +387,17 @@ impl Trainer {
         let total_steps = plan.total_steps();
         let position = |trainer: &Self| trainer.state.global_step + trainer.skipped;
         while self.state.global_step < total_steps
-            && position(self) < plan.planned_updates()
             && !self.control.should_training_stop
+            && let Some(epoch) = plan.epoch_of(position(self))?
         {
-            let (epoch, within) = plan.position(position(self));
             self.control.should_epoch_stop = false;
             self.notify(|callback, context, control| callback.on_epoch_begin(context, control));
-            let EpochPlan { updates, batches } = plan.epoch_length(epoch);
-            for update in within..updates {
+            self.position = epoch.position();
+            for update in position(self) - epoch.first_update..epoch.updates {
                 if self.state.global_step >= total_steps {
                     break;
                 }
-                let micro_batches = plan.micro_batches(epoch, update);
+                let micro_batches = plan.micro_batches(&epoch, update);
                 self.control.should_log = false;
                 self.control.should_evaluate = false;
                 self.control.should_save = false;
@@ -410,7 +410,8 @@ impl Trainer {
                 }
                 history.record(&self.report);
                 self.state.global_step += 1;
-                self.state.epoch = epoch as f64 + micro_batches.end as f64 / batches as f64;
+                self.state.epoch =
+                    epoch.number as f64 + micro_batches.end as f64 / epoch.batches as f64;
                 history.pace(&mut self.report, total_steps - self.state.global_step);
                 self.request_by_step(total_steps);
                 self.notify(|callback, context, control| callback.on_step_end(context, control));
@@ -423,9 +424,9 @@ impl Trainer {
                 }
             }
             if self.control.should_epoch_stop && !self.control.should_training_stop {
-                let left = plan.first_update(epoch) + updates - position(self);
+                let left = epoch.end() - position(self);
                 self.skipped += left;
-                if left > 0 && position(self) < plan.planned_updates() {
+                if left > 0 && plan.epoch_of(position(self))?.is_some() {
                     *feed = self.feed(plan)?;
                 }
             }

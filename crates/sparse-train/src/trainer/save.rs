@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::module::Module;
+use serde_json::json;
 use sparse_model::SparseEncoder;
 
 use super::history::History;
 use super::{Trainer, TrainerControl};
 use crate::callback::{self, StepReport};
-use crate::checkpoint;
+use crate::checkpoint::{self, Position};
 use crate::curve;
 use crate::error::{Error, Result};
 use crate::guard::{Guards, Warning, save_batch};
@@ -37,6 +38,7 @@ impl Trainer {
         self.guards = Guards::new(self.guards.config);
         self.control = TrainerControl::default();
         self.skipped = 0;
+        self.position = Position::default();
         self.report = StepReport::default();
         self.scaler = self.arguments.fp16.then(LossScaler::default);
         self.found_mini_batches = None;
@@ -116,7 +118,7 @@ impl Trainer {
         directory: &Path,
         optimizer: &mut Optimizer,
         schedule: &mut LearningRateSchedule,
-        total_steps: usize,
+        plan: &mut Plan,
     ) -> Result<()> {
         checkpoint::check_data(
             directory,
@@ -124,6 +126,7 @@ impl Trainer {
         )?;
         let (state, regulation) =
             checkpoint::restore(directory, optimizer, &self.encoder().device())?;
+        let total_steps = plan.total_steps();
         if state.global_step > total_steps {
             return Err(Error::Checkpoint {
                 path: directory.to_path_buf(),
@@ -133,14 +136,27 @@ impl Trainer {
                 ),
             });
         }
-        self.regulation.restore(regulation);
+        self.regulation
+            .restore(regulation)
+            .map_err(|message| Error::Checkpoint {
+                path: directory.to_path_buf(),
+                message,
+            })?;
         if self.scaler.is_some() {
             self.scaler = Some(checkpoint::read_scaler(directory)?);
         }
         if let Some(state) = checkpoint::read_schedule(directory)? {
             schedule.restore(state);
         }
+        let (skipped, _) = callback::skipped(&state.stateful_callbacks);
+        if let Some(position) = checkpoint::position(directory)?
+            && position.first_update <= state.global_step + skipped
+        {
+            plan.go_on_from(position)?;
+            self.position = position;
+        }
         let fresh = std::mem::replace(&mut self.state, state);
+        self.find_best(directory)?;
         self.state.max_steps = fresh.max_steps;
         self.state.num_train_epochs = fresh.num_train_epochs;
         self.state.logging_steps = fresh.logging_steps;
@@ -154,6 +170,19 @@ impl Trainer {
             self.state.global_step
         );
         Ok(())
+    }
+
+    /// Finds the best checkpoint again, which may have been moved with the run: a run that can't return to it at the end should
+    /// not begin.
+    fn find_best(&mut self, resumed: &Path) -> Result<()> {
+        match checkpoint::best(&self.state, resumed, &self.arguments.output_dir) {
+            Ok(Some(best)) => {
+                self.state.best_model_checkpoint = Some(best.display().to_string());
+                Ok(())
+            }
+            Err(error) if self.arguments.load_best_model_at_end => Err(error),
+            Ok(None) | Err(_) => Ok(()),
+        }
     }
 
     /// Writes `checkpoint-STEP`: complete under its name, or not there at all.
@@ -174,6 +203,8 @@ impl Trainer {
             return Ok(directory);
         }
         self.write_card();
+        let mut data = data_state(&self.arguments_of_all()?, &self.train);
+        data["position"] = json!(self.position);
         checkpoint::save(
             &directory,
             &checkpoint::Contents {
@@ -182,7 +213,7 @@ impl Trainer {
                 state: &self.state,
                 regulation: self.regulation.state(),
                 arguments: &self.arguments,
-                data: &data_state(&self.arguments_of_all()?, &self.train),
+                data: &data,
                 schedule,
                 scheduler_step: self.scheduler_step(),
                 scaler: self.scaler.as_ref(),
@@ -329,7 +360,12 @@ impl Trainer {
     }
 
     /// Saves the rows of the step that made something no number, beside the checkpoints.
-    pub(super) fn with_batch(&self, error: Error, plan: &Plan, n_micro_batches: usize) -> Error {
+    pub(super) fn with_batch(
+        &self,
+        error: Error,
+        plan: &mut Plan,
+        n_micro_batches: usize,
+    ) -> Error {
         let Error::NonFinite {
             step,
             what,
@@ -349,11 +385,11 @@ impl Trainer {
                 batch: None,
             };
         }
-        let batches: Result<Vec<_>> = plan
-            .batches_from(step - 1 + self.skipped)
-            .take(n_micro_batches)
-            .map(|batch| Ok(batch?.1))
-            .collect();
+        let batches = plan.batches_from(step - 1 + self.skipped);
+        let batches: Result<Vec<_>> = batches.and_then(|batches| {
+            let batches = batches.take(n_micro_batches);
+            batches.map(|batch| Ok(batch?.1)).collect()
+        });
         let output_dir = &self.arguments.output_dir;
         let batch = batches.and_then(|batches| save_batch(output_dir, step, &batches));
         if let Err(error) = &batch {

@@ -307,7 +307,10 @@ impl Trainer {
 
     /// Fills in the report of the update. True if the gradient overflowed, as it may with `fp16`: the update is to be left out.
     fn report(&mut self, tally: &Tally, gradients: &GradientSet) -> Result<bool> {
-        self.state.num_input_tokens_seen += tally.tokens;
+        self.state.num_input_tokens_seen = self
+            .state
+            .num_input_tokens_seen
+            .saturating_add(tally.tokens);
         self.report = tally.report.clone();
         let active = tally.active_dims();
         self.report.query_active_dims = active.query.unwrap_or(0.0);

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod callbacks;
+mod damaged;
 mod flat;
 mod guards;
 mod hub;

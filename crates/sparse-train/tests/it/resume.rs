@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use sparse_data::BatchSamplerKind;
 use sparse_train::{
     Callback, CallbackContext, Interrupt, IntervalStrategy, Resume, SaveStrategy, TrainerControl,
     TrainingArguments,
@@ -61,6 +62,36 @@ fn an_interrupted_run_ends_with_the_same_bytes() {
     }
     let bytes = |folder: &Path| fs::read(folder.join("checkpoint-12/model.safetensors")).unwrap();
     assert_eq!(bytes(whole.path()), bytes(folder.path()));
+}
+
+#[test]
+fn a_run_without_an_end_begins_and_goes_on_at_once() {
+    for batch_sampler in [
+        BatchSamplerKind::BatchSampler,
+        BatchSamplerKind::NoDuplicates,
+    ] {
+        for (max_steps, num_train_epochs) in [(1_000_000_000, 3.0), (i64::MAX, 3.0), (-1, 1e18)] {
+            let folder = tempfile::tempdir().unwrap();
+            for (stop, resume) in [(3, Resume::No), (15, Resume::Last), (17, Resume::Last)] {
+                let interrupt = Interrupt::default();
+                let arguments = TrainingArguments {
+                    max_steps,
+                    num_train_epochs,
+                    batch_sampler,
+                    save_steps: 1e6,
+                    ..short(folder.path())
+                };
+                let mut trainer = splade_run(arguments)
+                    .interrupt(interrupt.clone())
+                    .callback(StopAfter(stop, interrupt))
+                    .build()
+                    .unwrap();
+                let output = trainer.train_from(&resume).unwrap();
+                assert_eq!(output.global_step, stop);
+                assert!(trainer.state().max_steps >= 1_000_000_000);
+            }
+        }
+    }
 }
 
 #[test]
@@ -146,7 +177,7 @@ fn a_checkpoint_holds_what_the_reference_holds() {
         name => name.to_owned(),
     };
     let mut expected: Vec<String> = reference.iter().map(|name| ours(name)).collect();
-    expected.push("data_state.json".to_owned());
+    expected.extend(["checksums.json", "data_state.json"].map(str::to_owned));
     expected.sort();
     assert_eq!(files(&checkpoint), expected);
 
@@ -329,18 +360,28 @@ fn checkpoints_that_cant_be_resumed_say_why() {
         text.contains("optimizer.safetensors") && text.contains("isn't whole"),
         "{text}"
     );
-    fs::remove_file(&path).unwrap();
-    let text = message(short(folder.path()), &Resume::Last);
-    assert!(text.contains("save_only_model"), "{text}");
     // The checkpoint before it is still good.
-    let resume = Resume::From(folder.path().join("checkpoint-10"));
-    assert_eq!(
-        splade_run(short(folder.path()))
-            .build()
-            .unwrap()
-            .train_from(&resume)
-            .unwrap()
-            .global_step,
-        12
+    for resume in [
+        Resume::From(folder.path().join("checkpoint-10")),
+        Resume::Last,
+    ] {
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        let mut trainer = splade_run(short(folder.path())).build().unwrap();
+        assert_eq!(trainer.train_from(&resume).unwrap().global_step, 12);
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let only_model = TrainingArguments {
+        save_only_model: true,
+        ..short(folder.path())
+    };
+    splade_run(only_model).build().unwrap().train().unwrap();
+    let text = message(short(folder.path()), &Resume::Last);
+    assert!(
+        text.ends_with(
+            "checkpoint-12`: was written with `save_only_model` and can't be resumed; start from it as a model instead; there is no \
+             earlier one that is whole"
+        ),
+        "{text}"
     );
 }
