@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use sparse_encoder::train::mask_secrets;
+
 /// Why a command stopped.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -43,8 +45,17 @@ impl Failure {
         Self { message, by_user }
     }
 
+    /// The same, about something that the message doesn't name.
+    pub(crate) fn about(self, what: &str) -> Self {
+        Self {
+            message: format!("{what}: {}", self.message),
+            ..self
+        }
+    }
+
     pub(crate) fn report(&self) {
-        crate::output::to_stderr(&format!("error: {}", self.message));
+        let message = mask_secrets(&self.message);
+        crate::output::to_stderr(&format!("error: {message}"));
     }
 
     /// 2 if the input was wrong and nothing was changed, 1 otherwise.

@@ -6,6 +6,7 @@ use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
 
 use sparse_encoder::train::distributed::Launch;
+use sparse_encoder::train::mask_secrets;
 
 use crate::Global;
 
@@ -78,7 +79,7 @@ impl Write for Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        let text = String::from_utf8_lossy(&self.0);
+        let text = mask_secrets(&String::from_utf8_lossy(&self.0));
         crate::output::to_stderr(text.trim_end_matches('\n'));
     }
 }

@@ -6,7 +6,11 @@ use std::io::{self, Write};
 pub(crate) fn line(text: &str) -> io::Result<()> {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        other => other,
+        Err(error) => Err(io::Error::new(
+            error.kind(),
+            format!("failed to write to stdout: {error}"),
+        )),
+        Ok(()) => Ok(()),
     }
 }
 

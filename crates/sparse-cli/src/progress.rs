@@ -102,7 +102,9 @@ impl Callback for TrainingProgress {
     }
 
     fn on_step_end(&mut self, context: &CallbackContext<'_>, _: &mut TrainerControl) {
-        let left = HumanDuration(Duration::from_secs_f64(context.step.seconds_left));
+        // A run without an end takes longer than a duration holds.
+        let left = Duration::try_from_secs_f64(context.step.seconds_left).unwrap_or(Duration::MAX);
+        let left = HumanDuration(left);
         let text = format!("{}, {left:#} left", Self::describe(context.step));
         let step = context.state.global_step;
         if let Some(bar) = &self.bar {

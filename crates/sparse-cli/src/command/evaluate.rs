@@ -1,6 +1,7 @@
 //! `evaluate`: the evaluators of a training file, on any model.
 
-use std::fs;
+mod files;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,13 +10,14 @@ use sparse_encoder::SparseEncoder;
 use sparse_encoder::burn::tensor::Device;
 use sparse_encoder::eval::{
     Bootstrap, Contender, EvaluationRun, Evaluator, EvaluatorConfig, InformationRetrievalEvaluator,
-    PerQuery, PruningTable, RetrievalRun, baselines,
+    PruningTable, RetrievalRun, baselines,
 };
 use sparse_encoder::train::TrainingFile;
 
 use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::output::{line, table, to_stderr};
+use files::{Files, Targets};
 
 /// Runs the evaluators of a training file on a model.
 ///
@@ -80,6 +82,13 @@ type Reports = Arc<Mutex<Vec<Contender>>>;
 impl Evaluate {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
         let mut file = TrainingFile::load(&self.config, &self.overrides)?;
+        let targets = Targets {
+            output: self.output.clone(),
+            per_query: self.per_query.clone(),
+            runs: self.runs.clone(),
+            pruning_plots: self.pruning_plots.clone(),
+        };
+        targets.check()?;
         if self.model.is_none() && self.compare.is_empty() {
             global.hub.lay_over(&mut file.model);
         }
@@ -111,18 +120,19 @@ impl Evaluate {
                 self.config.display()
             )));
         }
+        targets.check_names(&retrievals)?;
+        let mut files = Files::new(targets);
         let result = match &self.compare[..] {
             [first, second] => {
-                self.compare(&file, [first, second], &retrievals, &device, global)?
+                let sides = [first, second];
+                self.compare(&file, sides, &retrievals, &device, global, &mut files)?
             }
-            _ => self.evaluate(&file, &evaluators, &retrievals, &device, global)?,
+            _ => self.evaluate(&file, &evaluators, &retrievals, &device, global, &mut files)?,
         };
+        // Before the files: a disk that is full costs no figure.
         let text = format!("{:#}", Value::Object(result));
-        if let Some(path) = &self.output {
-            write(path, &format!("{text}\n"))?;
-        }
         line(&text)?;
-        Ok(())
+        files.write(&text)
     }
 
     fn evaluate(
@@ -132,6 +142,7 @@ impl Evaluate {
         retrievals: &[&InformationRetrievalEvaluator],
         device: &Device,
         global: &Global,
+        files: &mut Files,
     ) -> Result<Map<String, Value>> {
         let encoder = match &self.model {
             Some(model) => load(file, model, device, global)?,
@@ -145,7 +156,11 @@ impl Evaluate {
         });
         let mut result = Map::new();
         for evaluator in evaluators {
-            for (name, value) in evaluator.evaluate(&encoder, &run)?.iter() {
+            let metrics = evaluator.evaluate(&encoder, &run);
+            let metrics = metrics.map_err(|error| {
+                Failure::from(error).about(&format!("the evaluator {}", title(evaluator.as_ref())))
+            })?;
+            for (name, value) in metrics.iter() {
                 result.insert(name.to_owned(), value.into());
             }
         }
@@ -155,14 +170,16 @@ impl Evaluate {
             _ => None,
         };
         let mut contenders = Vec::new();
-        let mut per_query = PerQuery::new();
         for (evaluator, contender) in retrievals.iter().zip(found) {
             let mut group = vec![contender];
             if self.baselines {
                 let quiet = EvaluationRun::default();
                 group.extend(baselines(evaluator, &encoder, before.as_ref(), &quiet)?);
             }
-            self.keep(evaluator, &group, &mut per_query)?;
+            for contender in &group {
+                files.keep(evaluator, contender);
+                files.keep_run(evaluator, contender);
+            }
             contenders.extend(group);
         }
         if !contenders.is_empty() && !global.quiet {
@@ -172,37 +189,11 @@ impl Evaluate {
             let contenders = contenders.iter().map(Contender::to_json).collect();
             result.insert("contenders".to_owned(), contenders);
         }
-        if let Some(path) = &self.per_query {
-            per_query.write_parquet(path)?;
-        }
         if !self.pruning.is_empty() {
-            let tables = self.prune(&encoder, retrievals, global)?;
+            let tables = self.prune(&encoder, retrievals, global, files)?;
             result.insert("pruning".to_owned(), tables);
         }
         Ok(result)
-    }
-
-    /// Keeps rankings and figures by query, as far as they are asked for.
-    fn keep(
-        &self,
-        evaluator: &InformationRetrievalEvaluator,
-        contenders: &[Contender],
-        per_query: &mut PerQuery,
-    ) -> Result<()> {
-        for contender in contenders {
-            if self.per_query.is_some() {
-                per_query.add(evaluator, contender);
-            }
-            if let Some(folder) = &self.runs {
-                create_dir(folder)?;
-                let path = folder.join(format!("{}.{}.trec", contender.evaluator, contender.name));
-                let collection = evaluator.collection();
-                contender
-                    .run
-                    .write_trec(collection, &contender.name, &path)?;
-            }
-        }
-        Ok(())
     }
 
     fn compare(
@@ -212,9 +203,9 @@ impl Evaluate {
         retrievals: &[&InformationRetrievalEvaluator],
         device: &Device,
         global: &Global,
+        files: &mut Files,
     ) -> Result<Map<String, Value>> {
         let mut rankings: Vec<Vec<RetrievalRun>> = Vec::new();
-        let mut per_query = PerQuery::new();
         for side in sides {
             let path = Path::new(side);
             if path.is_file() {
@@ -231,9 +222,7 @@ impl Evaluate {
                 let contender = Contender::new(evaluator, side.as_str(), &report)
                     .ok_or_else(|| Failure::run("the evaluation made no ranking"))?;
                 runs.push(contender.run.clone());
-                if self.per_query.is_some() {
-                    per_query.add(evaluator, &contender);
-                }
+                files.keep(evaluator, &contender);
             }
             rankings.push(runs);
         }
@@ -288,9 +277,6 @@ impl Evaluate {
             ];
             to_stderr(&table(&header, &rows));
         }
-        if let Some(path) = &self.per_query {
-            per_query.write_parquet(path)?;
-        }
         let [first, second] = sides;
         let mut result = Map::new();
         result.insert("first".to_owned(), first.as_str().into());
@@ -304,6 +290,7 @@ impl Evaluate {
         encoder: &SparseEncoder,
         retrievals: &[&InformationRetrievalEvaluator],
         global: &Global,
+        files: &mut Files,
     ) -> Result<Value> {
         let limits = |limits: &[Limit]| limits.iter().map(|limit| limit.0).collect::<Vec<_>>();
         let (documents, queries) = (limits(&self.pruning), limits(&self.pruning_queries));
@@ -321,14 +308,7 @@ impl Evaluate {
             if !global.quiet {
                 to_stderr(&format!("{}\n{table}", evaluator.name()));
             }
-            if let Some(folder) = &self.pruning_plots {
-                create_dir(folder)?;
-                let name = match evaluator.name() {
-                    "" => "retrieval",
-                    name => name,
-                };
-                write(&folder.join(format!("{name}.pruning.svg")), &table.to_svg())?;
-            }
+            files.keep_plot(evaluator, &table);
             tables.push(json!({ "evaluator": evaluator.name(), "table": table }));
         }
         Ok(tables.into())
@@ -348,6 +328,14 @@ fn load(
     file.model.subfolder = None;
     global.hub.lay_over(&mut file.model);
     Ok(file.load_encoder(device)?)
+}
+
+/// An evaluator in a message.
+fn title(evaluator: &dyn Evaluator) -> String {
+    match evaluator.name() {
+        "" => evaluator.class_name().to_owned(),
+        name => format!("`{name}`"),
+    }
 }
 
 /// Data of the hub are found where models are.
@@ -402,14 +390,4 @@ fn overview(contenders: &[Contender]) -> String {
         "µs/query",
     ];
     table(&header, &rows)
-}
-
-fn create_dir(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder)
-        .map_err(|error| Failure::run(format!("failed to create `{}`: {error}", folder.display())))
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text)
-        .map_err(|error| Failure::run(format!("failed to write `{}`: {error}", path.display())))
 }

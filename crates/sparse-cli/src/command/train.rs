@@ -98,9 +98,24 @@ impl Train {
         };
         let mut measured = Vec::new();
         for evaluator in trainer.evaluators() {
-            tracing::info!("evaluating the final model on `{}`", evaluator.name());
-            let after = evaluator.evaluate(&encoder, &run)?;
-            compare(&trainer, evaluator.as_ref(), &after)?;
+            let name = match evaluator.name() {
+                "" => evaluator.class_name(),
+                name => name,
+            };
+            tracing::info!("evaluating the final model on `{name}`");
+            let after = evaluator.evaluate(&encoder, &run);
+            let compared = after.map_err(Failure::from).and_then(|after| {
+                compare(&trainer, evaluator.as_ref(), &after)?;
+                Ok(after)
+            });
+            let after = match compared {
+                Ok(after) => after,
+                Err(failure) => {
+                    // What was measured before isn't lost.
+                    line(&serde_json::Value::Object(metrics).to_string())?;
+                    return Err(failure.about(&format!("the evaluator `{name}`")));
+                }
+            };
             metrics.extend(
                 after
                     .iter()
@@ -108,6 +123,8 @@ impl Train {
             );
             measured.push(after);
         }
+        // Before the files: a disk that is full costs no figure.
+        line(&serde_json::Value::Object(metrics).to_string())?;
         for (index, metrics) in measured.iter().enumerate() {
             trainer.record_evaluation(index, metrics);
         }
@@ -119,7 +136,6 @@ impl Train {
         if !global.quiet {
             show_samples(&trainer, &encoder)?;
         }
-        line(&serde_json::Value::Object(metrics).to_string())?;
         if file.arguments.push_to_hub {
             // Last, so that what fails here has lost nothing.
             let upload = trainer.push_to_hub("End of training")?;

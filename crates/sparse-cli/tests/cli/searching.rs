@@ -435,6 +435,55 @@ fn evaluate(workshop: &Workshop, arguments: &[&str]) -> Output {
 }
 
 #[test]
+fn figures_come_before_files_and_what_cant_be_written_before_both() {
+    let workshop = Workshop::new();
+    fs::write(workshop.path("file"), "").unwrap();
+    for (arguments, part) in [
+        (["--output", "data"], "`data` is a directory"),
+        (["--per-query", "data"], "`data` is a directory"),
+        (["--output", "none/m.json"], "there is no directory `none`"),
+        (["--runs", "file"], "`file` is a file"),
+        (["--runs", "file/runs"], "`file` is a file"),
+    ] {
+        // The model would be looked for next.
+        let output = evaluate(
+            &workshop,
+            &[
+                &arguments[..],
+                &["--set", "model.name_or_path=no/such/model/here"],
+            ]
+            .concat(),
+        );
+        assert_eq!(output.status.code(), Some(2));
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.contains(part), "{message}");
+        assert!(message.contains(arguments[0]), "{message}");
+    }
+    // What stands in the way is noticed only when the file is written.
+    fs::create_dir_all(workshop.path("runs/animals.model.trec/x")).unwrap();
+    let output = evaluate(&workshop, &["--runs", "runs", "--output", "m.json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("animals.model.trec"), "{message}");
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let written: Value =
+        serde_json::from_slice(&fs::read(workshop.path("m.json")).unwrap()).unwrap();
+    assert!(shown["animals_dot_ndcg@10"].is_f64());
+    assert_eq!(shown, written);
+
+    // Two whose files would be one.
+    let again = "[[evaluator]]\ntype = \"information_retrieval\"\nname = \"animals\"\nretrieval = \"data\"\nsplit = \"test\"\n";
+    workshop.write_config(again);
+    let output = evaluate(&workshop, &["--runs", "other"]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        message.contains("two evaluators are called \"animals\""),
+        "{message}"
+    );
+}
+
+#[test]
 fn baselines_costs_and_figures_by_query() {
     let workshop = Workshop::new();
     let copy = workshop.copy_model();

@@ -111,6 +111,62 @@ fn keys_and_values() {
 }
 
 #[test]
+fn names_that_no_file_can_have() {
+    let workshop = Workshop::new();
+    for command in ["train", "evaluate"] {
+        // Said before the model is looked for.
+        let output = crate::support::binary()
+            .current_dir(workshop.folder.path())
+            .args([command, "train.toml", "--set", "evaluator.0.name=beir/mini"])
+            .args(["--set", "model.name_or_path=no/such/model/here"])
+            .output()
+            .unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(
+            message.contains("`evaluator.0.name` = \"beir/mini\""),
+            "{message}"
+        );
+        assert!(message.contains("try \"beir-mini\""), "{message}");
+    }
+    refuses(
+        &workshop,
+        &["--set", "arguments.output_dir="],
+        &["`arguments.output_dir` must name a directory; got an empty text"],
+    );
+}
+
+#[test]
+fn no_message_shows_a_secret() {
+    let workshop = Workshop::new();
+    let files = [
+        "hub_token = \"hf_s3cretvalue1\nx = 1",
+        "[[eval_dataset]]\ndatabase = \"postgres://me:s3cret@h/db\ntable = \"x\"",
+        "[[eval_dataset]]\nstorage_options = { aws_secret_access_key = s3cret }",
+    ];
+    for more in files {
+        workshop.write_config(more);
+        let output = workshop.train(&[]);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(!message.contains("s3cret"), "{message}");
+        assert!(message.contains("is not valid TOML at line "), "{message}");
+    }
+    workshop.write_config("");
+    for set in [
+        "arguments.hub_token:hf_s3cretvalue1",
+        "arguments.learning_rate=hf_s3cretvalue1",
+        "train_dataset.0.path=postgres://me:s3cret@h/db",
+        "evaluator.0.name=https://me:s3cret@h/x",
+    ] {
+        let output = workshop.train(&["--set", set]);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_ne!(output.status.code(), Some(0));
+        assert!(!message.contains("s3cret"), "{message}");
+    }
+}
+
+#[test]
 fn an_output_directory_that_is_a_file() {
     let workshop = Workshop::new();
     workshop.write("taken", b"");
