@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::target::Target;
+use crate::targets::Target;
 use crate::{Result, files, shown, worker};
 
 /// Longest time of one input.
@@ -438,7 +438,7 @@ mod tests {
         let campaign = Campaign {
             program: "p".into(),
             folder: "f".into(),
-            targets: crate::target::TARGETS.iter().collect(),
+            targets: crate::targets::TARGETS.iter().collect(),
             mutations: 1001,
             seed: 5,
             processes: 2,

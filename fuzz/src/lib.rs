@@ -1,7 +1,7 @@
 //! What shows that nothing is lost and nothing silently wrong: mutated inputs for every reader of foreign bytes, and runs
 //! that are killed at any instant.
 //!
-//! [`campaign`] feeds the readers (`cargo xtask fuzz`): a [`target::Target`] is a reader, reached through the facade as a
+//! [`campaign`] feeds the readers (`cargo xtask fuzz`): a [`targets::Target`] is a reader, reached through the facade as a
 //! user reaches it; [`mutate`] makes its inputs out of [`seeds`], each a pure function of the target and a number; a
 //! [`worker`] process runs them, so that what ends a process is seen and laid to one input. [`crash`] kills the binary
 //! (`cargo xtask crash`).
@@ -15,7 +15,7 @@ pub mod mutate;
 pub mod random;
 pub mod seeds;
 mod shown;
-pub mod target;
+pub mod targets;
 pub mod worker;
 
 /// Result of what isn't under test: a failure here is one of this crate or of the machine.

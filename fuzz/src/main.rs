@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use sparse_fuzz::campaign::{self, Campaign};
 use sparse_fuzz::crash::Crash;
-use sparse_fuzz::target::{TARGETS, find};
+use sparse_fuzz::targets::{TARGETS, find};
 use sparse_fuzz::{Result, seeds, worker};
 
 const USAGE: &str = "expected: fuzz [--target T] [--mutations N] [--seed S] | replay TARGET DIR | crash [--cycles N] [--seed S]";

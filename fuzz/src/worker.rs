@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::files::{self, Files, base_name};
 use crate::shown::one_line;
-use crate::target::{Reading, Target};
+use crate::targets::{Reading, Target};
 use crate::{Result, mutate};
 
 /// Largest resident memory of one input, in bytes.

@@ -1,7 +1,7 @@
 //! A few mutations for every reader; `cargo xtask fuzz` runs many.
 
 use sparse_fuzz::campaign::{self, Campaign};
-use sparse_fuzz::target::find;
+use sparse_fuzz::targets::find;
 
 const MUTATIONS: u64 = 200;
 
@@ -42,7 +42,7 @@ macro_rules! readers {
         #[test]
         fn no_reader_is_left_out() {
             let names = [$(stringify!($name)),*];
-            let targets = sparse_fuzz::target::TARGETS.each_ref().map(|target| target.name);
+            let targets = sparse_fuzz::targets::TARGETS.each_ref().map(|target| target.name);
             assert_eq!(names.as_slice(), targets.as_slice());
         }
     };
