@@ -112,7 +112,7 @@ impl RerankingConfig {
             samples.push(sample);
             Ok(())
         })?;
-        RerankingEvaluator::new(samples, self.clone())
+        RerankingEvaluator::new(samples, self.clone()).map_err(|error| error.in_file(path))
     }
 }
 
