@@ -12,6 +12,7 @@ use super::load;
 use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::output::line;
+use crate::same_file::refuse_overlap;
 
 /// Computes how rare each token is in a corpus, and makes an inference-free encoder of a SPLADE model.
 ///
@@ -55,6 +56,13 @@ impl Idf {
         if let Some(path) = &self.output {
             check_target(path)?;
         }
+        refuse_overlap(
+            &[("--table", self.table.as_deref())],
+            &[
+                ("--input", self.input.as_deref()),
+                ("--weights", self.weights.as_deref()),
+            ],
+        )?;
         let corpus = match &self.input {
             Some(path) => Some(Corpus::open(path, &self.columns)?),
             None => None,
