@@ -61,16 +61,7 @@ impl CorpusIndexBuilder {
             let problem = format!("must lie between 1 and {}; got {n_dims}", Self::MAX_DIMS);
             return Err(Error::option("dimensions", problem));
         }
-        let similarity = description.similarity;
-        if !matches!(
-            similarity,
-            SimilarityFunction::Dot | SimilarityFunction::Cosine
-        ) {
-            return Err(Error::option(
-                "similarity",
-                format!("must be dot or cosine for an inverted index; got {similarity}"),
-            ));
-        }
+        check_similarity(description.similarity)?;
         Ok(Self {
             description,
             builder: IndexBuilder::new(n_dims),
@@ -146,11 +137,13 @@ impl CorpusIndex {
     /// If the file is missing, damaged or no index of this kind.
     pub fn open(path: &Path) -> Result<Self> {
         let file = IndexFile::open(path)?;
-        let description =
-            serde_json::from_value(file.metadata.clone()).map_err(|error| Error::File {
-                path: path.to_owned(),
-                problem: format!("does not say how it was made: {error}"),
-            })?;
+        let unusable = |problem: String| Error::File {
+            path: path.to_owned(),
+            problem: format!("does not say how it was made: {problem}"),
+        };
+        let description: IndexDescription = serde_json::from_value(file.metadata.clone())
+            .map_err(|error| unusable(error.to_string()))?;
+        check_similarity(description.similarity).map_err(|error| unusable(error.to_string()))?;
         Ok(Self { file, description })
     }
 
@@ -202,6 +195,16 @@ impl CorpusIndex {
     }
 }
 
+fn check_similarity(similarity: SimilarityFunction) -> Result<()> {
+    match similarity {
+        SimilarityFunction::Dot | SimilarityFunction::Cosine => Ok(()),
+        _ => Err(Error::option(
+            "similarity",
+            format!("must be dot or cosine for an inverted index; got {similarity}"),
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,6 +242,27 @@ mod tests {
             // More are asked for than there are.
             assert_eq!(index.search(&query, 9).unwrap(), [expected]);
             assert!(index.search(&SparseMatrix::new(3), 1).is_err());
+        }
+    }
+
+    #[test]
+    fn an_index_that_was_not_made_here_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("foreign.index");
+        for metadata in [
+            serde_json::json!(null),
+            serde_json::json!({ "model": 7, "similarity": "dot" }),
+            serde_json::json!({ "model": null, "similarity": "euclidean" }),
+        ] {
+            let rows = SparseMatrix::from_dense(&[1.0], 1, 1).unwrap();
+            let index = sparse_index::InvertedIndex::from_matrix(&rows);
+            let file = IndexFile::new(index, DocumentIds::new(["a"]), metadata).unwrap();
+            file.save(&path).unwrap();
+            let message = CorpusIndex::open(&path).unwrap_err().to_string();
+            assert!(
+                message.contains("foreign.index` does not say how it was made"),
+                "{message}"
+            );
         }
     }
 

@@ -109,6 +109,17 @@ impl Error {
         }
     }
 
+    /// The same, about data that came from a file.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        match self {
+            Self::Data(problem) => Self::File {
+                path: path.to_owned(),
+                problem: format!("can't be used: {problem}"),
+            },
+            other => other,
+        }
+    }
+
     /// Columns that must have one entry per row do not.
     pub(crate) fn lengths(names: &[&str], lengths: &[usize]) -> Self {
         let lengths = lengths

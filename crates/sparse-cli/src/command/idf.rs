@@ -13,6 +13,7 @@ use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::input::Texts;
 use crate::output::line;
+use crate::same_file::refuse_overlap;
 
 /// Computes how rare each token is in a corpus, and makes an inference-free encoder of a SPLADE model.
 ///
@@ -59,6 +60,13 @@ impl Idf {
         if let Some(path) = &self.output {
             check_target(path)?;
         }
+        refuse_overlap(
+            &[("--table", self.table.as_deref())],
+            &[
+                ("--input", self.input.as_deref()),
+                ("--weights", self.weights.as_deref()),
+            ],
+        )?;
         let corpus = match &self.input {
             Some(path) => Some(Texts::without_ids(path, &self.columns, self.format)?),
             None => None,

@@ -8,6 +8,7 @@ mod databases;
 mod faults;
 mod hub;
 mod idf;
+mod index_files;
 mod killed;
 #[cfg(feature = "mpi")]
 mod mpi;

@@ -73,8 +73,7 @@ pub struct NanoBeirConfig {
     pub precision_recall_at_k: Vec<usize>,
     /// Ranks for the mean average precision.
     pub map_at_k: Vec<usize>,
-    /// Whether a document's gain in `ndcg` is its grade, as in `trec_eval`, rather than 1, as in the reference. Judgements of the
-    /// hub have no grades.
+    /// Whether a document's gain in `ndcg` is its grade, as in `trec_eval`, rather than 1. Judgements of the hub have none.
     pub graded_gains: bool,
     /// Similarities to rank by; the model's own if absent.
     #[serde(skip_serializing_if = "Option::is_none")]

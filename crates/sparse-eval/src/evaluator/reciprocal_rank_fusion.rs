@@ -82,8 +82,10 @@ impl ReciprocalRankFusionConfig {
     ///
     /// If a setting or a file is wrong.
     pub fn init(&self) -> Result<ReciprocalRankFusionEvaluator> {
-        let [dense, sparse] = self.files()?.map(read_samples);
-        ReciprocalRankFusionEvaluator::new(dense?, sparse?, self.clone())
+        let [dense, sparse] = self.files()?;
+        let (dense, sparse_samples) = (read_samples(dense)?, read_samples(sparse)?);
+        ReciprocalRankFusionEvaluator::new(dense, sparse_samples, self.clone())
+            .map_err(|error| error.in_file(sparse))
     }
 
     fn files(&self) -> Result<[&Path; 2]> {
@@ -109,6 +111,12 @@ fn read_samples(path: &Path) -> Result<Vec<RankedSample>> {
         samples.push(sample);
         Ok(())
     })?;
+    if samples.is_empty() {
+        return Err(Error::File {
+            path: path.to_owned(),
+            problem: "holds no ranking".to_owned(),
+        });
+    }
     Ok(samples)
 }
 
@@ -126,12 +134,12 @@ pub fn fuse<Id: Ord + Clone>(rankings: &[&[Id]], rrf_k: usize) -> Vec<(Id, f64)>
     let mut positions = BTreeMap::new();
     let mut fused: Vec<(Id, f64)> = Vec::new();
     for ranking in rankings {
-        for (rank, id) in (1..).zip(*ranking) {
+        for (rank, id) in (1u32..).zip(*ranking) {
             let position = *positions.entry(id.clone()).or_insert_with(|| {
                 fused.push((id.clone(), 0.0));
                 fused.len() - 1
             });
-            fused[position].1 += 1.0 / (rrf_k + rank) as f64;
+            fused[position].1 += 1.0 / (rrf_k as f64 + f64::from(rank));
         }
     }
     fused.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -440,5 +448,43 @@ mod tests {
             ReciprocalRankFusionEvaluator::new(one(), one(), Default::default()).unwrap();
         let metrics = evaluator.judge(&EvaluationRun::default()).unwrap();
         assert!(metrics.iter().all(|(_, value)| value == 1.0), "{metrics}");
+    }
+
+    #[test]
+    fn files_that_do_not_fit_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let line = |id: &str| {
+            format!(
+                "{{\"query_id\": \"{id}\", \"query\": \"\", \"positive\": \"p\", \"documents\": [\"p\"]}}\n"
+            )
+        };
+        std::fs::write(path("dense"), line("q") + &line("r")).unwrap();
+        let message = |sparse: &str| {
+            std::fs::write(path("sparse"), sparse).unwrap();
+            let config = ReciprocalRankFusionConfig {
+                dense_samples: Some(path("dense")),
+                sparse_samples: Some(path("sparse")),
+                ..Default::default()
+            };
+            config.init().unwrap_err().to_string()
+        };
+        assert!(message("").ends_with("sparse` holds no ranking"));
+        let short = message(&line("q"));
+        assert!(
+            short.contains("sparse` can't be used: dense_samples, sparse_samples"),
+            "{short}"
+        );
+        let other = message(&(line("r") + &line("q")));
+        assert!(
+            other.contains("sparse` can't be used: query ids differ at index 0"),
+            "{other}"
+        );
+    }
+
+    #[test]
+    fn no_damping_is_too_large() {
+        let fused = fuse(&[&["a", "b"]], usize::MAX);
+        assert!(fused.iter().all(|(_, score)| *score > 0.0));
     }
 }

@@ -111,13 +111,7 @@ impl RerankingConfig {
             samples.push(sample);
             Ok(())
         })?;
-        RerankingEvaluator::new(samples, self.clone()).map_err(|error| match error {
-            Error::Data(problem) => Error::File {
-                path: path.to_owned(),
-                problem: format!("can't be evaluated: {problem}"),
-            },
-            other => other,
-        })
+        RerankingEvaluator::new(samples, self.clone()).map_err(|error| error.in_file(path))
     }
 }
 

@@ -41,7 +41,7 @@ impl Bm25 {
     ///
     /// # Errors
     ///
-    /// If vectors cannot be compared, which does not happen with the vectors built here.
+    /// If `k1` or `b` is such that a weight is not finite.
     pub fn rank(&self, collection: &Collection, k: usize) -> Result<RetrievalRun> {
         let (queries, documents) = self.vectors(collection)?;
         let mut ranker = Ranker::new(SimilarityFunction::Dot, &queries, k);
@@ -56,9 +56,9 @@ impl Bm25 {
     ///
     /// # Errors
     ///
-    /// If vectors cannot be compared, which does not happen with the vectors built here.
+    /// If `k1` or `b` is such that a weight is not finite.
     pub fn vectors(&self, collection: &Collection) -> Result<(SparseMatrix, SparseMatrix)> {
-        let (vocabulary, documents) = self.documents(collection.documents());
+        let (vocabulary, documents) = self.documents(collection.documents())?;
         let queries = collection.queries().iter().map(|query| {
             let counts = word_counts(query, |word| vocabulary.get(word).copied());
             vector(
@@ -68,7 +68,7 @@ impl Bm25 {
                     .map(|(word, count)| (word, f64::from(count))),
             )
         });
-        let queries = queries.collect::<Vec<_>>();
+        let queries = queries.collect::<Result<Vec<_>>>()?;
         let queries =
             SparseMatrix::from_rows(vocabulary.len(), queries.iter().map(SparseVector::as_row))?;
         Ok((queries, documents))
@@ -76,7 +76,7 @@ impl Bm25 {
 
     /// The words of all documents, and a vector per document so that its dot product with the word counts of a query is
     /// the query's score.
-    fn documents(&self, texts: &[String]) -> (BTreeMap<String, u32>, SparseMatrix) {
+    fn documents(&self, texts: &[String]) -> Result<(BTreeMap<String, u32>, SparseMatrix)> {
         let mut vocabulary = BTreeMap::new();
         let counts = texts.iter().map(|text| {
             word_counts(text, |word| {
@@ -111,12 +111,9 @@ impl Bm25 {
                 let count = f64::from(count);
                 (word, idf[word as usize] * count / (count + slowness))
             });
-            let row = vector(vocabulary.len(), weights);
-            matrix
-                .push_row(row.as_row())
-                .expect("all rows have the size of the vocabulary");
+            matrix.push_row(vector(vocabulary.len(), weights)?.as_row())?;
         }
-        (vocabulary, matrix)
+        Ok((vocabulary, matrix))
     }
 }
 
@@ -133,10 +130,9 @@ fn word_counts(text: &str, mut number: impl FnMut(&str) -> Option<u32>) -> BTree
     counts
 }
 
-fn vector(dim: usize, weights: impl Iterator<Item = (u32, f64)>) -> SparseVector {
+fn vector(dim: usize, weights: impl Iterator<Item = (u32, f64)>) -> Result<SparseVector> {
     let (indices, values) = weights.map(|(word, weight)| (word, weight as f32)).unzip();
-    SparseVector::new(dim, indices, values)
-        .expect("words are numbered in order, and weights are finite")
+    Ok(SparseVector::new(dim, indices, values)?)
 }
 
 #[cfg(test)]
@@ -186,6 +182,15 @@ mod tests {
                 .values()
                 .eq([&1])
         );
+    }
+
+    #[test]
+    fn parameters_that_make_no_number_are_refused() {
+        let collection = collection(&["a cat"], "cat");
+        for (k1, b) in [(f64::NAN, 0.4), (-1.0, 0.0)] {
+            let error = Bm25 { k1, b }.rank(&collection, 10).unwrap_err();
+            assert!(error.to_string().contains("must be finite"), "{error}");
+        }
     }
 
     #[test]
