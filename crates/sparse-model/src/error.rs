@@ -49,6 +49,22 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file is there, but it is not of a kind that can be read.
+    #[error("`{}` {problem}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what was expected.
+        problem: String,
+    },
+    /// Parts of a model directory are missing, or do not belong together.
+    #[error("model directory `{}` is damaged: {problem}", path.display())]
+    DamagedDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What is there, and what is missing.
+        problem: String,
+    },
     /// A file could not be written.
     #[error(transparent)]
     Write(#[from] sparse_files::Error),
@@ -117,10 +133,12 @@ pub enum Error {
         problem: String,
     },
     /// A text could not be tokenized.
-    #[error("failed to tokenize text {index}: {problem}")]
+    #[error("failed to tokenize text {index} (counted from 0) with `{}`: {problem}", path.display())]
     Tokenize {
         /// The text's position in the call.
         index: usize,
+        /// The tokenizer's file.
+        path: PathBuf,
         /// What the tokenizer said.
         problem: String,
     },
@@ -155,6 +173,36 @@ pub enum Error {
     /// The model can not do what was asked of it.
     #[error("{0}")]
     Unsupported(String),
+    /// The vector of a text is not finite.
+    #[error(
+        "the vector of text {index} (counted from 0) holds {value} in dimension {dimension}: {cause}"
+    )]
+    NotFinite {
+        /// The text's position in the call.
+        index: usize,
+        /// The first dimension at fault.
+        dimension: usize,
+        /// What is there.
+        value: f32,
+        /// What to look at.
+        cause: String,
+    },
+    /// Values do not fit into the number type that they are to be saved in.
+    #[error(
+        "`{key}`: {count} of its values do not fit into {dtype}, such as {example:e}; the largest is {largest:e}"
+    )]
+    OutOfRange {
+        /// The key in the weights file.
+        key: String,
+        /// How many values do not fit.
+        count: usize,
+        /// One of them.
+        example: f32,
+        /// The number type.
+        dtype: &'static str,
+        /// The largest value that it holds.
+        largest: f32,
+    },
     /// The device failed.
     #[error("the device failed: {0}")]
     Device(String),
@@ -166,8 +214,30 @@ impl Error {
         match self {
             Self::Hub { source, .. } | Self::Push { source } => source.is_user_error(),
             Self::Write(error) => error.is_user_error(),
-            Self::Device(_) | Self::Tokenize { .. } => false,
+            Self::Device(_) => false,
             _ => true,
+        }
+    }
+
+    /// The same error in terms of the caller's texts, where it names one of some of them by its position.
+    pub(crate) fn of_text(mut self, place: impl FnOnce(usize) -> usize) -> Self {
+        if let Self::Tokenize { index, .. } | Self::NotFinite { index, .. } = &mut self {
+            *index = place(*index);
+        }
+        self
+    }
+
+    /// An error of values that can't be a sparse matrix.
+    pub(crate) fn of_matrix(error: sparse_index::Error) -> Self {
+        match error {
+            sparse_index::Error::NonFinite { row, index, value } => Self::NotFinite {
+                index: row,
+                dimension: index,
+                value,
+                cause: "the weights of the model, or what they give for this text, are not finite"
+                    .to_string(),
+            },
+            other => Self::Device(other.to_string()),
         }
     }
 

@@ -43,9 +43,15 @@ impl<'a> DocumentFrequencies<'a> {
             self.n_documents += 1;
             for &id in &tokens.input_ids[range] {
                 let id = id as usize;
-                if self.last_seen[id] != self.n_documents {
-                    self.last_seen[id] = self.n_documents;
-                    self.counts[id] += 1;
+                // A tokenizer may have an unknown token that is not in its vocabulary.
+                let (Some(last_seen), Some(count)) =
+                    (self.last_seen.get_mut(id), self.counts.get_mut(id))
+                else {
+                    continue;
+                };
+                if *last_seen != self.n_documents {
+                    *last_seen = self.n_documents;
+                    *count += 1;
                 }
             }
         }

@@ -29,6 +29,7 @@ mod backbone;
 mod context;
 mod encoder;
 mod error;
+mod guard;
 mod idf;
 mod inspect;
 mod module;

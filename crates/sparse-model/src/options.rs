@@ -212,6 +212,38 @@ impl WeightType {
         }
     }
 
+    /// The largest value that the type holds.
+    fn largest(self) -> f32 {
+        match self {
+            Self::F32 => f32::MAX,
+            Self::F16 => f16::MAX.to_f32(),
+            Self::Bf16 => bf16::MAX.to_f32(),
+        }
+    }
+
+    /// Refuses finite values that would become infinite in this type.
+    pub(crate) fn check_range(self, key: &str, values: &[f32]) -> Result<()> {
+        let overflows = |value: f32| {
+            value.is_finite()
+                && match self {
+                    Self::F32 => false,
+                    Self::F16 => f16::from_f32(value).is_infinite(),
+                    Self::Bf16 => bf16::from_f32(value).is_infinite(),
+                }
+        };
+        let mut lost = values.iter().copied().filter(|value| overflows(*value));
+        match lost.next() {
+            None => Ok(()),
+            Some(example) => Err(Error::OutOfRange {
+                key: key.to_string(),
+                count: 1 + lost.count(),
+                example,
+                dtype: self.torch_name(),
+                largest: self.largest(),
+            }),
+        }
+    }
+
     /// The name in a weights file, the bytes of an element, and the elements themselves.
     pub(crate) fn encode(self, values: &[f32]) -> (&'static str, usize, Vec<u8>) {
         match self {

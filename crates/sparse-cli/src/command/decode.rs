@@ -42,6 +42,12 @@ impl Decode {
             .map(|(token, weight)| vec![token.clone(), format!("{weight:.4}")])
             .collect();
         line(&table(&["token", "weight"], &rows))?;
+        if embedding.nnz() == 0 {
+            tracing::warn!(
+                "the vector of the text is all zero: `{}` activates no dimension for it",
+                self.model
+            );
+        }
         line(&format!(
             "{} of {} dimensions are active",
             embedding.nnz(),

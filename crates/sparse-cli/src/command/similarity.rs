@@ -33,6 +33,14 @@ impl Similarity {
         let options = EncodeOptions::default();
         let query = encoder.encode_query(&[&self.a], &options)?;
         let document = encoder.encode_document(&[&self.b], &options)?;
+        for (side, embedding) in [("query", &query), ("document", &document)] {
+            if embedding.nnz() == 0 {
+                tracing::warn!(
+                    "the vector of the {side} is all zero: `{}` activates no dimension for it",
+                    self.model
+                );
+            }
+        }
         let score = encoder.similarity(&query, &document)?;
         line(&format!(
             "{} {:.4}",

@@ -73,7 +73,15 @@ impl Architecture for Albert {
             );
             return Err(("num_hidden_groups", problem));
         }
-        super::check_layers("inner_group_num", config.inner_group_num)?;
+        super::check_layers(
+            "inner_group_num",
+            config
+                .inner_group_num
+                .saturating_mul(config.num_hidden_groups),
+        )?;
+        if config.inner_group_num == 0 {
+            return Err(("inner_group_num", "is 0; expected at least 1".to_string()));
+        }
         Ok(Family {
             prefix: "albert.",
             hidden_size: base.hidden_size,

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use sparse_kernels::{HiddenActivation, dropout, embedding};
 
 use super::layers::{EncoderLayer, LayerKeys, LayerNorm, LayerSettings};
-use super::{Architecture, Family, HeadKeys, HeadSpec, check_sizes, layers, positions};
+use super::{
+    Architecture, Family, HeadKeys, HeadSpec, check_epsilon, check_rate, check_size, check_sizes,
+    layers, positions, segments,
+};
 use crate::pretrained::ParameterReader;
 use crate::{ForwardContext, PackedTokens, Result};
 
@@ -66,6 +69,17 @@ impl BertConfig {
             ("num_hidden_layers", self.num_hidden_layers),
             ("num_attention_heads", self.num_attention_heads),
             self.hidden_size,
+        )?;
+        check_size("vocab_size", self.vocab_size)?;
+        check_size("intermediate_size", self.intermediate_size)?;
+        check_size("max_position_embeddings", self.max_position_embeddings)?;
+        check_size("type_vocab_size", self.type_vocab_size.max(1))?;
+        check_size("embedding_size", self.embedding_size())?;
+        check_epsilon("layer_norm_eps", self.layer_norm_eps)?;
+        check_rate("hidden_dropout_prob", self.hidden_dropout_prob)?;
+        check_rate(
+            "attention_probs_dropout_prob",
+            self.attention_probs_dropout_prob,
         )?;
         match self.position_embedding_type.as_deref() {
             None | Some("absolute") => Ok(()),
@@ -137,14 +151,7 @@ impl BertEmbeddings {
         let mut sum = embedding(self.word.val(), &tokens.input_ids)
             + embedding(self.position.val(), positions);
         if let Some(table) = &self.token_type {
-            // A tokenizer may number segments for a model that knows one only; that model sees zeros.
-            let last = table.dims()[0] as i32 - 1;
-            let kinds: Vec<i32> = tokens
-                .token_type_ids
-                .iter()
-                .map(|&kind| if kind <= last { kind } else { 0 })
-                .collect();
-            sum = sum + embedding(table.val(), &kinds);
+            sum = sum + embedding(table.val(), &segments(tokens, table.dims()[0]));
         }
         dropout(
             self.norm.forward(sum, None),

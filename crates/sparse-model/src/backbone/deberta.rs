@@ -7,7 +7,7 @@ use sparse_kernels::{Dropout, RowOffsets, dropout, embedding};
 
 use super::bert::BertConfig;
 use super::layers::{EncoderLayer, LayerKeys, LayerNorm, Linear};
-use super::{Architecture, Family, HeadKeys, HeadSpec, layers, positions};
+use super::{Architecture, Family, HeadKeys, HeadSpec, LARGEST_SIZE, layers, positions, segments};
 use crate::pretrained::ParameterReader;
 use crate::{ForwardContext, PackedTokens, Result};
 
@@ -155,6 +155,16 @@ impl Architecture for Deberta {
                 format!("names `{other}`; expected `c2p` and `p2c`"),
             ));
         }
+        for (key, value) in [
+            ("position_buckets", config.position_buckets),
+            ("max_relative_positions", config.max_relative_positions),
+        ] {
+            // Of a single bucket, half would be exact.
+            if value == 1 || value > LARGEST_SIZE as i64 {
+                let problem = format!("is {value}; expected between 2 and {LARGEST_SIZE}, or -1");
+                return Err((key, problem));
+            }
+        }
         // Without absolute positions, a text may be of any length; the table says how long the model saw.
         Ok(Family {
             prefix: "deberta.",
@@ -260,7 +270,7 @@ impl Architecture for Deberta {
             sum = sum + embedding(table.val(), &positions(tokens));
         }
         if let Some(table) = &self.token_type {
-            sum = sum + embedding(table.val(), &tokens.token_type_ids);
+            sum = sum + embedding(table.val(), &segments(tokens, table.dims()[0]));
         }
         if let Some(project) = &self.project {
             sum = project.forward(sum);

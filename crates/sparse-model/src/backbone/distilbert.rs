@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use sparse_kernels::{HiddenActivation, dropout, embedding};
 
 use super::layers::{EncoderLayer, LayerKeys, LayerNorm, LayerSettings};
-use super::{Architecture, Family, HeadKeys, HeadSpec, check_sizes, layers, positions};
+use super::{
+    Architecture, Family, HeadKeys, HeadSpec, check_rate, check_size, check_sizes, layers,
+    positions,
+};
 use crate::pretrained::ParameterReader;
 use crate::{ForwardContext, PackedTokens, Result};
 
@@ -85,6 +88,11 @@ impl Architecture for DistilBert {
             ("n_heads", config.n_heads),
             config.dim,
         )?;
+        check_size("vocab_size", config.vocab_size)?;
+        check_size("max_position_embeddings", config.max_position_embeddings)?;
+        check_size("hidden_dim", config.hidden_dim)?;
+        check_rate("dropout", config.dropout)?;
+        check_rate("attention_dropout", config.attention_dropout)?;
         Ok(Family {
             prefix: "distilbert.",
             hidden_size: config.dim,

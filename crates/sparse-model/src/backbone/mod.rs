@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::error::nearest;
-use crate::pretrained::ParameterReader;
+use crate::pretrained::{ParameterReader, from_object};
 use crate::{Error, ForwardContext, PackedTokens, Result};
 
 pub(crate) use head::{HeadKeys, HeadSpec, MlmHead, PoolerWeights};
@@ -49,7 +49,7 @@ trait Architecture: Sized {
     type Config: DeserializeOwned + Serialize;
 
     /// Describes the architecture, or says which key is wrong and why.
-    fn family(config: &Self::Config) -> Result<Family, (&'static str, String)>;
+    fn family(config: &Self::Config) -> Result<Family, Problem>;
 
     /// Reads the backbone's parameters.
     fn load(config: &Self::Config, reader: &mut ParameterReader<'_>) -> Result<Self>;
@@ -157,10 +157,7 @@ fn model_type<'a>(config: &'a Map<String, Value>, path: &Path) -> Result<&'a str
 }
 
 fn parse<T: DeserializeOwned>(config: &Map<String, Value>, path: &Path) -> Result<T> {
-    serde_json::from_value(Value::Object(config.clone())).map_err(|source| Error::Json {
-        path: path.to_path_buf(),
-        source,
-    })
+    from_object(config, path)
 }
 
 fn unknown(model_type: &str, path: &Path) -> Error {
@@ -175,7 +172,46 @@ fn unknown(model_type: &str, path: &Path) -> Error {
 /// More layers than any model has: a limit against damaged configurations.
 const MOST_LAYERS: usize = 1000;
 
-fn check_layers(key: &'static str, n_layers: usize) -> Result<(), (&'static str, String)> {
+/// Larger than any size of a model: products of two of them, and ids, stay within their types.
+const LARGEST_SIZE: usize = i32::MAX as usize;
+
+/// What is wrong with a key.
+type Problem = (&'static str, String);
+
+/// Checks a number of rows, columns or positions.
+fn check_size(key: &'static str, size: usize) -> Result<(), Problem> {
+    if !(1..=LARGEST_SIZE).contains(&size) {
+        return Err((
+            key,
+            format!("is {size}; expected between 1 and {LARGEST_SIZE}"),
+        ));
+    }
+    Ok(())
+}
+
+/// Checks a share of what is dropped in training.
+fn check_rate(key: &'static str, rate: f64) -> Result<(), Problem> {
+    if !(0.0..1.0).contains(&rate) {
+        return Err((
+            key,
+            format!("is {rate}; expected at least 0 and less than 1"),
+        ));
+    }
+    Ok(())
+}
+
+/// Checks what a norm adds to a variance.
+fn check_epsilon(key: &'static str, epsilon: f64) -> Result<(), Problem> {
+    if !(epsilon.is_finite() && epsilon >= 0.0) {
+        return Err((
+            key,
+            format!("is {epsilon}; expected a number that is not negative"),
+        ));
+    }
+    Ok(())
+}
+
+fn check_layers(key: &'static str, n_layers: usize) -> Result<(), Problem> {
     if n_layers > MOST_LAYERS {
         return Err((
             key,
@@ -190,8 +226,14 @@ fn check_sizes(
     (layers_key, n_layers): (&'static str, usize),
     (heads_key, n_heads): (&'static str, usize),
     hidden_size: usize,
-) -> Result<(), (&'static str, String)> {
+) -> Result<(), Problem> {
     check_layers(layers_key, n_layers)?;
+    if hidden_size > LARGEST_SIZE {
+        return Err((
+            heads_key,
+            format!("divides the hidden size {hidden_size}; expected at most {LARGEST_SIZE}"),
+        ));
+    }
     if n_heads == 0 || hidden_size == 0 || !hidden_size.is_multiple_of(n_heads) {
         return Err((
             heads_key,
@@ -210,6 +252,16 @@ fn layers<T>(
 ) -> Result<Vec<T>> {
     (0..count)
         .map(|index| reader.scope(&format!("{name}.{index}"), &mut load))
+        .collect()
+}
+
+/// Segment of each token. A tokenizer may number segments for a model that knows fewer; that model sees zeros.
+fn segments(tokens: &PackedTokens, n_segments: usize) -> Vec<i32> {
+    let known = |kind: i32| usize::try_from(kind).is_ok_and(|kind| kind < n_segments);
+    tokens
+        .token_type_ids
+        .iter()
+        .map(|&kind| if known(kind) { kind } else { 0 })
         .collect()
 }
 
@@ -239,10 +291,7 @@ fn positions_after_padding(tokens: &PackedTokens, padding: i32) -> Vec<i32> {
 }
 
 /// How many positions are left for tokens where the first ones belong to padding.
-fn positions_beside_padding(
-    n_positions: usize,
-    padding: i32,
-) -> Result<Option<usize>, (&'static str, String)> {
+fn positions_beside_padding(n_positions: usize, padding: i32) -> Result<Option<usize>, Problem> {
     let reserved = usize::try_from(padding)
         .map_err(|_| ("pad_token_id", format!("is {padding}; expected an id")))?
         + 1;

@@ -7,7 +7,10 @@ use serde_json::Value;
 use sparse_kernels::{AttentionOptions, HiddenActivation, dropout, embedding, packed_attention};
 
 use super::layers::{LayerNorm, Linear};
-use super::{Architecture, Family, HeadKeys, HeadSpec, check_sizes, positions};
+use super::{
+    Architecture, Family, HeadKeys, HeadSpec, Problem, check_epsilon, check_rate, check_size,
+    check_sizes, positions,
+};
 use crate::pretrained::ParameterReader;
 use crate::{ForwardContext, PackedTokens, Result};
 
@@ -18,6 +21,12 @@ const HEAD_KEYS: HeadKeys = HeadKeys {
     decoder: "decoder.weight",
     decoder_bias: None,
 };
+
+/// What the configuration calls a layer that sees everything.
+const GLOBAL: &str = "full_attention";
+
+/// What it calls a layer that sees a window.
+const LOCAL: &str = "sliding_attention";
 
 /// The part of `config.json` that ModernBERT reads, in its newer and its older spelling.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -81,19 +90,56 @@ impl Default for ModernBertConfig {
 }
 
 impl ModernBertConfig {
+    /// Checks what is read with a default, where a wrong value would count as none.
+    fn check(&self) -> Result<(), Problem> {
+        check_size("vocab_size", self.vocab_size)?;
+        check_size("intermediate_size", self.intermediate_size)?;
+        check_size("max_position_embeddings", self.max_position_embeddings)?;
+        check_size("local_attention", self.local_attention)?;
+        check_size(
+            "global_attn_every_n_layers",
+            self.global_attn_every_n_layers,
+        )?;
+        check_epsilon("norm_eps", self.norm_eps)?;
+        check_rate("attention_dropout", self.attention_dropout)?;
+        check_rate("embedding_dropout", self.embedding_dropout)?;
+        check_rate("mlp_dropout", self.mlp_dropout)?;
+        if let Some(types) = &self.layer_types {
+            if types.len() != self.num_hidden_layers {
+                let problem = format!(
+                    "has {} entries, but there are {} layers",
+                    types.len(),
+                    self.num_hidden_layers
+                );
+                return Err(("layer_types", problem));
+            }
+            let known = |kind: &String| kind == GLOBAL || kind == LOCAL;
+            if let Some(other) = types.iter().find(|kind| !known(kind)) {
+                let problem = format!("names `{other}`; expected `{GLOBAL}` or `{LOCAL}`");
+                return Err(("layer_types", problem));
+            }
+        }
+        check_rope(&self.rope_parameters)?;
+        for (key, theta) in [
+            ("global_rope_theta", Some(self.global_rope_theta)),
+            ("local_rope_theta", self.local_rope_theta),
+        ] {
+            if theta.is_some_and(|theta| theta <= 0.0) {
+                return Err((key, "is not positive".to_string()));
+            }
+        }
+        Ok(())
+    }
+
     fn is_global(&self, layer: usize) -> bool {
         match &self.layer_types {
-            Some(types) => types.get(layer).is_none_or(|kind| kind == "full_attention"),
-            None => layer.is_multiple_of(self.global_attn_every_n_layers.max(1)),
+            Some(types) => types.get(layer).is_none_or(|kind| kind == GLOBAL),
+            None => layer.is_multiple_of(self.global_attn_every_n_layers),
         }
     }
 
     fn theta(&self, global: bool) -> f64 {
-        let kind = if global {
-            "full_attention"
-        } else {
-            "sliding_attention"
-        };
+        let kind = if global { GLOBAL } else { LOCAL };
         let named = self
             .rope_parameters
             .get(kind)
@@ -102,6 +148,37 @@ impl ModernBertConfig {
         let older = if global { None } else { self.local_rope_theta };
         named.or(older).unwrap_or(self.global_rope_theta)
     }
+}
+
+/// Checks the rotary positions of the newer spelling: an entry for each kind of layer, each with its base.
+fn check_rope(parameters: &Value) -> Result<(), Problem> {
+    const KEY: &str = "rope_parameters";
+    let kinds = match parameters {
+        Value::Null => return Ok(()),
+        Value::Object(kinds) => kinds,
+        other => return Err((KEY, format!("is {other}; expected an object"))),
+    };
+    for (kind, settings) in kinds {
+        if kind != GLOBAL && kind != LOCAL {
+            let problem = format!("has `{kind}`; expected `{GLOBAL}` and `{LOCAL}`");
+            return Err((KEY, problem));
+        }
+        match settings.get("rope_type").map(Value::as_str) {
+            None | Some(Some("default")) => {}
+            Some(other) => {
+                let problem = format!(
+                    "has the `rope_type` {other:?} for `{kind}`; only `default` is supported"
+                );
+                return Err((KEY, problem));
+            }
+        }
+        let theta = settings.get("rope_theta");
+        if theta.is_some_and(|theta| theta.as_f64().is_none_or(|theta| theta <= 0.0)) {
+            let problem = format!("has no positive `rope_theta` for `{kind}`");
+            return Err((KEY, problem));
+        }
+    }
+    Ok(())
 }
 
 /// The encoder of ModernBERT: rotary positions, norms before the parts, gated feed-forward, and layers that see a window
@@ -159,6 +236,7 @@ impl Architecture for ModernBert {
                 "gives heads of odd width, which rotary positions can not have".to_string(),
             ));
         }
+        config.check()?;
         let mut head = HeadSpec::new(
             HEAD_KEYS,
             config.classifier_activation,

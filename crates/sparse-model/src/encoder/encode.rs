@@ -1,6 +1,7 @@
 //! Texts to sparse vectors.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use burn::module::Module;
 use sparse_index::SparseMatrix;
@@ -20,7 +21,7 @@ impl SparseEncoder {
     ///
     /// # Errors
     ///
-    /// If an option is wrong, a text can not be tokenized, or the device fails.
+    /// If an option is wrong, a text can not be tokenized, its vector is not finite, or the device fails.
     pub fn encode<S: AsRef<str> + Sync>(
         &self,
         texts: &[S],
@@ -77,14 +78,19 @@ impl SparseEncoder {
         mut sink: impl FnMut(SparseMatrix) -> Result<(), E>,
     ) -> Result<usize, E> {
         options.validate()?;
+        let options = &self.with_resolved_prompt(options)?;
         let mut texts = texts.into_iter();
         let mut total = 0;
         loop {
-            let window: Vec<S> = texts.by_ref().take(options.batch_size * WINDOW).collect();
+            let window: Vec<S> = texts
+                .by_ref()
+                .take(options.batch_size.saturating_mul(WINDOW))
+                .collect();
             if window.is_empty() {
                 return Ok(total);
             }
-            sink(self.encode(&window, options)?)?;
+            let rows = self.encode(&window, options);
+            sink(rows.map_err(|error| error.of_text(|row| total + row))?)?;
             total += window.len();
         }
     }
@@ -159,6 +165,16 @@ impl SparseEncoder {
         options
     }
 
+    /// The options with the text of their prompt, so that it is looked up, and a choice between two warned of, once.
+    pub(super) fn with_resolved_prompt(&self, options: &EncodeOptions) -> Result<EncodeOptions> {
+        let prompt = self.resolve_prompt(options)?.map(str::to_string);
+        Ok(EncodeOptions {
+            prompt: Some(prompt.unwrap_or_default()),
+            prompt_name: None,
+            ..options.clone()
+        })
+    }
+
     fn resolve_prompt<'a>(&'a self, options: &'a EncodeOptions) -> Result<Option<&'a str>> {
         if let Some(prompt) = &options.prompt {
             if options.prompt_name.is_some() {
@@ -202,13 +218,13 @@ impl SparseEncoder {
         let mut sorted: Option<SparseMatrix> = None;
         let mut done = 0;
         for batch in order.chunks(options.batch_size) {
-            let tokens = preprocess(&model, batch)?;
-            let embeddings = model.encode_tokens(&tokens, &context)?;
+            let in_call =
+                |error: Error| error.of_text(|row| batch.get(row).copied().unwrap_or(row));
+            let tokens = preprocess(&model, batch).map_err(in_call)?;
+            let embeddings = model.encode_tokens(&tokens, &context).map_err(in_call)?;
             match &mut sorted {
                 None => sorted = Some(embeddings),
-                Some(sorted) => sorted
-                    .append(&embeddings)
-                    .map_err(|error| Error::Device(error.to_string()))?,
+                Some(sorted) => sorted.append(&embeddings).map_err(Error::of_matrix)?,
             }
             done += batch.len();
             if let Some(progress) = &options.progress {
@@ -229,6 +245,44 @@ impl SparseEncoder {
         Ok(sorted.select(&place))
     }
 
+    /// The error with what to look at, if it is one of vectors that are not finite.
+    fn explained(&self, mut error: Error) -> Error {
+        if let Error::NotFinite { cause, .. } = &mut error {
+            *cause = self.cause_of_non_finite();
+        }
+        error
+    }
+
+    /// What to look at when vectors are not finite: the parameters at fault, or else the computation.
+    fn cause_of_non_finite(&self) -> String {
+        let mut at_fault = BTreeSet::new();
+        self.visit_parameters(|id, values| {
+            if let Ok(data) = values.try_into_data_as::<f32>()
+                && let Ok(values) = data.as_slice::<f32>()
+                && values.iter().any(|value| !value.is_finite())
+            {
+                at_fault.insert(id);
+            }
+        });
+        let parameters = self.named_parameters();
+        let named = parameters
+            .iter()
+            .find(|parameter| at_fault.contains(&parameter.id));
+        match named {
+            Some(parameter) => format!(
+                "{} of the {} parameters of `{}` hold values that are not finite, the first is `{}`",
+                at_fault.len(),
+                parameters.len(),
+                self.name(),
+                parameter.name
+            ),
+            None => format!(
+                "the parameters of `{}` are finite, but too large for this text",
+                self.name()
+            ),
+        }
+    }
+
     /// Sparse vectors of one batch of tokens.
     fn encode_tokens(
         &self,
@@ -238,7 +292,9 @@ impl SparseEncoder {
         if let [PipelineModule::SparseStaticEmbedding(module)] =
             self.route(tokens.task.as_deref()).as_slice()
         {
-            let sparse = module.encode(tokens)?;
+            let sparse = module
+                .encode(tokens)
+                .map_err(|error| self.explained(error))?;
             return Ok(match context.max_active_dims() {
                 Some(limit) => sparse.prune(limit),
                 None => sparse,
@@ -253,7 +309,7 @@ impl SparseEncoder {
             .as_slice::<f32>()
             .map_err(|error| Error::Device(format!("{error:?}")))?;
         let sparse = SparseMatrix::from_dense(values, n_rows, n_cols)
-            .map_err(|error| Error::Device(error.to_string()))?;
+            .map_err(|error| self.explained(Error::of_matrix(error)))?;
         Ok(match context.max_active_dims() {
             Some(limit) => sparse.prune(limit),
             None => sparse,

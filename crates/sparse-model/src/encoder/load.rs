@@ -13,8 +13,8 @@ use crate::module::{
     SpladePooling, Task, Transformer, adapter_base, check_flow,
 };
 use crate::pretrained::{
-    FoundModel, ModuleEntry, SentenceTransformersConfig, join_inside, load_modules, read_object,
-    short_class,
+    FoundModel, ModuleEntry, SentenceTransformersConfig, check_without_listing, is_there,
+    join_inside, load_modules, read_limited, read_object, short_class,
 };
 use crate::{Error, LoadOptions, Result};
 
@@ -67,7 +67,10 @@ impl SparseEncoder {
                 );
                 (load_plain(&source, fresh, device)?, Origin::Plain)
             }
-            None => (load_plain(&source, fresh, device)?, Origin::Plain),
+            None => {
+                check_without_listing(directory)?;
+                (load_plain(&source, fresh, device)?, Origin::Plain)
+            }
         };
         let flows = check_flow(&modules, &listing)?;
         if !matches!(flows.last(), Some(Flow::Sentence { .. })) {
@@ -140,8 +143,8 @@ impl Settings {
         let saved_similarity: Option<SimilarityFunction> =
             saved.similarity_fn_name.and_then(|name| name.parse().ok());
         let card = directory.join("README.md");
-        let model_card = if card.exists() {
-            Some(std::fs::read_to_string(&card).map_err(|source| Error::read(&card, source))?)
+        let model_card = if is_there(&card)? {
+            Some(read_card(&card)?)
         } else {
             None
         };
@@ -157,6 +160,17 @@ impl Settings {
             flows: Vec::new(),
         })
     }
+}
+
+/// Longest model card; some have pictures in their text.
+const LONGEST_CARD: u64 = 64 << 20;
+
+fn read_card(path: &Path) -> Result<String> {
+    let text = read_limited(path, LONGEST_CARD, "")?;
+    String::from_utf8(text).map_err(|error| Error::Unreadable {
+        path: path.to_path_buf(),
+        problem: format!("is no UTF-8 text: {}", error.utf8_error()),
+    })
 }
 
 /// Loads the modules that `modules.json` lists.
@@ -212,7 +226,7 @@ fn load_plain(
     let directory = source.directory.as_path();
     let mut config_path = directory.join("config.json");
     // A directory with nothing but an adapter, as PEFT writes it: the architecture is that of its base model.
-    if !config_path.exists()
+    if !is_there(&config_path)?
         && let Some(base) = adapter_base(directory, source)?
     {
         config_path = base.directory.join("config.json");
@@ -233,6 +247,11 @@ fn load_plain(
         device,
     };
     if is_masked_lm {
+        tracing::warn!(
+            "`{}` has no `modules.json`: it is taken for a plain masked-language model, with maximum pooling of \
+             ln(1 + max(0, logit)), dot product and no prompts",
+            directory.display()
+        );
         let transformer = Transformer::load_plain(Task::FillMask, &place)?;
         let pooling = SpladePooling::new(Default::default(), Default::default());
         return Ok(vec![
@@ -260,6 +279,12 @@ fn load_plain(
     ])
 }
 
+fn has_autoencoder(modules: &[PipelineModule]) -> bool {
+    modules
+        .iter()
+        .any(|module| matches!(module, PipelineModule::SparseAutoEncoder(_)))
+}
+
 /// Puts an untrained sparse autoencoder on a dense encoder.
 fn convert_dense(
     mut modules: Vec<PipelineModule>,
@@ -268,10 +293,10 @@ fn convert_dense(
     device: &Device,
 ) -> Result<Vec<PipelineModule>> {
     match check_flow(&modules, listing)?.last() {
-        Some(Flow::Sentence { lexical: true, .. }) => {
+        Some(Flow::Sentence { lexical, .. }) if *lexical || has_autoencoder(&modules) => {
             tracing::warn!(
                 "`{}` lies beside no `config_sentence_transformers.json` that says SparseEncoder, but its modules are those of one; \
-                 it is loaded as it is",
+                 it is loaded as it is, its prompts empty and its similarity dot unless that file says otherwise",
                 listing.display()
             );
         }

@@ -81,6 +81,7 @@ impl EncoderPool {
             return only.encode(texts, options);
         }
         options.validate()?;
+        let options = &self.workers[0].with_resolved_prompt(options)?;
         let share = texts.len().div_ceil(self.workers.len()).div_ceil(10);
         let chunk_size = share.clamp(1, LARGEST_CHUNK);
         let chunks: Vec<&[S]> = texts.chunks(chunk_size).collect();
@@ -108,12 +109,15 @@ impl EncoderPool {
             }
         });
         let mut all = SparseMatrix::new(self.workers[0].embedding_dimension());
-        for result in results {
+        for (index, result) in results.into_iter().enumerate() {
             // A chunk without a result was skipped because of an error, which comes sooner or later in this order.
             let result = result
                 .into_inner()
                 .unwrap_or_else(|poisoned| poisoned.into_inner());
-            if let Some(rows) = result.transpose()? {
+            let result = result
+                .transpose()
+                .map_err(|error| error.of_text(|row| index * chunk_size + row));
+            if let Some(rows) = result? {
                 append(&mut all, &rows)?;
             }
         }
@@ -159,6 +163,8 @@ impl EncoderPool {
         mut sink: impl FnMut(SparseMatrix) -> Result<(), E>,
     ) -> Result<usize, E> {
         options.validate()?;
+        let options = &self.workers[0].with_resolved_prompt(options)?;
+        let window_size = options.batch_size.saturating_mul(WINDOW);
         // What is being encoded or waits for its turn: the only texts and rows in memory.
         let most = 2 * self.workers.len();
         let mut texts = texts.into_iter();
@@ -192,7 +198,7 @@ impl EncoderPool {
             let mut more = true;
             loop {
                 while more && sent - given < most {
-                    let window: Vec<S> = texts.by_ref().take(options.batch_size * WINDOW).collect();
+                    let window: Vec<S> = texts.by_ref().take(window_size).collect();
                     more = !window.is_empty();
                     if more {
                         total += window.len();
@@ -210,7 +216,8 @@ impl EncoderPool {
                 };
                 waiting.insert(index, result);
                 while let Some(result) = waiting.remove(&given) {
-                    sink(result.unwrap_or_else(|panic| resume_unwind(panic))?)?;
+                    let rows = result.unwrap_or_else(|panic| resume_unwind(panic));
+                    sink(rows.map_err(|error| error.of_text(|row| given * window_size + row))?)?;
                     given += 1;
                 }
             }
@@ -241,8 +248,7 @@ fn counted(options: &EncodeOptions, done: &Arc<AtomicUsize>, total: usize) -> En
 }
 
 fn append(all: &mut SparseMatrix, rows: &SparseMatrix) -> Result<()> {
-    all.append(rows)
-        .map_err(|error| Error::Device(error.to_string()))
+    all.append(rows).map_err(Error::of_matrix)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -12,7 +12,8 @@ use super::tensors_to_save;
 use crate::error::nearest;
 use crate::parameter::ParameterEntry;
 use crate::pretrained::{
-    DirectoryWriter, FoundModel, Weights, parameter_id, read_object, to_pretty,
+    DirectoryWriter, FoundModel, Weights, entry, is_there, parameter_id, read_object, shortened,
+    to_pretty,
 };
 use crate::{Error, LoraOptions, Result};
 
@@ -91,7 +92,22 @@ impl Adapter {
                 b: factor("lora_B", [d_out, options.rank])?,
             })
         };
-        Self::attach_with(module, entries, &options, (owner, base), device, read)
+        let (module, adapter) =
+            Self::attach_with(module, entries, &options, (owner, base), device, read)?;
+        let has = |key: &str| adapter.entries.iter().any(|entry| entry.file_key == key);
+        let unexpected: Vec<String> = weights
+            .keys()
+            .filter(|key| !has(key))
+            .map(str::to_string)
+            .collect();
+        if !unexpected.is_empty() {
+            return Err(Error::UnexpectedKeys {
+                path: weights.path().to_path_buf(),
+                keys: unexpected,
+                architecture: "LoRA".to_string(),
+            });
+        }
+        Ok((module, adapter))
     }
 
     fn attach_with<M: Module>(
@@ -210,13 +226,11 @@ impl Adapter {
 /// The model that an adapter directory is for; `None` if the directory holds no adapter.
 pub(crate) fn base_of(directory: &Path, source: &FoundModel) -> Result<Option<FoundModel>> {
     let path = directory.join(CONFIG);
-    if !path.exists() {
+    if !is_there(&path)? {
         return Ok(None);
     }
     let config = read_object(&path, "")?;
-    let base = config
-        .get("base_model_name_or_path")
-        .and_then(Value::as_str);
+    let base: Option<String> = entry(&config, "base_model_name_or_path", &path)?;
     let base = base.ok_or_else(|| {
         Error::config(
             &path,
@@ -224,8 +238,8 @@ pub(crate) fn base_of(directory: &Path, source: &FoundModel) -> Result<Option<Fo
             "is missing; expected a model directory or the id of a model on the hub",
         )
     })?;
-    let revision = config.get("revision").and_then(Value::as_str);
-    match source.find_base(base, revision) {
+    let revision: Option<String> = entry(&config, "revision", &path)?;
+    match source.find_base(&base, revision.as_deref()) {
         Ok(found) => Ok(Some(found)),
         Err(Error::ModelNotFound { problem, .. }) => {
             let problem = format!("is `{base}`, but {problem}");
@@ -243,31 +257,74 @@ fn options_of(config: &Map<String, Value>, path: &Path) -> Result<LoraOptions> {
             "is not LORA, the only kind that is supported",
         ));
     }
-    for key in ["use_dora", "use_rslora", "fan_in_fan_out"] {
-        if config.get(key).and_then(Value::as_bool) == Some(true) {
-            return Err(Error::config(path, key, "is true, which is not supported"));
+    for key in UNSUPPORTED {
+        if let Some(value) = config.get(key).filter(|value| asks(value)) {
+            let problem = format!("is {}, which is not supported", shortened(value));
+            return Err(Error::config(path, key, problem));
         }
     }
-    let rank = config
-        .get("r")
-        .and_then(Value::as_u64)
-        .filter(|rank| (1..1 << 16).contains(rank));
-    let rank = rank.ok_or_else(|| Error::config(path, "r", "is no positive integer"))?;
-    let alpha = config.get("lora_alpha").and_then(Value::as_f64);
-    let target_modules = match config.get("target_modules") {
-        Some(Value::Array(names)) => names
+    let bias: Option<String> = entry(config, "bias", path)?;
+    if let Some(bias) = bias.filter(|bias| bias != "none") {
+        let problem = format!("is `{bias}`; only `none` is supported");
+        return Err(Error::config(path, "bias", problem));
+    }
+    // These begin with factors that were taken out of the base model's weights.
+    if let Some(Value::String(name)) = config.get("init_lora_weights")
+        && ["pissa", "olora", "corda", "loftq"]
             .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_string)
-            .collect(),
-        _ => return Err(Error::config(path, "target_modules", "is no list of names")),
-    };
+            .any(|kind| name.starts_with(kind))
+    {
+        let problem = format!("is `{name}`, which changes the base model; it is not supported");
+        return Err(Error::config(path, "init_lora_weights", problem));
+    }
+    let rank: Option<usize> = entry(config, "r", path)?;
+    let rank = rank
+        .filter(|rank| (1..1 << 16).contains(rank))
+        .ok_or_else(|| {
+            Error::config(path, "r", "is missing or out of range; expected 1 to 65535")
+        })?;
+    let alpha: Option<f64> = entry(config, "lora_alpha", path)?;
+    let target_modules: Option<Vec<String>> = entry(config, "target_modules", path)?;
     Ok(LoraOptions {
-        rank: rank as usize,
+        rank,
         alpha: alpha.unwrap_or(rank as f64),
-        target_modules,
+        target_modules: target_modules.ok_or_else(|| {
+            Error::config(
+                path,
+                "target_modules",
+                "is missing; expected a list of names",
+            )
+        })?,
         seed: 0,
     })
+}
+
+/// Settings of PEFT that make another computation of the same factors.
+const UNSUPPORTED: [&str; 14] = [
+    "alpha_pattern",
+    "exclude_modules",
+    "fan_in_fan_out",
+    "layer_replication",
+    "layers_pattern",
+    "layers_to_transform",
+    "lora_bias",
+    "modules_to_save",
+    "rank_pattern",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_dora",
+    "use_qalora",
+    "use_rslora",
+];
+
+/// Whether a setting asks for anything.
+fn asks(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(entries) => !entries.is_empty(),
+        _ => true,
+    }
 }
 
 /// The module that a weight belongs to.

@@ -7,13 +7,24 @@ use burn::tensor::{Tensor, activation};
 use serde_json::{Map, Value, json};
 use sparse_kernels::{HiddenActivation, linear};
 
-use super::normalize::check_names;
+use super::normalize::{check_keys, check_names};
 use super::{Features, Flow, Place, tensors_to_save};
 use crate::parameter::ParameterEntry;
 use crate::pretrained::{
-    Aliases, DirectoryWriter, ParameterReader, Weights, read_object, to_pretty,
+    Aliases, DirectoryWriter, ParameterReader, Weights, entry, read_object, to_pretty,
 };
 use crate::{Error, Result};
+
+/// The keys of a configuration.
+const KEYS: [&str; 7] = [
+    "in_features",
+    "out_features",
+    "bias",
+    "activation_function",
+    "module_input_name",
+    "module_output_name",
+    "use_residual",
+];
 
 /// Functions by the last part of their class path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +38,11 @@ enum DenseActivation {
 }
 
 impl DenseActivation {
-    fn from_path(path: &str) -> Option<Self> {
+    fn from_path(path: &str, file: &Path) -> Option<Self> {
         if !path.starts_with("torch.") {
             tracing::warn!(
-                "activation function `{path}` is not torch's; Tanh is used, as in the reference"
+                "`{}`: `activation_function` is `{path}`, which is not torch's; Tanh is used, as in the reference",
+                file.display()
             );
             return Some(Self::Tanh);
         }
@@ -82,7 +94,8 @@ impl Dense {
         let path = place.directory.join("config.json");
         let config: Map<String, Value> = read_object(&path, "it describes a Dense module")?;
         check_names(&config, &path)?;
-        if config.get("use_residual").and_then(Value::as_bool) == Some(true) {
+        check_keys(&config, &KEYS, &path)?;
+        if entry(&config, "use_residual", &path)? == Some(true) {
             return Err(Error::config(
                 &path,
                 "use_residual",
@@ -90,19 +103,25 @@ impl Dense {
             ));
         }
         let size = |key: &'static str| {
-            let size = config
-                .get(key)
-                .and_then(Value::as_u64)
-                .filter(|size| *size > 0);
-            size.map(|size| size as usize)
-                .ok_or_else(|| Error::config(&path, key, "is missing; expected a positive integer"))
+            let size: Option<usize> = entry(&config, key, &path)?;
+            match size {
+                Some(size) if size > 0 => Ok(size),
+                Some(_) => Err(Error::config(
+                    &path,
+                    key,
+                    "is 0; expected a positive integer",
+                )),
+                None => Err(Error::config(
+                    &path,
+                    key,
+                    "is missing; expected a positive integer",
+                )),
+            }
         };
         let (d_in, d_out) = (size("in_features")?, size("out_features")?);
-        let activation_path = match config.get("activation_function") {
-            Some(Value::String(name)) => name.clone(),
-            _ => "torch.nn.modules.activation.Tanh".to_string(),
-        };
-        let activation = DenseActivation::from_path(&activation_path).ok_or_else(|| {
+        let activation_path: String = entry(&config, "activation_function", &path)?
+            .unwrap_or_else(|| "torch.nn.modules.activation.Tanh".to_string());
+        let activation = DenseActivation::from_path(&activation_path, &path).ok_or_else(|| {
             let problem = format!("is `{activation_path}`; expected Identity, Tanh, ReLU, GELU, Sigmoid or SiLU of torch");
             Error::config(&path, "activation_function", problem)
         })?;
@@ -114,7 +133,7 @@ impl Dense {
             place.owner.clone(),
         );
         let weight = reader.matrix("linear.weight", [d_out, d_in])?;
-        let has_bias = config.get("bias").and_then(Value::as_bool).unwrap_or(true);
+        let has_bias = entry(&config, "bias", &path)?.unwrap_or(true);
         let bias = if has_bias {
             Some(reader.vector("linear.bias", d_out)?)
         } else {

@@ -9,6 +9,7 @@ mod sparse_auto_encoder;
 mod sparse_static_embedding;
 mod splade_pooling;
 mod transformer;
+mod transformer_options;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -566,17 +567,21 @@ pub(crate) fn tensors_to_save<M: Module>(
         entries: &'a [ParameterEntry],
         weight_type: WeightType,
         tensors: Vec<TensorBytes>,
-        failed: Option<String>,
+        failed: Option<Error>,
     }
     impl Collect<'_> {
-        fn add<const D: usize>(&mut self, param: &Param<Tensor<D>>) -> Result<(), String> {
+        fn add<const D: usize>(&mut self, param: &Param<Tensor<D>>) -> Result<()> {
             let Some(entry) = self.entries.iter().find(|entry| entry.id == param.id) else {
                 return Ok(());
             };
             let data = param.val().try_into_data_as::<f32>();
-            let data = data.map_err(|error| format!("{}: {error}", entry.name))?;
+            let failed = |error: &dyn fmt::Display| {
+                Error::Device(format!("the values of `{}`: {error}", entry.name))
+            };
+            let data = data.map_err(|error| failed(&error))?;
             let values = data.as_slice::<f32>();
-            let values = values.map_err(|error| format!("{}: {error:?}", entry.name))?;
+            let values = values.map_err(|error| failed(&format!("{error:?}")))?;
+            self.weight_type.check_range(&entry.file_key, values)?;
             let (dtype, width, bytes) = self.weight_type.encode(values);
             let (key, shape) = (entry.file_key.clone(), entry.shape.clone());
             self.tensors.push(TensorBytes {
@@ -591,8 +596,10 @@ pub(crate) fn tensors_to_save<M: Module>(
     }
     impl ModuleVisitor for Collect<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Err(problem) = self.add(param) {
-                self.failed = Some(problem);
+            if self.failed.is_none()
+                && let Err(error) = self.add(param)
+            {
+                self.failed = Some(error);
             }
         }
     }
@@ -604,7 +611,7 @@ pub(crate) fn tensors_to_save<M: Module>(
     };
     module.visit(&mut collect);
     match collect.failed {
-        Some(problem) => Err(Error::Device(problem)),
+        Some(error) => Err(error),
         None => Ok(collect.tensors),
     }
 }

@@ -3,10 +3,11 @@
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::normalize::check_keys;
 use super::{Features, Flow, Place, TokenFeatures};
-use crate::pretrained::{DirectoryWriter, read_json_or_default, to_pretty};
+use crate::pretrained::{DirectoryWriter, entry, read_object, to_pretty};
 use crate::{Error, PackedTokens, Result};
 
 /// How the tokens of a text become one vector.
@@ -28,6 +29,14 @@ pub(crate) enum PoolingMode {
     #[serde(rename = "lasttoken")]
     LastToken,
 }
+
+/// The keys of a configuration, but for the flags.
+const KEYS: [&str; 4] = [
+    "embedding_dimension",
+    "word_embedding_dimension",
+    "pooling_mode",
+    "include_prompt",
+];
 
 /// The flags that older configurations have instead of a mode, in the order in which their outputs are joined.
 const FLAGS: [(&str, PoolingMode); 6] = [
@@ -68,10 +77,14 @@ impl Pooling {
 
     pub(crate) fn load(place: &Place<'_>) -> Result<Self> {
         let path = place.directory.join("config.json");
-        let config: Map<String, Value> = read_json_or_default(&path)?;
-        let width = ["embedding_dimension", "word_embedding_dimension"]
-            .iter()
-            .find_map(|key| config.get(*key)?.as_u64());
+        let config = read_object(&path, "it says how the tokens of a text become one vector")?;
+        let flags = FLAGS.iter().map(|(flag, _)| *flag);
+        let known: Vec<&str> = KEYS.into_iter().chain(flags).collect();
+        check_keys(&config, &known, &path)?;
+        let mut width = None;
+        for key in ["embedding_dimension", "word_embedding_dimension"] {
+            width = width.or(entry::<usize>(&config, key, &path)?);
+        }
         let width = width.ok_or_else(|| {
             Error::config(
                 &path,
@@ -95,10 +108,12 @@ impl Pooling {
             }
             Some(single) => vec![mode(single)?],
             None => {
-                let set = FLAGS
-                    .iter()
-                    .filter(|(flag, _)| config.get(*flag).and_then(Value::as_bool) == Some(true));
-                let modes: Vec<PoolingMode> = set.map(|(_, mode)| *mode).collect();
+                let mut modes: Vec<PoolingMode> = Vec::new();
+                for (flag, mode) in FLAGS {
+                    if entry(&config, flag, &path)? == Some(true) {
+                        modes.push(mode);
+                    }
+                }
                 if modes.is_empty() {
                     vec![PoolingMode::Mean]
                 } else {
@@ -106,13 +121,10 @@ impl Pooling {
                 }
             }
         };
-        let include_prompt = config
-            .get("include_prompt")
-            .and_then(Value::as_bool)
-            .unwrap_or(true);
+        let include_prompt = entry(&config, "include_prompt", &path)?.unwrap_or(true);
         Ok(Self {
             modes,
-            width: width as usize,
+            width,
             include_prompt,
         })
     }

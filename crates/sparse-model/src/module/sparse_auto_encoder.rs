@@ -14,19 +14,23 @@ use super::{Features, Flow, Place, tensors_to_save};
 use crate::context::AutoencoderOutput;
 use crate::parameter::ParameterEntry;
 use crate::pretrained::{
-    Aliases, DirectoryWriter, ParameterReader, TensorBytes, Weights, parameter_id, read_json,
-    to_pretty,
+    Aliases, DirectoryWriter, ParameterReader, TensorBytes, Weights, from_object, parameter_id,
+    read_object, to_pretty,
 };
 use crate::{Error, ForwardContext, Result};
 
 /// The decoder is the transposed encoder; files hold the shared matrix under the decoder's name.
 const RENAMED: [(&str, &str); 1] = [("encoder.weight", "decoder.linear.weight")];
 
+/// More latents than any autoencoder has: a limit against damaged configurations.
+const LARGEST_SIZE: usize = 1 << 30;
+
 /// Latents with a value above this are in use.
 const IN_USE: f32 = 1e-5;
 
 /// `config.json` of the module.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct SparseAutoEncoderConfig {
     input_dim: usize,
     #[serde(default = "default_hidden")]
@@ -151,19 +155,25 @@ impl SparseAutoEncoder {
 
     pub(crate) fn load(place: &Place<'_>) -> Result<Self> {
         let path = place.directory.join("config.json");
-        let config: SparseAutoEncoderConfig = read_json(&path, "it describes a SparseAutoEncoder")?;
+        let entries = read_object(&path, "it describes a SparseAutoEncoder")?;
+        let config: SparseAutoEncoderConfig = from_object(&entries, &path)?;
         let SparseAutoEncoderConfig {
             input_dim,
             hidden_dim,
             k,
             ..
         } = config;
-        if k == 0 || hidden_dim == 0 || input_dim == 0 {
-            return Err(Error::config(
-                &path,
-                "k",
-                "and the two sizes must be at least 1",
-            ));
+        let k_aux = config.k_aux.unwrap_or(1);
+        for (key, size, least) in [
+            ("input_dim", input_dim, 1),
+            ("hidden_dim", hidden_dim, 1),
+            ("k", k, 1),
+            ("k_aux", k_aux, 0),
+        ] {
+            if !(least..=LARGEST_SIZE).contains(&size) {
+                let problem = format!("is {size}; expected between {least} and {LARGEST_SIZE}");
+                return Err(Error::config(&path, key, problem));
+            }
         }
         if k > hidden_dim {
             tracing::warn!(

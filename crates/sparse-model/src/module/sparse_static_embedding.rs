@@ -7,11 +7,12 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde_json::{Map, Value, json};
 use sparse_index::SparseMatrix;
 
+use super::normalize::check_keys;
 use super::{Features, Flow, Place, tensors_to_save};
 use crate::parameter::ParameterEntry;
 use crate::pretrained::{
-    Aliases, DirectoryWriter, ParameterReader, Weights, parameter_id, read_json_or_default,
-    read_object, to_pretty,
+    Aliases, DirectoryWriter, ParameterReader, Weights, entry, parameter_id, read_object_or_empty,
+    read_table, to_pretty,
 };
 use crate::tokenizer::{TextTokenizer, TokenizerSettings};
 use crate::{Error, PackedTokens, Result};
@@ -72,17 +73,18 @@ impl SparseStaticEmbedding {
 
     pub(crate) fn load(place: &Place<'_>) -> Result<Self> {
         let path = place.directory.join("config.json");
-        let config: Map<String, Value> = read_json_or_default(&path)?;
-        let frozen = config
-            .get("frozen")
-            .and_then(Value::as_bool)
-            .unwrap_or(false);
+        let config = read_object_or_empty(&path)?;
+        check_keys(&config, &["frozen", "path"], &path)?;
+        let frozen = entry(&config, "frozen", &path)?.unwrap_or(false);
+        let table: Option<String> = entry(&config, "path", &path)?;
         let tokenizer = TextTokenizer::load(place.directory, TokenizerSettings::default())?;
-        if let Some(Value::String(named)) = config.get("path")
-            && named.ends_with(".json")
-        {
+        if let Some(named) = table {
+            if !named.ends_with(".json") {
+                let problem = format!("is `{named}`; expected the name of a .json file");
+                return Err(Error::config(&path, "path", problem));
+            }
             let table =
-                crate::pretrained::join_inside(place.directory, named).ok_or_else(|| {
+                crate::pretrained::join_inside(place.directory, &named).ok_or_else(|| {
                     Error::config(
                         &path,
                         "path",
@@ -207,7 +209,6 @@ impl SparseStaticEmbedding {
             indices.truncate(kept);
             offsets.push(kept);
         }
-        let device = |error: &dyn std::fmt::Display| Error::Device(error.to_string());
         let values = if indices.is_empty() {
             Vec::new()
         } else {
@@ -218,14 +219,14 @@ impl SparseStaticEmbedding {
             );
             let data = chosen
                 .try_into_data_as::<f32>()
-                .map_err(|error| device(&error))?;
+                .map_err(|error| Error::Device(error.to_string()))?;
             data.as_slice::<f32>()
                 .map_err(|error| Error::Device(format!("{error:?}")))?
                 .to_vec()
         };
         if values.iter().all(|value| *value != 0.0) {
             return SparseMatrix::from_csr(width, offsets, indices, values)
-                .map_err(|error| device(&error));
+                .map_err(Error::of_matrix);
         }
         let mut kept = (vec![0], Vec::new(), Vec::new());
         for row in offsets.windows(2) {
@@ -237,7 +238,7 @@ impl SparseStaticEmbedding {
             }
             kept.0.push(kept.1.len());
         }
-        SparseMatrix::from_csr(width, kept.0, kept.1, kept.2).map_err(|error| device(&error))
+        SparseMatrix::from_csr(width, kept.0, kept.1, kept.2).map_err(Error::of_matrix)
     }
 
     pub(crate) fn config(&self) -> Value {
@@ -262,7 +263,7 @@ impl SparseStaticEmbedding {
 /// Weights by token id from a file of weights by token string: as long as its largest id asks for, zero elsewhere. Unknown
 /// strings go to the unknown token, as in the reference.
 pub(crate) fn weights_from_json(path: &Path, tokenizer: &TextTokenizer) -> Result<Vec<f32>> {
-    let table: Map<String, Value> = read_object(path, "it holds the weights of tokens")?;
+    let table: Map<String, Value> = read_table(path, "it holds the weights of tokens")?;
     let unknown = tokenizer
         .special_token("unk_token")
         .and_then(|token| tokenizer.id(token));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sparse_kernels::{Activation, PoolingStrategy, lexical_head};
 
 use super::{Features, Flow, Place, TokenFeatures};
-use crate::pretrained::{DirectoryWriter, read_json_or_default, to_pretty};
+use crate::pretrained::{DirectoryWriter, from_object, read_object, to_pretty};
 use crate::{PackedTokens, Result};
 
 /// SPLADE's pooling ([Formal et al., 2021](https://arxiv.org/abs/2109.10086)), one operation together with the product
@@ -25,12 +25,15 @@ pub(crate) struct SpladePooling {
 
 /// `config.json` of the module.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 struct SpladePoolingConfig {
     pooling_strategy: PoolingStrategy,
     activation_function: Activation,
     #[serde(alias = "word_embedding_dimension")]
     embedding_dimension: Option<usize>,
+    /// How much is computed at a time in the reference; here it plays no part.
+    #[serde(skip_serializing)]
+    chunk_size: Option<i64>,
 }
 
 impl SpladePooling {
@@ -41,12 +44,15 @@ impl SpladePooling {
                 pooling_strategy,
                 activation_function,
                 embedding_dimension: None,
+                chunk_size: None,
             },
         }
     }
 
     pub(crate) fn load(place: &Place<'_>) -> Result<Self> {
-        let config = read_json_or_default(&place.directory.join("config.json"))?;
+        let path = place.directory.join("config.json");
+        let needed_for = "it says how the tokens of a text become one vector";
+        let config = from_object(&read_object(&path, needed_for)?, &path)?;
         Ok(Self { config })
     }
 

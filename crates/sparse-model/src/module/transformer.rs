@@ -7,12 +7,13 @@ use burn::module::Module;
 use serde_json::{Map, Value, json};
 
 use super::adapter::{self, Adapter};
+use super::transformer_options::{CONFIG_NAMES, ModuleOptions};
 use super::{Features, Flow, Place, TokenFeatures, named, tensors_to_save};
 use crate::backbone::{Backbone, Family, MlmHead, PoolerWeights};
 use crate::parameter::ParameterEntry;
 use crate::preprocessor::TaskTokenizers;
 use crate::pretrained::{
-    Aliases, DirectoryWriter, ParameterReader, Weights, read_object, to_pretty,
+    Aliases, DirectoryWriter, ParameterReader, Weights, is_there, read_object, to_pretty,
 };
 use crate::tokenizer::{TextTokenizer, TokenizerSettings};
 use crate::{Error, ForwardContext, LoraOptions, NamedParameter, PackedTokens, Result};
@@ -27,40 +28,20 @@ pub(crate) enum Task {
 }
 
 impl Task {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::FillMask => "fill-mask",
             Self::FeatureExtraction => "feature-extraction",
         }
     }
 
-    fn output_name(self) -> &'static str {
+    pub(super) fn output_name(self) -> &'static str {
         match self {
             Self::FillMask => "logits",
             Self::FeatureExtraction => "last_hidden_state",
         }
     }
 }
-
-/// Names under which older releases saved the module's configuration, newest first.
-const CONFIG_NAMES: [&str; 7] = [
-    "sentence_bert_config.json",
-    "sentence_roberta_config.json",
-    "sentence_distilbert_config.json",
-    "sentence_camembert_config.json",
-    "sentence_albert_config.json",
-    "sentence_xlm-roberta_config.json",
-    "sentence_xlnet_config.json",
-];
-
-/// Options of the module's configuration that are kept and written back.
-const KEPT_OPTIONS: [&str; 5] = [
-    "processing_kwargs",
-    "unpad_inputs",
-    "query_length",
-    "document_length",
-    "query_expansion",
-];
 
 /// The module that turns texts into hidden states or logits.
 #[derive(Module, Debug)]
@@ -104,31 +85,23 @@ impl std::fmt::Debug for Settings {
 impl Transformer {
     /// Loads a directory; `default_task` counts where its files do not name one.
     pub(crate) fn load(default_task: Task, mlm_class: bool, place: &Place<'_>) -> Result<Self> {
-        let options = load_options(place)?;
-        let task = match options.get("transformer_task") {
-            None => default_task,
-            Some(Value::String(name)) if name == "fill-mask" => Task::FillMask,
-            Some(Value::String(name)) if name == "feature-extraction" => Task::FeatureExtraction,
-            Some(other) => {
-                let path = place.directory.join(CONFIG_NAMES[0]);
-                let problem = format!("is {other}; expected `fill-mask` or `feature-extraction`");
-                return Err(Error::config(&path, "transformer_task", problem));
-            }
-        };
+        let options = ModuleOptions::load(place.directory)?;
+        let task = options.task(default_task)?;
         Self::load_task(task, mlm_class, &options, place)
     }
 
     /// Loads a plain backbone directory for a task.
     pub(crate) fn load_plain(task: Task, place: &Place<'_>) -> Result<Self> {
-        Self::load_task(task, false, &load_options(place)?, place)
+        Self::load_task(task, false, &ModuleOptions::load(place.directory)?, place)
     }
 
     fn load_task(
         task: Task,
         mlm_class: bool,
-        options: &Map<String, Value>,
+        options: &ModuleOptions,
         place: &Place<'_>,
     ) -> Result<Self> {
+        options.check(task)?;
         // A directory with an adapter has its own tokenizer and options; the rest is with the base model.
         let adapter_base = adapter::base_of(place.directory, place.source)?;
         let source = adapter_base
@@ -145,34 +118,17 @@ impl Transformer {
             != Some(-1);
         let tokenizer_settings = TokenizerSettings {
             max_positions: family.max_positions.filter(|_| declared_positions),
-            max_seq_length: options
-                .get("max_seq_length")
-                .and_then(Value::as_u64)
-                .map(|length| length as usize),
-            lower_case: options
-                .get("do_lower_case")
-                .and_then(Value::as_bool)
-                .unwrap_or(false),
+            max_seq_length: options.length("max_seq_length")?,
+            lower_case: options.get("do_lower_case")?.unwrap_or(false),
+            n_embeddings: Some(family.vocab_size),
         };
-        let own_tokenizer = place.directory.join("tokenizer.json").exists();
+        let own_tokenizer = is_there(&place.directory.join("tokenizer.json"))?;
         let tokenizer_directory = if own_tokenizer {
             place.directory
         } else {
             source
         };
         let tokenizer = TextTokenizer::load(tokenizer_directory, tokenizer_settings)?;
-        if tokenizer.n_ids() > family.vocab_size {
-            let problem = format!(
-                "has token ids up to {}, but `vocab_size` of `{}` is {}",
-                tokenizer.n_ids() - 1,
-                config_path.display(),
-                family.vocab_size
-            );
-            return Err(Error::tokenizer(
-                &tokenizer_directory.join("tokenizer.json"),
-                problem,
-            ));
-        }
 
         let weights = Weights::open(source)?;
         let with_head = task == Task::FillMask;
@@ -216,12 +172,6 @@ impl Transformer {
                 }
             }
         }
-        let kept_options = options
-            .iter()
-            .filter(|(key, _)| KEPT_OPTIONS.contains(&key.as_str()));
-        let kept_options = kept_options
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
         let settings = Settings {
             task,
             architecture: Backbone::vector_settings(&config, &config_path)?,
@@ -232,7 +182,7 @@ impl Transformer {
                 by_task: task_tokenizers(&tokenizer, options)?,
                 tokenizer,
             },
-            kept_options,
+            kept_options: options.kept(),
             mlm_class,
             adapter: None,
             base_name: base_name.clone(),
@@ -472,43 +422,22 @@ impl Transformer {
     }
 }
 
-/// Reads the module's own configuration, under whichever name it has.
-fn load_options(place: &Place<'_>) -> Result<Map<String, Value>> {
-    for name in CONFIG_NAMES {
-        let path = place.directory.join(name);
-        if path.exists() {
-            let options = read_object(&path, "")?;
-            if !options.is_empty() {
-                return Ok(options);
-            }
-        }
-    }
-    Ok(Map::new())
-}
-
 /// The tokenizers that `query_length`, `document_length` and a `max_length` under `processing_kwargs` ask for; the last one
 /// is stronger than the others.
 fn task_tokenizers(
     tokenizer: &TextTokenizer,
-    options: &Map<String, Value>,
+    options: &ModuleOptions,
 ) -> Result<BTreeMap<Option<String>, TextTokenizer>> {
-    let length = |value: Option<&Value>| {
-        value
-            .and_then(Value::as_u64)
-            .map(|length| length as usize)
-            .filter(|length| tokenizer.max_length().is_none_or(|limit| *length < limit))
-    };
-    let text = options
-        .get("processing_kwargs")
-        .and_then(|kwargs| kwargs.get("text"));
     let wanted = [
-        (None, length(text.and_then(|text| text.get("max_length")))),
-        (Some("query"), length(options.get("query_length"))),
-        (Some("document"), length(options.get("document_length"))),
+        (None, options.text_length()?),
+        (Some("query"), options.length("query_length")?),
+        (Some("document"), options.length("document_length")?),
     ];
     let mut tokenizers = BTreeMap::new();
     for (task, length) in wanted {
-        if let Some(length) = length {
+        let shorter =
+            length.filter(|length| tokenizer.max_length().is_none_or(|limit| *length < limit));
+        if let Some(length) = shorter {
             let mut shorter = tokenizer.clone();
             shorter.set_max_length(length)?;
             tokenizers.insert(task.map(str::to_string), shorter);

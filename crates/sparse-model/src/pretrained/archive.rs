@@ -28,6 +28,7 @@ pub(super) fn members(mut file: &File) -> Result<BTreeMap<String, Member>, Strin
         end.ok_or("it is no zip archive; files of PyTorch before 1.6 have to be saved anew")?;
     let mut listing_length = u64::from(u32_at(&tail, end + 12)?);
     let mut listing_start = u64::from(u32_at(&tail, end + 16)?);
+    let mut n_members = u64::from(u16_at(&tail, end + 10)?);
     if listing_start == u64::from(u32::MAX) || listing_length == u64::from(u32::MAX) {
         let locator = end
             .checked_sub(20)
@@ -37,6 +38,7 @@ pub(super) fn members(mut file: &File) -> Result<BTreeMap<String, Member>, Strin
         if !record.starts_with(b"PK\x06\x06") {
             return Err("its long end record is damaged".to_string());
         }
+        n_members = u64_at(&record, 32)?;
         listing_length = u64_at(&record, 40)?;
         listing_start = u64_at(&record, 48)?;
     }
@@ -79,14 +81,39 @@ pub(super) fn members(mut file: &File) -> Result<BTreeMap<String, Member>, Strin
         {
             return Err(format!("its member `{name}` is cut off"));
         }
+        if members.contains_key(&name) {
+            return Err(format!("its member `{name}` is there twice"));
+        }
         members.insert(name, Member { start, length });
         at = extra_end + comment_length;
         if at > listing.len() {
             return Err(cut());
         }
     }
+    if members.len() as u64 != n_members {
+        return Err(format!(
+            "its list has {} members; expected {n_members}",
+            members.len()
+        ));
+    }
+    check_apart(&members)?;
     file.rewind().map_err(io)?;
     Ok(members)
+}
+
+/// Checks that no two members share bytes.
+fn check_apart(members: &BTreeMap<String, Member>) -> Result<(), String> {
+    let mut ordered: Vec<(&String, &Member)> = members.iter().collect();
+    ordered.sort_by_key(|(_, member)| (member.start, member.length));
+    for pair in ordered.windows(2) {
+        let [(one, first), (other, second)] = pair else {
+            continue;
+        };
+        if first.start + first.length > second.start {
+            return Err(format!("its members `{one}` and `{other}` overlap"));
+        }
+    }
+    Ok(())
 }
 
 /// Reads sizes that do not fit into 32 bits from the extra field.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Component, Path};
 
-use super::read_json_or_default;
+use super::read_object_or_empty;
 use crate::{Error, Result};
 
 /// Files that a model consists of, in the layouts that are read: by name, or by how the name begins and ends.
@@ -113,9 +113,9 @@ pub fn check_target(target: &Path) -> Result<()> {
 }
 
 fn holds_model(directory: &Path) -> bool {
-    let config: Result<serde_json::Value> = read_json_or_default(&directory.join("config.json"));
+    let config = read_object_or_empty(&directory.join("config.json"));
     SIGNS.iter().any(|name| directory.join(name).is_file())
-        || config.is_ok_and(|config| config.get("model_type").is_some())
+        || config.is_ok_and(|config| config.contains_key("model_type"))
 }
 
 #[cfg(test)]

@@ -90,7 +90,10 @@ fn index(file: &File) -> std::result::Result<BTreeMap<String, StoredTensor>, Str
             let member = members
                 .get(&format!("{root}data/{}", tensor.member))
                 .ok_or_else(|| format!("the data of `{key}` are missing"))?;
-            tensors.insert(key.to_string(), locate(&key, &tensor, *member)?);
+            let located = locate(&key, &tensor, *member)?;
+            if tensors.insert(key.to_string(), located).is_some() {
+                return Err(format!("its dictionary has `{key}` twice"));
+            }
         }
     }
     Ok(tensors)
@@ -126,14 +129,25 @@ fn locate(key: &str, tensor: &Tensor, member: Member) -> std::result::Result<Sto
             tensor.shape, member.length
         ));
     }
-    let row_major = tensor
-        .shape
-        .iter()
-        .zip(&tensor.strides)
-        .rev()
-        .try_fold(1, |expected, (size, stride)| {
-            (*size == 1 || *stride == expected).then_some(expected * size)
+    if empty {
+        return Ok(StoredTensor {
+            file: 0,
+            dtype: tensor.dtype.clone(),
+            shape: tensor.shape.clone(),
+            start: member.start,
+            strides: None,
         });
+    }
+    let row_major =
+        tensor
+            .shape
+            .iter()
+            .zip(&tensor.strides)
+            .rev()
+            .try_fold(1, |expected, (size, stride)| {
+                // The product may overflow where another size is 0.
+                (*size == 1 || *stride == expected).then_some(usize::checked_mul(expected, *size)?)
+            });
     Ok(StoredTensor {
         file: 0,
         dtype: tensor.dtype.clone(),

@@ -6,14 +6,10 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{bf16, f16};
-use serde::Deserialize;
 
-use super::pickle;
-use super::read_json;
+use super::file::{is_there, open_regular};
+use super::{entry, pickle, read_object, safetensors};
 use crate::{Error, Result};
-
-/// Longest header that a reader must accept.
-const LONGEST_HEADER: u64 = 100_000_000;
 
 /// Element type of a stored tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +23,8 @@ pub(crate) enum StoredType {
 }
 
 impl StoredType {
-    fn from_name(name: &str) -> Option<Self> {
+    /// The type of a name in a safetensors file.
+    pub(super) fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "F32" => Self::F32,
             "F16" => Self::F16,
@@ -82,18 +79,13 @@ pub(crate) struct Weights {
     path: PathBuf,
 }
 
-#[derive(Deserialize)]
-struct ShardIndex {
-    weight_map: BTreeMap<String, String>,
-}
-
 impl Weights {
     /// Opens whichever weights file `directory` has, safetensors first.
     pub(crate) fn open(directory: &Path) -> Result<Self> {
         let single = directory.join("model.safetensors");
         let sharded = directory.join("model.safetensors.index.json");
         let pickled = directory.join("pytorch_model.bin");
-        if single.exists() {
+        if is_there(&single)? {
             let mut weights = Self {
                 files: Vec::new(),
                 tensors: BTreeMap::new(),
@@ -101,10 +93,10 @@ impl Weights {
             };
             weights.add_safetensors(&single)?;
             Ok(weights)
-        } else if sharded.exists() {
+        } else if is_there(&sharded)? {
             Self::open_sharded(directory, &sharded)
-        } else if pickled.exists() {
-            let file = File::open(&pickled).map_err(|source| Error::read(&pickled, source))?;
+        } else if is_there(&pickled)? {
+            let (file, _) = open_regular(&pickled, "it holds the weights")?;
             let tensors = pickle::read_index(&pickled, &file)?;
             Ok(Self {
                 files: vec![(pickled.clone(), file)],
@@ -131,8 +123,16 @@ impl Weights {
     }
 
     fn open_sharded(directory: &Path, index_path: &Path) -> Result<Self> {
-        let index: ShardIndex = read_json(index_path, "it names the shards")?;
-        let mut shards: Vec<&String> = index.weight_map.values().collect();
+        let index = read_object(index_path, "it names the shards")?;
+        let weight_map: Option<BTreeMap<String, String>> = entry(&index, "weight_map", index_path)?;
+        let weight_map = weight_map.filter(|map| !map.is_empty()).ok_or_else(|| {
+            Error::config(
+                index_path,
+                "weight_map",
+                "is missing or empty; expected an object of keys to files",
+            )
+        })?;
+        let mut shards: Vec<&String> = weight_map.values().collect();
         shards.sort();
         shards.dedup();
         let mut weights = Self {
@@ -140,7 +140,7 @@ impl Weights {
             tensors: BTreeMap::new(),
             path: index_path.to_path_buf(),
         };
-        for shard in shards {
+        for shard in &shards {
             let path = super::join_inside(directory, shard).ok_or_else(|| {
                 Error::config(
                     index_path,
@@ -148,39 +148,47 @@ impl Weights {
                     format!("names `{shard}`, outside of the model directory"),
                 )
             })?;
+            if !is_there(&path)? {
+                let named = weight_map.iter().filter(|(_, file)| file == shard);
+                let keys: Vec<&str> = named.map(|(key, _)| key.as_str()).collect();
+                return Err(Error::DamagedWeights {
+                    path: index_path.to_path_buf(),
+                    problem: format!(
+                        "it puts {} keys, the first `{}`, into `{shard}`, which is missing",
+                        keys.len(),
+                        keys.first().copied().unwrap_or_default()
+                    ),
+                });
+            }
             weights.add_safetensors(&path)?;
         }
-        if let Some(key) = index
-            .weight_map
-            .keys()
-            .find(|key| !weights.tensors.contains_key(*key))
-        {
-            return Err(Error::Weight {
+        let misplaced = weight_map.iter().find(|(key, file)| {
+            let found = weights.tensors.get(*key);
+            found.is_none_or(|tensor| shards[tensor.file] != *file)
+        });
+        match misplaced {
+            None => Ok(weights),
+            Some((key, file)) => Err(Error::Weight {
                 path: index_path.to_path_buf(),
                 key: key.clone(),
-                problem: format!(
-                    "is not in `{}`, where the index puts it",
-                    index.weight_map[key]
-                ),
-            });
+                problem: format!("is not in `{file}`, where the index puts it"),
+            }),
         }
-        Ok(weights)
     }
 
     fn add_safetensors(&mut self, path: &Path) -> Result<()> {
-        let mut file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::MissingFile {
+        let (mut file, length) = open_regular(path, "it holds weights")?;
+        let index = self.files.len();
+        for (key, tensor) in safetensors::read_header(path, &mut file, length, index)? {
+            if let Some(other) = self.tensors.insert(key.clone(), tensor) {
+                return Err(Error::DamagedWeights {
                     path: path.to_path_buf(),
-                    needed_for: "it holds weights",
+                    problem: format!(
+                        "it holds `{key}`, and `{}` does too",
+                        self.files[other.file].0.display()
+                    ),
                 });
             }
-            Err(source) => return Err(Error::read(path, source)),
-        };
-        let index = self.files.len();
-        for (key, tensor) in read_header(path, &mut file, index)? {
-            self.tensors.insert(key, tensor);
         }
         self.files.push((path.to_path_buf(), file));
         Ok(())
@@ -253,7 +261,11 @@ impl Weights {
             )
         })?;
         let (path, file) = &self.files[tensor.file];
-        let n_elements: usize = tensor.shape.iter().product();
+        // Beside a size of 0, the product of the others may be anything.
+        let n_elements = match tensor.shape.contains(&0) {
+            true => 0,
+            false => tensor.shape.iter().product(),
+        };
         let stored = match &tensor.strides {
             None => n_elements,
             Some(_) if n_elements == 0 => 0,
@@ -319,90 +331,4 @@ fn row_major(bytes: &[u8], size: usize, shape: &[usize], strides: &[usize]) -> V
         }
     }
     out
-}
-
-#[derive(Deserialize)]
-struct HeaderEntry {
-    dtype: String,
-    shape: Vec<usize>,
-    data_offsets: (u64, u64),
-}
-
-/// Reads and checks the header of a safetensors file.
-fn read_header(
-    path: &Path,
-    file: &mut File,
-    index: usize,
-) -> Result<BTreeMap<String, StoredTensor>> {
-    let damaged = |problem: String| Error::DamagedWeights {
-        path: path.to_path_buf(),
-        problem,
-    };
-    let file_length = file
-        .metadata()
-        .map_err(|source| Error::read(path, source))?
-        .len();
-    let mut length = [0; 8];
-    if file.read_exact(&mut length).is_err() {
-        return Err(damaged(format!(
-            "it is {file_length} bytes long, too short for a header"
-        )));
-    }
-    let length = u64::from_le_bytes(length);
-    if length > LONGEST_HEADER || length + 8 > file_length {
-        return Err(damaged(format!(
-            "its header of {length} bytes does not fit into the file of {file_length} bytes"
-        )));
-    }
-    let mut header = vec![0; length as usize];
-    file.read_exact(&mut header)
-        .map_err(|source| Error::read(path, source))?;
-    let header: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&header)
-        .map_err(|error| damaged(format!("its header is not valid JSON: {error}")))?;
-
-    let data_start = 8 + length;
-    let data_length = file_length - data_start;
-    let mut tensors = BTreeMap::new();
-    for (key, entry) in header {
-        if key == "__metadata__" {
-            continue;
-        }
-        let entry: HeaderEntry = serde_json::from_value(entry)
-            .map_err(|error| damaged(format!("the header's entry for `{key}`: {error}")))?;
-        let (start, end) = entry.data_offsets;
-        if start > end {
-            return Err(damaged(format!(
-                "the bytes of `{key}` end at {end}, before they start at {start}"
-            )));
-        }
-        if end > data_length {
-            return Err(damaged(format!(
-                "`{key}` needs bytes up to {end}, but the file ends after {data_length}; it was cut off"
-            )));
-        }
-        let dtype = StoredType::from_name(&entry.dtype).ok_or(entry.dtype);
-        if let Ok(dtype) = &dtype {
-            let needed = entry
-                .shape
-                .iter()
-                .try_fold(dtype.size(), |bytes, size| bytes.checked_mul(*size));
-            if needed.map(|needed| needed as u64) != Some(end - start) {
-                return Err(damaged(format!(
-                    "`{key}` of shape {:?} has {} bytes",
-                    entry.shape,
-                    end - start
-                )));
-            }
-        }
-        let start = data_start + start;
-        let stored = StoredTensor {
-            file: index,
-            dtype,
-            shape: entry.shape,
-            start,
-            strides: None,
-        };
-        tensors.insert(key, stored);
-    }
-    Ok(tensors)
 }

@@ -217,7 +217,12 @@ fn half_precision_and_shards_load_like_the_whole() {
 fn plain_and_dense_directories_become_csr_encoders() {
     // A base model: the mean of its hidden states, and an untrained autoencoder.
     let plain = copy_of("encoders/csr");
-    std::fs::remove_file(plain.path().join("modules.json")).unwrap();
+    for file in ["modules.json", "config_sentence_transformers.json"] {
+        std::fs::remove_file(plain.path().join(file)).unwrap();
+    }
+    for module in ["1_Pooling", "2_SparseAutoEncoder"] {
+        std::fs::remove_dir_all(plain.path().join(module)).unwrap();
+    }
     let encoder = open(plain.path()).unwrap();
     assert_eq!(
         encoder

@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 
 pub(crate) use self::table::RouteTable;
 use super::{Features, Flow, ModuleKind, PipelineModule, Place, check_flow, run};
-use crate::pretrained::{DirectoryWriter, join_inside, read_object, short_class, to_pretty};
+use crate::pretrained::{
+    DirectoryWriter, is_there, join_inside, read_object, short_class, to_pretty, warn_of_unknown,
+};
 use crate::tokenizer::TextTokenizer;
 use crate::{Error, ForwardContext, NamedParameter, PackedTokens, Preprocessor, Result};
 
@@ -40,12 +42,13 @@ impl Router {
     pub(crate) fn load(place: &Place<'_>) -> Result<Self> {
         let newer = place.directory.join("router_config.json");
         let older = place.directory.join("config.json");
-        let path = if newer.exists() || !older.exists() {
+        let path = if is_there(&newer)? || !is_there(&older)? {
             newer
         } else {
             older
         };
         let config = read_object(&path, "it describes the routes")?;
+        warn_of_unknown(&config, &["types", "structure", "parameters"], &path);
         let (table, listed) = RouteTable::parse(&config, &path)?;
         let mut modules = Vec::new();
         for module in listed {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::pretrained::{entry, shortened, warn_of_unknown};
 use crate::{Error, Result};
 
 /// The routes by name, each with the positions of its modules, and the rules for choosing among them.
@@ -78,10 +79,20 @@ impl RouteTable {
                 listed.ok_or_else(|| Error::config(path, route, "is no list of modules"))?;
             let mut places = Vec::new();
             for (place, name) in listed.iter().enumerate() {
-                let name = name.as_str().unwrap_or_default();
+                let name = name.as_str().ok_or_else(|| {
+                    let problem = format!("lists {}; expected names of modules", shortened(name));
+                    Error::config(path, route, problem)
+                })?;
                 let class = types.get(name).and_then(Value::as_str).ok_or_else(|| {
                     Error::config(path, "types", format!("does not say what `{name}` is"))
                 })?;
+                if listed[..place]
+                    .iter()
+                    .any(|before| before.as_str() == Some(name))
+                {
+                    let problem = format!("lists the module `{name}` twice");
+                    return Err(Error::config(path, route, problem));
+                }
                 // A module that routes share is there once.
                 places.push(
                     modules
@@ -100,7 +111,16 @@ impl RouteTable {
             }
             routes.push((route.clone(), places));
         }
-        let parameters = config.get("parameters").and_then(Value::as_object).cloned();
+        let unused = types
+            .keys()
+            .find(|name| !modules.iter().any(|module| module.name == *name));
+        if let Some(name) = unused {
+            tracing::warn!(
+                "`{}`: the module `{name}` is on no route and is not loaded",
+                path.display()
+            );
+        }
+        let parameters: Option<Map<String, Value>> = entry(config, "parameters", path)?;
         let table = Self {
             routes,
             default_route: None,
@@ -115,12 +135,10 @@ impl RouteTable {
     }
 
     fn with_parameters(mut self, parameters: &Map<String, Value>, path: &Path) -> Result<Self> {
-        let allowed = parameters.get("allow_empty_key").and_then(Value::as_bool);
-        self.allow_empty_key = allowed.unwrap_or(true);
-        self.default_route = parameters
-            .get("default_route")
-            .and_then(Value::as_str)
-            .map(str::to_string);
+        let known = ["default_route", "allow_empty_key", "route_mappings"];
+        warn_of_unknown(parameters, &known, path);
+        self.allow_empty_key = entry(parameters, "allow_empty_key", path)?.unwrap_or(true);
+        self.default_route = entry(parameters, "default_route", path)?;
         if let Some(route) = &self.default_route
             && self.position(route).is_none()
         {
@@ -130,8 +148,7 @@ impl RouteTable {
         if self.default_route.is_none() && self.allow_empty_key {
             self.default_route = self.names().into_iter().next();
         }
-        let mappings = parameters.get("route_mappings").and_then(Value::as_object);
-        self.mappings = mappings.cloned().unwrap_or_default();
+        self.mappings = entry(parameters, "route_mappings", path)?.unwrap_or_default();
         for (key, route) in &self.mappings {
             let route = route.as_str().unwrap_or_default();
             let Some(position) = self.position(route) else {

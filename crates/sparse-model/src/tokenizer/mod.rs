@@ -1,15 +1,20 @@
 //! Text to token ids.
 
-use std::path::{Path, PathBuf};
+mod special;
+
+use std::path::Path;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 use tokenizers::{
-    EncodeInput, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy,
+    EncodeInput, Encoding, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy,
 };
 
-use crate::pretrained::{DirectoryWriter, read_json, read_object, to_pretty};
+use crate::guard::guarded;
+use crate::pretrained::{
+    DirectoryWriter, entry, read_limited, read_object_or_empty, shortened, to_pretty,
+};
 use crate::{Error, PackedTokens, Result};
 
 /// The tokenizer of a module, with its files.
@@ -18,6 +23,10 @@ use crate::{Error, PackedTokens, Result};
 #[derive(Clone)]
 pub(crate) struct TextTokenizer {
     tokenizer: Arc<Tokenizer>,
+    /// `tokenizer.json`, for messages.
+    path: Arc<Path>,
+    /// Rows of the table that ids are looked up in.
+    n_embeddings: usize,
     /// `tokenizer.json` as it was read.
     raw: Arc<Vec<u8>>,
     config: Map<String, Value>,
@@ -31,11 +40,18 @@ impl std::fmt::Debug for TextTokenizer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("TextTokenizer")
+            .field("path", &self.path)
             .field("vocab_size", &self.vocab_size())
             .field("max_length", &self.max_length)
             .finish_non_exhaustive()
     }
 }
+
+/// Longest `tokenizer.json` that is read; those of a quarter of a million tokens have 20 MB.
+const LONGEST_FILE: u64 = 256 << 20;
+
+/// More ids than any vocabulary has: a limit against damaged files, since tables have a row for each.
+const MOST_IDS: usize = 1 << 24;
 
 /// What a directory says about text length and case besides its tokenizer files.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,30 +62,19 @@ pub(crate) struct TokenizerSettings {
     pub(crate) max_seq_length: Option<usize>,
     /// `do_lower_case` of an old directory.
     pub(crate) lower_case: bool,
+    /// Rows of the embedding table, where there is one.
+    pub(crate) n_embeddings: Option<usize>,
 }
 
 impl TextTokenizer {
     /// Reads a directory's `tokenizer.json` and `tokenizer_config.json`.
     pub(crate) fn load(directory: &Path, settings: TokenizerSettings) -> Result<Self> {
         let path = directory.join("tokenizer.json");
-        if !path.exists() {
-            return Err(Error::MissingFile {
-                path,
-                needed_for: "it holds the tokenizer",
-            });
-        }
-        let raw = std::fs::read(&path).map_err(|source| Error::read(&path, source))?;
-        // The file is parsed twice, so that a plain JSON error names its line.
-        let _: serde::de::IgnoredAny = read_json(&path, "")?;
-        let mut tokenizer =
-            Tokenizer::from_bytes(&raw).map_err(|error| Error::tokenizer(&path, error))?;
+        let raw = read_limited(&path, LONGEST_FILE, "it holds the tokenizer")?;
+        let mut tokenizer = parse(&raw, &path)?;
         tokenizer.with_padding(None);
         let config_path = directory.join("tokenizer_config.json");
-        let config = if config_path.exists() {
-            read_object(&config_path, "")?
-        } else {
-            Map::new()
-        };
+        let config = read_object_or_empty(&config_path)?;
         if config.get("tokenizer_class").and_then(Value::as_str) == Some("XLMRobertaTokenizer") {
             keep_character_map(&mut tokenizer, &path)?;
         }
@@ -77,11 +82,8 @@ impl TextTokenizer {
             lower_case(&mut tokenizer, &path)?;
         }
 
-        let declared = config.get("model_max_length").and_then(Value::as_f64);
-        // A model without a limit writes 1e30.
-        let declared = declared
-            .filter(|length| (1.0..1e9).contains(length))
-            .map(|length| length as usize);
+        let declared = declared_length(&config, &config_path)?;
+        check_side(&config, &config_path)?;
         let limit = settings.max_seq_length.or(declared);
         let max_length = match (limit, settings.max_positions) {
             (Some(limit), Some(positions)) => Some(limit.min(positions)),
@@ -90,13 +92,30 @@ impl TextTokenizer {
         let changed = max_length != declared || settings.lower_case;
         let mut this = Self {
             tokenizer: Arc::new(tokenizer),
+            path: Arc::from(path.as_path()),
+            n_embeddings: settings.n_embeddings.unwrap_or(MOST_IDS),
             raw: Arc::new(raw),
             config,
             max_length: None,
             changed: false,
             lower_cased: settings.lower_case,
         };
-        this.limit(max_length, &path)?;
+        let n_ids = this.n_ids();
+        if n_ids > this.n_embeddings {
+            let problem = format!(
+                "has token ids up to {}, but the model has embeddings for {} tokens",
+                n_ids - 1,
+                this.n_embeddings
+            );
+            return Err(Error::tokenizer(&path, problem));
+        }
+        special::check(&this.raw, &this.tokenizer)
+            .map_err(|problem| Error::tokenizer(&path, problem))?;
+        this.limit(max_length)
+            .map_err(|problem| Error::tokenizer(&path, problem))?;
+        // What every text begins and ends with.
+        this.encode_one("".into(), true)
+            .map_err(|problem| Error::tokenizer(&path, problem))?;
         this.changed = changed;
         Ok(this)
     }
@@ -108,20 +127,23 @@ impl TextTokenizer {
 
     /// Changes the longest length.
     pub(crate) fn set_max_length(&mut self, max_length: usize) -> Result<()> {
-        self.limit(Some(max_length), &PathBuf::from("max_seq_length"))?;
+        self.limit(Some(max_length))
+            .map_err(|problem| Error::Option {
+                name: "max_seq_length",
+                problem,
+            })?;
         self.changed = true;
         Ok(())
     }
 
-    fn limit(&mut self, max_length: Option<usize>, path: &Path) -> Result<()> {
+    fn limit(&mut self, max_length: Option<usize>) -> Result<(), String> {
         let special = self.special_tokens_added(true);
         if let Some(length) = max_length
             && length <= special
         {
-            let problem = format!(
-                "a maximum length of {length} leaves no room beside {special} special tokens"
-            );
-            return Err(Error::tokenizer(path, problem));
+            return Err(format!(
+                "of {length} tokens leaves no room beside {special} special tokens"
+            ));
         }
         let truncation = max_length.map(|max_length| TruncationParams {
             direction: match self.config.get("truncation_side").and_then(Value::as_str) {
@@ -134,7 +156,7 @@ impl TextTokenizer {
         });
         Arc::make_mut(&mut self.tokenizer)
             .with_truncation(truncation)
-            .map_err(|error| Error::tokenizer(path, error))?;
+            .map_err(|error| error.to_string())?;
         self.max_length = max_length;
         Ok(())
     }
@@ -266,25 +288,40 @@ impl TextTokenizer {
         input: EncodeInput<'_>,
         special_tokens: bool,
     ) -> Result<(Vec<i32>, Vec<i32>)> {
-        let encoding = self
-            .tokenizer
-            .encode_fast(input, special_tokens)
-            .map_err(|error| Error::Tokenize {
-                index,
-                problem: error.to_string(),
-            })?;
-        let as_i32 = |ids: &[u32]| ids.iter().map(|&id| id as i32).collect();
+        let encoding =
+            self.encode_one(input, special_tokens)
+                .map_err(|problem| Error::Tokenize {
+                    index,
+                    path: self.path.to_path_buf(),
+                    problem,
+                })?;
+        let as_i32 = |ids: &[u32]| {
+            let narrow = |&id: &u32| i32::try_from(id).unwrap_or(i32::MAX);
+            ids.iter().map(narrow).collect()
+        };
         Ok((as_i32(encoding.get_ids()), as_i32(encoding.get_type_ids())))
+    }
+
+    /// Tokens of one input, each of which the model has an embedding for.
+    fn encode_one(&self, input: EncodeInput<'_>, special_tokens: bool) -> Result<Encoding, String> {
+        let encoding = guarded(|| self.tokenizer.encode_fast(input, special_tokens))?
+            .map_err(|error| error.to_string())?;
+        let ids = encoding.get_ids();
+        match ids.iter().find(|id| **id as usize >= self.n_embeddings) {
+            None => Ok(encoding),
+            Some(id) => Err(format!(
+                "it gives the token id {id}, but the model has embeddings for {} tokens",
+                self.n_embeddings
+            )),
+        }
     }
 
     /// Tokens of the prompt alone, less a special token at its end.
     fn prompt_length(&self, prompt: &str, special_tokens: bool) -> Result<usize> {
         let encoding = self
-            .tokenizer
-            .encode_fast(prompt, special_tokens)
-            .map_err(|error| Error::Tokenize {
-                index: 0,
-                problem: error.to_string(),
+            .encode_one(prompt.into(), special_tokens)
+            .map_err(|problem| {
+                Error::tokenizer(&self.path, format!("the prompt `{prompt}`: {problem}"))
             })?;
         let ends_special = encoding.get_special_tokens_mask().last() == Some(&1);
         Ok(encoding.len() - usize::from(ends_special))
@@ -304,7 +341,7 @@ impl TextTokenizer {
         } else {
             let mut document: Map<String, Value> =
                 serde_json::from_slice(&self.raw).map_err(|source| Error::Json {
-                    path: PathBuf::from("tokenizer.json"),
+                    path: self.path.to_path_buf(),
                     source,
                 })?;
             if let Some(max_length) = self.max_length
@@ -330,6 +367,44 @@ impl TextTokenizer {
         let mut text = to_pretty(&config, 2);
         text.push(b'\n');
         writer.write(&at("tokenizer_config.json"), &text)
+    }
+}
+
+/// Reads `tokenizer.json`.
+fn parse(text: &[u8], path: &Path) -> Result<Tokenizer> {
+    // It is parsed twice, so that a plain JSON error names its line.
+    let plain: serde_json::Result<serde::de::IgnoredAny> = serde_json::from_slice(text);
+    plain.map_err(|source| Error::Json {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    guarded(|| Tokenizer::from_bytes(text))
+        .and_then(|parsed| parsed.map_err(|error| error.to_string()))
+        .map_err(|problem| Error::tokenizer(path, problem))
+}
+
+/// The longest text that `tokenizer_config.json` names, if it names any: a model without a limit writes 1e30.
+fn declared_length(config: &Map<String, Value>, path: &Path) -> Result<Option<usize>> {
+    let key = "model_max_length";
+    let Some(length) = entry::<f64>(config, key, path)? else {
+        return Ok(None);
+    };
+    if length < 1.0 || (length < 1e9 && length.fract() != 0.0) {
+        let problem = format!("is {length}; expected a whole number of tokens, at least 1");
+        return Err(Error::config(path, key, problem));
+    }
+    Ok((length < 1e9).then_some(length as usize))
+}
+
+/// Checks where texts are said to be cut.
+fn check_side(config: &Map<String, Value>, path: &Path) -> Result<()> {
+    match config.get("truncation_side") {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::String(side)) if side == "left" || side == "right" => Ok(()),
+        Some(other) => {
+            let problem = format!("is {}; expected `left` or `right`", shortened(other));
+            Err(Error::config(path, "truncation_side", problem))
+        }
     }
 }
 
