@@ -7,6 +7,7 @@ mod databases;
 mod hub;
 mod idf;
 mod killed;
+mod models;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod nano_beir;
