@@ -98,7 +98,15 @@ impl Client<'_> {
                 ..self.broken(error)
             },
             HFError::Io(_) => match error {
-                HFError::Io(source) => Error::io("the folder to upload".as_ref(), source).into(),
+                HFError::Io(source) => {
+                    let read = about.file.unwrap_or("the cache of the hub");
+                    let path = if about.writing {
+                        "the folder to upload"
+                    } else {
+                        read
+                    };
+                    Error::io(path.as_ref(), source).into()
+                }
                 _ => self.broken(error),
             },
             HFError::Xet { .. } => self.broken(error),

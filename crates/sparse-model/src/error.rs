@@ -189,7 +189,7 @@ pub enum Error {
     },
     /// Values do not fit into the number type that they are to be saved in.
     #[error(
-        "`{key}`: {count} of its values do not fit into {dtype}, such as {example:e}; the largest is {largest:e}"
+        "`{key}`: {count} of its values do not fit into {dtype}, such as {example:e}; the largest that does is {largest:?}"
     )]
     OutOfRange {
         /// The key in the weights file.

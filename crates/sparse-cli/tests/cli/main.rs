@@ -10,6 +10,7 @@ mod hub;
 mod idf;
 mod index_files;
 mod killed;
+mod models;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod nano_beir;

@@ -2,97 +2,46 @@
 
 mod adapter;
 mod dense;
+mod flow;
+mod kind;
 mod normalize;
 mod pooling;
 mod router;
 mod sparse_auto_encoder;
 mod sparse_static_embedding;
 mod splade_pooling;
+mod tensors;
 mod transformer;
 mod transformer_options;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde_json::{Value, json};
 
 use crate::context::AutoencoderOutput;
 use crate::parameter::ParameterEntry;
 use crate::preprocessor::TaskTokenizers;
-use crate::pretrained::{DirectoryWriter, FoundModel, TensorBytes, python_literal};
+use crate::pretrained::{DirectoryWriter, FoundModel, python_literal};
 use crate::tokenizer::TextTokenizer;
 use crate::{
     Embeddings, Error, ForwardContext, NamedParameter, PackedTokens, Preprocessor, Result,
-    WeightType,
 };
 
 pub(crate) use adapter::base_of as adapter_base;
 pub(crate) use dense::Dense;
+pub(crate) use flow::{Flow, check_flow};
+pub use kind::ModuleKind;
 pub(crate) use normalize::Normalize;
 pub(crate) use pooling::Pooling;
 pub(crate) use router::{RouteTable, Router};
 pub(crate) use sparse_auto_encoder::{SparseAutoEncoder, SparseAutoEncoderConfig};
 pub(crate) use sparse_static_embedding::{SparseStaticEmbedding, weights_from_json};
 pub(crate) use splade_pooling::SpladePooling;
+pub(crate) use tensors::tensors_to_save;
 pub(crate) use transformer::{Task, Transformer};
-
-/// What a module is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ModuleKind {
-    /// A backbone, with its masked-language-model head where the task asks for one.
-    Transformer,
-    /// Token logits to one sparse vector per text.
-    SpladePooling,
-    /// Hidden states of tokens to one dense vector per text.
-    Pooling,
-    /// Vectors to unit length.
-    Normalize,
-    /// A linear layer with an activation function.
-    Dense,
-    /// A dense vector to a sparse one, by the largest latents.
-    SparseAutoEncoder,
-    /// A weight per distinct token.
-    SparseStaticEmbedding,
-    /// One way for queries and another for documents.
-    Router,
-}
-
-impl ModuleKind {
-    /// The reference's class name.
-    pub fn name(self) -> &'static str {
-        self.class().rsplit('.').next().unwrap_or_default()
-    }
-
-    /// The dotted class name that is written into `modules.json`.
-    pub(crate) fn class(self) -> &'static str {
-        match self {
-            Self::Transformer => "sentence_transformers.base.modules.transformer.Transformer",
-            Self::SpladePooling => {
-                "sentence_transformers.sparse_encoder.modules.splade_pooling.SpladePooling"
-            }
-            Self::Pooling => "sentence_transformers.sentence_transformer.modules.pooling.Pooling",
-            Self::Normalize => "sentence_transformers.base.modules.normalize.Normalize",
-            Self::Dense => "sentence_transformers.base.modules.dense.Dense",
-            Self::SparseAutoEncoder => {
-                "sentence_transformers.sparse_encoder.modules.sparse_auto_encoder.SparseAutoEncoder"
-            }
-            Self::SparseStaticEmbedding => {
-                "sentence_transformers.sparse_encoder.modules.sparse_static_embedding.SparseStaticEmbedding"
-            }
-            Self::Router => "sentence_transformers.base.modules.router.Router",
-        }
-    }
-}
-
-impl fmt::Display for ModuleKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
 
 /// What the modules hand on to each other.
 #[derive(Debug, Default)]
@@ -496,48 +445,6 @@ pub(crate) fn run<'a>(
     })
 }
 
-/// What comes out of a module, as far as the next one cares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flow {
-    /// Texts, before the first module.
-    Texts,
-    /// Logits over the vocabulary, per token.
-    Logits { vocab_size: usize },
-    /// Hidden states, per token.
-    Hidden { width: usize },
-    /// One vector per text; `lexical` if its dimensions are the vocabulary.
-    Sentence { width: usize, lexical: bool },
-}
-
-impl fmt::Display for Flow {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Texts => formatter.write_str("texts"),
-            Self::Logits { vocab_size } => write!(formatter, "{vocab_size} logits per token"),
-            Self::Hidden { width } => write!(formatter, "{width} values per token"),
-            Self::Sentence { width, lexical } => {
-                let kind = if *lexical { "tokens" } else { "latents" };
-                write!(formatter, "vectors over {width} {kind}")
-            }
-        }
-    }
-}
-
-/// Describes the output of a row of modules, or says which of them is out of place.
-pub(crate) fn check_flow<'a>(
-    modules: impl IntoIterator<Item = &'a PipelineModule>,
-    path: &Path,
-) -> Result<Vec<Flow>> {
-    let mut flow = Flow::Texts;
-    modules
-        .into_iter()
-        .map(|module| {
-            flow = module.check(flow, path)?;
-            Ok(flow)
-        })
-        .collect()
-}
-
 fn named(
     prefix: &str,
     class: &str,
@@ -555,63 +462,4 @@ fn named(
             trainable,
         })
         .collect()
-}
-
-/// The parameters of a module as they are written into a file.
-pub(crate) fn tensors_to_save<M: Module>(
-    module: &M,
-    entries: &[ParameterEntry],
-    weight_type: WeightType,
-) -> Result<Vec<TensorBytes>> {
-    struct Collect<'a> {
-        entries: &'a [ParameterEntry],
-        weight_type: WeightType,
-        tensors: Vec<TensorBytes>,
-        failed: Option<Error>,
-    }
-    impl Collect<'_> {
-        fn add<const D: usize>(&mut self, param: &Param<Tensor<D>>) -> Result<()> {
-            let Some(entry) = self.entries.iter().find(|entry| entry.id == param.id) else {
-                return Ok(());
-            };
-            let data = param.val().try_into_data_as::<f32>();
-            let failed = |error: &dyn fmt::Display| {
-                Error::Device(format!("the values of `{}`: {error}", entry.name))
-            };
-            let data = data.map_err(|error| failed(&error))?;
-            let values = data.as_slice::<f32>();
-            let values = values.map_err(|error| failed(&format!("{error:?}")))?;
-            self.weight_type.check_range(&entry.file_key, values)?;
-            let (dtype, width, bytes) = self.weight_type.encode(values);
-            let (key, shape) = (entry.file_key.clone(), entry.shape.clone());
-            self.tensors.push(TensorBytes {
-                key,
-                dtype,
-                width,
-                shape,
-                bytes,
-            });
-            Ok(())
-        }
-    }
-    impl ModuleVisitor for Collect<'_> {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if self.failed.is_none()
-                && let Err(error) = self.add(param)
-            {
-                self.failed = Some(error);
-            }
-        }
-    }
-    let mut collect = Collect {
-        entries,
-        weight_type,
-        tensors: Vec::with_capacity(entries.len()),
-        failed: None,
-    };
-    module.visit(&mut collect);
-    match collect.failed {
-        Some(error) => Err(error),
-        None => Ok(collect.tensors),
-    }
 }

@@ -111,6 +111,13 @@ impl SparseStaticEmbedding {
             .shape("weight")
             .and_then(|shape| shape.first().copied())
             .unwrap_or(0);
+        if reader.has("weight") && length == 0 {
+            return Err(Error::Weight {
+                path: weights.path().to_path_buf(),
+                key: "weight".to_string(),
+                problem: "is empty; expected a weight for each token".to_string(),
+            });
+        }
         let weight = reader.vector("weight", length)?.set_require_grad(!frozen);
         let entries = reader.finish("SparseStaticEmbedding", |_| false)?;
         let max_seq_length = tokenizer.max_length();

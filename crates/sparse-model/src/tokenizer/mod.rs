@@ -103,9 +103,12 @@ impl TextTokenizer {
         let n_ids = this.n_ids();
         if n_ids > this.n_embeddings {
             let problem = format!(
-                "has token ids up to {}, but the model has embeddings for {} tokens",
+                "has token ids up to {}, but {}",
                 n_ids - 1,
-                this.n_embeddings
+                match settings.n_embeddings {
+                    Some(rows) => format!("the `vocab_size` of `config.json` is {rows}"),
+                    None => format!("no vocabulary is larger than {MOST_IDS}"),
+                }
             );
             return Err(Error::tokenizer(&path, problem));
         }

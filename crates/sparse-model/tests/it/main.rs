@@ -14,6 +14,7 @@ mod foreign_values;
 mod hub;
 mod looking;
 mod models;
+mod once;
 mod pipelines;
 mod pool;
 mod support;
