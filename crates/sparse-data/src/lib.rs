@@ -44,6 +44,7 @@ mod operations;
 mod random;
 mod retrieval;
 mod sampler;
+mod schema;
 mod source;
 mod split;
 mod stream;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result, list_names, nearest};
 use crate::ids::{IdColumns, TextsById};
 use crate::memory::Column;
-use crate::source::{Lines, ReadOptions, read_path, require};
+use crate::source::{Format, Lines, ReadOptions, read_path, require};
 use crate::table::Table;
 
 /// A document that is relevant to a query, by their positions in the folder's files.
@@ -58,20 +58,25 @@ impl Retrieval {
                 .map(|ending| folder.join(format!("{name}{ending}")))
                 .find(|path| path.exists())
                 .unwrap_or_else(|| folder.join(name));
-            let options = ReadOptions {
-                // Other keys, such as `metadata`, may hold what they like.
-                columns: IdColumns::choice(Some("_id".to_owned()), None),
-                ..ReadOptions::default()
-            };
-            let table = read_path(&path, &options)?;
-            let columns = IdColumns::find(table.place(), &table.column_names(), Some("_id"), None)?;
-            TextsById::new(table, &columns)
+            read_texts_by_id(&path)
         };
         Ok(Self {
             folder: folder.to_owned(),
             queries: read("queries.jsonl")?,
             corpus: read("corpus.jsonl")?,
         })
+    }
+
+    /// Ids and texts of a file of such a folder, in the order of its rows; a pipe works, too.
+    ///
+    /// # Errors
+    ///
+    /// If the file is missing or malformed, an id is repeated, or a text is null.
+    pub fn read_texts(path: &Path) -> Result<Vec<(String, String)>> {
+        let texts = read_texts_by_id(path)?;
+        (0..texts.len())
+            .map(|row| Ok((texts.id(row).to_owned(), texts.text(row)?)))
+            .collect()
     }
 
     /// Number of queries, of all splits together.
@@ -275,4 +280,17 @@ impl Retrieval {
             .collect::<Result<Vec<_>>>()?;
         Ok(Table::concatenate(&parts)?.with_place(&place))
     }
+}
+
+/// Reads a file of ids and texts, whatever it is called.
+fn read_texts_by_id(path: &Path) -> Result<TextsById> {
+    let options = ReadOptions {
+        format: Format::from_path(path).is_none().then_some(Format::Json),
+        // Other keys, such as `metadata`, may hold what they like.
+        columns: IdColumns::choice(Some("_id".to_owned()), None),
+        ..ReadOptions::default()
+    };
+    let table = read_path(path, &options)?;
+    let columns = IdColumns::find(table.place(), &table.column_names(), Some("_id"), None)?;
+    TextsById::new(table, &columns)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use datafusion::arrow::csv::ReaderBuilder;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 
+use super::budget::Budget;
 use super::bytes::{MAX_LINE_BYTES, Reader, batch_rows, open_text, too_long};
 use super::text::invalid_utf8;
 use super::{Choice, io_error, malformed};
@@ -42,6 +43,7 @@ pub(super) fn read(path: &Path, delimiter: u8, quoting: bool, choice: &Choice) -
     let place: Arc<str> = place.into();
     let mut chunks = Vec::new();
     let mut first_row = 1;
+    let mut budget = Budget::of_machine();
     for batch in reader {
         let batch = batch.map_err(|error| malformed(path, error.to_string()))?;
         let num_rows = batch.num_rows() as u64;
@@ -50,7 +52,9 @@ pub(super) fn read(path: &Path, delimiter: u8, quoting: bool, choice: &Choice) -
             file: Arc::clone(&place),
             first_row,
         };
-        chunks.push(chunk.shrunk()?);
+        let chunk = chunk.shrunk()?;
+        budget.take(path, chunk.batch.get_array_memory_size())?;
+        chunks.push(chunk);
         first_row += num_rows;
     }
     Table::from_chunks(&chosen, chunks)?.with_written_types()

@@ -8,6 +8,7 @@ use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::arrow::json::ReaderBuilder;
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 
+use super::budget::Budget;
 use super::bytes::{Reader, batch_rows, open_after_mark, open_text, read_line};
 use super::json_array::Elements;
 use super::json_kind::Columns;
@@ -44,6 +45,7 @@ pub(super) fn read(path: &Path, choice: &Choice) -> Result<Table> {
     let place: Arc<str> = path.display().to_string().into();
     let mut chunks = Vec::new();
     let mut first_row = 1;
+    let mut budget = Budget::of_machine();
     for batch in reader {
         let batch = batch.map_err(|error| malformed(path, error.to_string()))?;
         let num_rows = batch.num_rows() as u64;
@@ -52,7 +54,9 @@ pub(super) fn read(path: &Path, choice: &Choice) -> Result<Table> {
             file: Arc::clone(&place),
             first_row,
         };
-        chunks.push(chunk.shrunk()?);
+        let chunk = chunk.shrunk()?;
+        budget.take(path, chunk.batch.get_array_memory_size())?;
+        chunks.push(chunk);
         first_row += num_rows;
     }
     Table::from_chunks(&schema, chunks)

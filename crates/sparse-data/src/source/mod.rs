@@ -1,6 +1,7 @@
 //! Reading files: which files, in which format, into which table.
 
 mod arrow_ipc;
+mod budget;
 mod bytes;
 mod choice;
 mod data_file;

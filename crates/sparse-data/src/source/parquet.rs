@@ -9,6 +9,7 @@ use datafusion::arrow::record_batch::RecordBatchReader;
 use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use super::budget::Budget;
 use super::engine::BATCH_ROWS;
 use super::{Choice, io_error, malformed};
 use crate::error::Result;
@@ -45,6 +46,7 @@ pub(super) fn read(path: &Path, choice: &Choice) -> Result<Table> {
     let schema = Arc::new(Schema::new(fields));
     let mut chunks = Vec::new();
     let mut first_row = 1;
+    let mut budget = Budget::of_machine();
     for batch in reader {
         let batch = batch.map_err(|error| malformed(path, error.to_string()))?;
         let chunk = Chunk {
@@ -54,6 +56,7 @@ pub(super) fn read(path: &Path, choice: &Choice) -> Result<Table> {
         };
         let chunk = normalize(chunk, &schema)?.shrunk()?;
         first_row += chunk.batch.num_rows() as u64;
+        budget.take(path, chunk.batch.get_array_memory_size())?;
         chunks.push(chunk);
     }
     let table = Table::from_chunks(&schema, chunks)?;

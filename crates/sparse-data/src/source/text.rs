@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringBuilder};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 
+use super::budget::Budget;
 use super::bytes::{MAX_BATCH_BYTES, open_text, read_line};
 use crate::error::{Error, Result};
 use crate::table::{Table, number_chunks};
@@ -30,6 +31,7 @@ pub(super) fn read(path: &Path) -> Result<Table> {
     let mut builder = StringBuilder::new();
     let mut reader = open_text(path)?;
     let mut line = Vec::new();
+    let mut budget = Budget::of_machine();
     let mut num_lines = 0_u64;
     let (mut rows, mut bytes_held) = (0, 0);
     while read_line(path, &mut reader, num_lines + 1, &mut line)? {
@@ -43,6 +45,7 @@ pub(super) fn read(path: &Path) -> Result<Table> {
         bytes_held += text.len();
         if rows == BATCH_ROWS || bytes_held >= MAX_BATCH_BYTES {
             finish(&mut builder)?;
+            budget.take(path, bytes_held)?;
             (rows, bytes_held) = (0, 0);
         }
     }

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use sparse_data::{Id, Lines};
+use sparse_data::{Lines, Retrieval};
 
 use crate::{Error, Result};
 
@@ -22,53 +21,16 @@ impl Texts {
     }
 }
 
-/// A line of `corpus.jsonl` or `queries.jsonl`; other keys, such as `metadata`, are ignored.
-#[derive(Deserialize)]
-struct TextLine {
-    #[serde(rename = "_id")]
-    id: Id,
-    title: Option<String>,
-    text: String,
-}
-
-/// Reads ids and texts; the text of a document is `title + " " + text`, without white space at either end.
+/// Reads ids and texts as training does; the text of a document is `title + " " + text`, without white space at either end.
 pub(crate) fn read_texts(path: &Path) -> Result<Texts> {
     let mut texts = Texts {
         path: path.to_owned(),
         entries: Vec::new(),
         ids: BTreeSet::new(),
     };
-    for_each_line(path, |number, line| {
-        let TextLine {
-            id: Id(id),
-            title,
-            text,
-        } = serde_json::from_str(line).map_err(|error| {
-            Error::line(
-                path,
-                number,
-                format!("expected an object with `_id` and `text`; {error}"),
-            )
-        })?;
-        if !texts.ids.insert(id.clone()) {
-            return Err(Error::line(
-                path,
-                number,
-                format!("`_id` {id} occurs a second time"),
-            ));
-        }
-        let text = match title {
-            Some(title) => format!("{title} {text}").trim().to_owned(),
-            None => text.trim().to_owned(),
-        };
-        texts.entries.push((id, text));
-        Ok(())
-    })?;
-    if texts.entries.is_empty() {
-        return Err(Error::File {
-            path: path.to_owned(),
-            problem: "is empty".to_owned(),
-        });
+    for (id, text) in Retrieval::read_texts(path)? {
+        texts.ids.insert(id.clone());
+        texts.entries.push((id, text.trim().to_owned()));
     }
     Ok(texts)
 }
@@ -228,17 +190,23 @@ mod tests {
         );
         assert_eq!(
             problem("", CORPUS, b"q1\ta\t1\n"),
-            "queries.jsonl` is empty"
+            "queries.jsonl` is empty: the file has no bytes"
         );
         let twice = format!("{QUERIES}{QUERIES}");
         assert_eq!(
             problem(&twice, CORPUS, b"q1\ta\t1\n"),
-            "queries.jsonl`, line 4: `_id` q1 occurs a second time"
+            "queries.jsonl`, row 3, column `_id`: repeats the id `q1` of row 1"
         );
         let missing = problem("{\"_id\": \"q1\"}\n", CORPUS, b"q1\ta\t1\n");
-        assert!(missing.starts_with(
-            "queries.jsonl`, line 1: expected an object with `_id` and `text`; missing field `text`"
-        ));
+        assert!(
+            missing.contains("queries.jsonl`: which column holds the texts can't be told"),
+            "{missing}"
+        );
+        let null = "{\"_id\": \"q1\", \"text\": \"a\"}\n{\"_id\": \"q2\"}\n";
+        assert_eq!(
+            problem(null, CORPUS, b"q1\ta\t1\n"),
+            "queries.jsonl`, row 2, column `text`: has no text (null)"
+        );
     }
 
     #[test]
@@ -269,14 +237,6 @@ mod tests {
             .to_string();
         assert!(
             message.contains("document `9007199254740992` is not in"),
-            "{message}"
-        );
-        let fraction = "{\"_id\": 1.5, \"text\": \"q\"}\n";
-        let message = load(fraction, corpus, absent.as_bytes())
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains("a text or a whole number of 64 bits"),
             "{message}"
         );
     }

@@ -1,7 +1,9 @@
 //! One data set as a configuration file describes it.
 
+mod shown;
+mod validate;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +14,7 @@ use crate::lookup::{Lookup, Others, resolve_ids};
 use crate::retrieval::Retrieval;
 use crate::source::{
     Choice, DataFile, DatabaseTable, DatabaseUrl, Format, ReadOptions, SplitFiles, canonical_split,
-    database_place, hub_splits, is_secret, masked, query, read_files, resolve,
+    hub_splits, query, read_files, resolve,
 };
 use crate::split::SplitExpression;
 use crate::table::Table;
@@ -32,19 +34,6 @@ impl Paths {
         match self {
             Self::One(path) => std::slice::from_ref(path),
             Self::Many(paths) => paths,
-        }
-    }
-}
-
-/// Addresses without accounts and signatures.
-impl fmt::Debug for Paths {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::One(path) => f.debug_tuple("One").field(&masked(path)).finish(),
-            Self::Many(paths) => {
-                let paths: Vec<_> = paths.iter().map(|path| masked(path)).collect();
-                f.debug_tuple("Many").field(&paths).finish()
-            }
         }
     }
 }
@@ -134,57 +123,6 @@ pub struct DatasetConfig {
     pub buffer_rows: Option<usize>,
 }
 
-/// Without the secrets of an object store.
-impl fmt::Debug for DatasetConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            name,
-            path,
-            storage_options,
-            hub,
-            subset,
-            revision,
-            database,
-            table,
-            query,
-            retrieval,
-            format,
-            delimiter,
-            split,
-            lookups,
-            sql,
-            columns,
-            streaming,
-            buffer_rows,
-        } = self;
-        let shown = |(name, value): (&'_ String, &'_ String)| {
-            let value = if is_secret(name) { "***" } else { value };
-            (name.clone(), masked(value).into_owned())
-        };
-        let storage_options: BTreeMap<String, String> = storage_options.iter().map(shown).collect();
-        f.debug_struct("DatasetConfig")
-            .field("name", name)
-            .field("path", path)
-            .field("storage_options", &storage_options)
-            .field("hub", hub)
-            .field("subset", subset)
-            .field("revision", revision)
-            .field("database", database)
-            .field("table", table)
-            .field("query", query)
-            .field("retrieval", retrieval)
-            .field("format", format)
-            .field("delimiter", delimiter)
-            .field("split", split)
-            .field("lookups", lookups)
-            .field("sql", sql)
-            .field("columns", columns)
-            .field("streaming", streaming)
-            .field("buffer_rows", buffer_rows)
-            .finish()
-    }
-}
-
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "serde hands over a reference"
@@ -210,140 +148,8 @@ impl DatasetConfig {
         }
     }
 
-    /// Checks what can be checked without a file.
-    ///
-    /// # Errors
-    ///
-    /// If not exactly one source is given, settings contradict each other, or the split can't be parsed.
-    pub fn validate(&self) -> Result<()> {
-        let setting = |key, problem: &str| {
-            Err(Error::Setting {
-                key,
-                problem: problem.to_owned(),
-            })
-        };
-        let sources: Vec<&str> = [
-            ("path", self.path.is_some()),
-            ("hub", self.hub.is_some()),
-            ("database", self.database.is_some()),
-            ("retrieval", self.retrieval.is_some()),
-        ]
-        .into_iter()
-        .filter_map(|(key, given)| given.then_some(key))
-        .collect();
-        match sources.as_slice() {
-            [] => {
-                return setting(
-                    "path",
-                    "is missing: a data set needs `path`, `hub`, `database` or `retrieval`",
-                );
-            }
-            [_] => {}
-            [first, second, ..] => {
-                let problem = format!(
-                    "is one way to name a data set; `{first}` and `{second}` can't both be given"
-                );
-                return setting("path", &problem);
-            }
-        }
-        if self
-            .path
-            .as_ref()
-            .is_some_and(|paths| paths.as_slice().is_empty())
-        {
-            return setting("path", "is an empty list");
-        }
-        if self.hub.is_none() {
-            for (key, given) in [("subset", &self.subset), ("revision", &self.revision)] {
-                if given.is_some() {
-                    return setting(key, "belongs to `hub`");
-                }
-            }
-        }
-        match &self.database {
-            Some(_) if self.table.is_some() && self.query.is_some() => {
-                return setting("query", "and `table` can't both be given");
-            }
-            Some(_) if self.format.is_some() || self.delimiter.is_some() => {
-                return setting(
-                    "format",
-                    "and `delimiter` belong to `path`, not to `database`",
-                );
-            }
-            Some(database) => database.validate()?,
-            None => {
-                for (key, given) in [("table", &self.table), ("query", &self.query)] {
-                    if given.is_some() {
-                        return setting(key, "belongs to `database`");
-                    }
-                }
-            }
-        }
-        if self.retrieval.is_some() {
-            if self.format.is_some() || self.delimiter.is_some() {
-                return setting(
-                    "format",
-                    "and `delimiter` belong to `path`, not to `retrieval`",
-                );
-            }
-            if !self.lookups.is_empty() {
-                return setting(
-                    "lookups",
-                    "belong to `path`; a retrieval folder is joined by itself",
-                );
-            }
-        }
-        let is_remote = |path: &String| crate::source::scheme(path).is_some();
-        let paths = self.path.as_ref().map_or(&[][..], Paths::as_slice);
-        if !self.storage_options.is_empty() && !paths.iter().any(is_remote) {
-            return setting("storage_options", "belong to a `path` in an object store");
-        }
-        if self.columns.as_ref().is_some_and(Vec::is_empty) {
-            return setting("columns", "is an empty list");
-        }
-        if self.delimiter.is_some_and(|delimiter| {
-            !delimiter.is_ascii() || matches!(delimiter, '"' | '\n' | '\r')
-        }) {
-            return setting(
-                "delimiter",
-                "must be one ASCII character, neither a quote nor a line end",
-            );
-        }
-        match self.buffer_rows {
-            Some(_) if !self.streaming => {
-                return setting("buffer_rows", "belongs to `streaming = true`");
-            }
-            Some(0) => return setting("buffer_rows", "must be at least 1; got 0"),
-            _ => {}
-        }
-        self.split_expression()?;
-        Ok(())
-    }
-
-    fn split_expression(&self) -> Result<Option<SplitExpression>> {
+    pub(super) fn split_expression(&self) -> Result<Option<SplitExpression>> {
         self.split.as_deref().map(str::parse).transpose()
-    }
-
-    /// What the source is called in messages.
-    pub(crate) fn place(&self) -> String {
-        let folder = self
-            .retrieval
-            .as_ref()
-            .map(|folder| folder.display().to_string());
-        let paths = self.path.as_ref().map(|paths| {
-            let shown = paths.as_slice().iter().map(|path| masked(path));
-            shown.collect::<Vec<_>>().join(", ")
-        });
-        let database = self
-            .database
-            .as_ref()
-            .map(|url| database_place(url, self.table.as_deref()));
-        paths
-            .or_else(|| self.hub.clone())
-            .or(database)
-            .or(folder)
-            .or_else(|| self.name.clone())
-            .unwrap_or_default()
     }
 
     /// Reads the chosen columns of files, however the rows are to be used.
@@ -599,46 +405,5 @@ impl Table {
             });
         }
         Ok(table)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_are_not_shown() {
-        let config = DatasetConfig {
-            path: Some("https://me:hush@host/a.csv?X-Amz-Signature=hush".into()),
-            database: Some("postgres://me:hush@host/shop".into()),
-            storage_options: [
-                ("aws_secret_access_key".to_owned(), "hush".to_owned()),
-                ("aws_endpoint".to_owned(), "https://u:hush@store".to_owned()),
-            ]
-            .into(),
-            ..DatasetConfig::default()
-        };
-        let shown = format!("{config:?} {}", config.place());
-        assert!(!shown.contains("hush"), "{shown}");
-        assert!(
-            shown.contains("\"aws_endpoint\": \"https://store\""),
-            "{shown}"
-        );
-        let database = DatasetConfig {
-            path: None,
-            ..config.clone()
-        };
-        let shown = format!("{} {:?}", database.place(), config.validate());
-        assert!(!shown.contains("hush"), "{shown}");
-        let wrong = DatasetConfig {
-            storage_options: BTreeMap::new(),
-            ..DatasetConfig::from_path("ftp://me:hush@host/a.csv?key=hush")
-        };
-        let error = Table::load(&wrong).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "`path` = \"ftp://host/a.csv\" is no address: `ftp` is none of s3, gs, http, https"
-        );
-        assert!(!format!("{error:?}").contains("hush"));
     }
 }
