@@ -327,6 +327,10 @@ impl Trainer {
             None if self.is_first() => output::create_and_lock(&self.arguments.output_dir)?,
             held => held,
         };
+        if self.is_first() && checkpoint.is_some() {
+            // A kill between saving and rotating left one too many, and there may be nothing more to save.
+            checkpoint::rotate(&self.arguments, &self.state)?;
+        }
         let first_step = self.state.global_step;
         let started = Instant::now();
         let mut history = History::new(&self.arguments, self.state.num_input_tokens_seen);
