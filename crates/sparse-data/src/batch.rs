@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use datafusion::arrow::array::AsArray;
+use datafusion::arrow::datatypes::DataType;
 
-use crate::columns::ColumnRoles;
+use crate::columns::{ColumnRoles, is_leftover};
 use crate::error::{Error, Result};
 use crate::label::Labels;
 use crate::table::Table;
@@ -108,14 +109,21 @@ impl Table {
             ..TableReport::default()
         };
         for name in &roles.inputs {
-            let mut num_empty = 0;
+            let (mut num_empty, mut all_numbers) = (0, true);
             self.for_each_text(name, |row, text| match text {
                 Some(text) => {
                     num_empty += usize::from(text.is_empty());
+                    all_numbers = all_numbers && text.trim().parse::<f64>().is_ok();
                     Ok(())
                 }
                 None => Err(self.null_error(name, row)),
             })?;
+            if all_numbers && !is_leftover(name) {
+                report.warnings.push(format!(
+                    "column `{name}` holds only numbers, which will be encoded as texts; if they are none, leave it out with \
+                     `columns`"
+                ));
+            }
             if num_empty > 0 {
                 report.empty_texts.push((name.clone(), num_empty));
                 report.warnings.push(format!(
@@ -137,7 +145,7 @@ impl Table {
     ) -> Result<()> {
         let index = self.column_index(column)?;
         self.check_text(index)?;
-        if self.rows().is_some() {
+        if self.rows().is_some() || *self.column_type(index) != DataType::Utf8 {
             return (0..self.num_rows()).try_for_each(|row| visit(row, self.text_at(index, row)));
         }
         let mut row = 0;

@@ -129,7 +129,8 @@ impl ColumnRoles {
     }
 }
 
-fn is_leftover(name: &str) -> bool {
+/// Whether a column with this name describes a row instead of being a text to train on.
+pub(crate) fn is_leftover(name: &str) -> bool {
     let name = name.trim_start_matches('_').to_lowercase();
     LEFTOVER_COLUMNS.contains(&name.as_str())
         || LEFTOVER_ENDINGS.iter().any(|ending| name.ends_with(ending))

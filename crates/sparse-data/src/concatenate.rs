@@ -65,8 +65,20 @@ fn unify(tables: &[Table]) -> Result<Vec<Table>> {
         .map(|field| field.as_ref().clone())
         .collect();
     for table in &ordered {
-        for (field, other) in fields.iter_mut().zip(table.schema().fields()) {
-            let Some(wide) = wider(field.data_type(), other.data_type()) else {
+        for (column, field) in fields.iter_mut().enumerate() {
+            let other = table.schema().field(column);
+            let wide = wider(field.data_type(), other.data_type()).or_else(|| {
+                // A column without a value goes with any type, whatever its file says that it could hold.
+                if table.is_all_null(column) {
+                    return Some(field.data_type().clone());
+                }
+                let before = ordered
+                    .iter()
+                    .take_while(|before| !std::ptr::eq(*before, table));
+                let empty = before.fold(true, |empty, table| empty && table.is_all_null(column));
+                empty.then(|| other.data_type().clone())
+            });
+            let Some(wide) = wide else {
                 return Err(Error::Columns {
                     place: table.place().to_owned(),
                     problem: format!(
@@ -107,8 +119,11 @@ fn wider(a: &DataType, b: &DataType) -> Option<DataType> {
     match (a, b) {
         _ if a == b => Some(a.clone()),
         (DataType::Null, other) | (other, DataType::Null) => Some(other.clone()),
-        (DataType::Int64, DataType::Float64) | (DataType::Float64, DataType::Int64) => {
-            Some(DataType::Float64)
+        (DataType::Int64 | DataType::UInt64, DataType::Float64)
+        | (DataType::Float64, DataType::Int64 | DataType::UInt64) => Some(DataType::Float64),
+        // Numbers beyond those with a sign are ids, and no number of 64 bits holds both.
+        (DataType::Int64, DataType::UInt64) | (DataType::UInt64, DataType::Int64) => {
+            Some(DataType::Utf8)
         }
         (DataType::List(a), DataType::List(b)) => {
             let item = wider(a.data_type(), b.data_type())?;

@@ -1,23 +1,24 @@
 //! One data set as a configuration file describes it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sparse_hub::HubOptions;
 
 use crate::error::{Error, Result, list_names};
-use crate::lookup::{Lookup, resolve_ids};
+use crate::lookup::{Lookup, Others, resolve_ids};
 use crate::retrieval::Retrieval;
 use crate::source::{
-    DataFile, DatabaseTable, DatabaseUrl, Format, ReadOptions, SplitFiles, canonical_split,
-    database_place, hub_splits, query, read_files, resolve,
+    Choice, DataFile, DatabaseTable, DatabaseUrl, Format, ReadOptions, SplitFiles, canonical_split,
+    database_place, hub_splits, is_secret, masked, query, read_files, resolve,
 };
 use crate::split::SplitExpression;
 use crate::table::Table;
 
 /// One path, or several.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Paths {
     /// A file, a directory or a pattern such as `data/*.parquet`.
@@ -31,6 +32,19 @@ impl Paths {
         match self {
             Self::One(path) => std::slice::from_ref(path),
             Self::Many(paths) => paths,
+        }
+    }
+}
+
+/// Addresses without accounts and signatures.
+impl fmt::Debug for Paths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(path) => f.debug_tuple("One").field(&masked(path)).finish(),
+            Self::Many(paths) => {
+                let paths: Vec<_> = paths.iter().map(|path| masked(path)).collect();
+                f.debug_tuple("Many").field(&paths).finish()
+            }
         }
     }
 }
@@ -59,7 +73,7 @@ impl From<&str> for Paths {
 /// let table = Table::load(&config)?;
 /// # Ok::<(), sparse_data::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DatasetConfig {
     /// Name by which losses, prompts and logs refer to the data set.
@@ -118,6 +132,57 @@ pub struct DatasetConfig {
     /// Rows of a streamed data set that are in memory and shuffled together; 16,384 if missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub buffer_rows: Option<usize>,
+}
+
+/// Without the secrets of an object store.
+impl fmt::Debug for DatasetConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            path,
+            storage_options,
+            hub,
+            subset,
+            revision,
+            database,
+            table,
+            query,
+            retrieval,
+            format,
+            delimiter,
+            split,
+            lookups,
+            sql,
+            columns,
+            streaming,
+            buffer_rows,
+        } = self;
+        let shown = |(name, value): (&'_ String, &'_ String)| {
+            let value = if is_secret(name) { "***" } else { value };
+            (name.clone(), masked(value).into_owned())
+        };
+        let storage_options: BTreeMap<String, String> = storage_options.iter().map(shown).collect();
+        f.debug_struct("DatasetConfig")
+            .field("name", name)
+            .field("path", path)
+            .field("storage_options", &storage_options)
+            .field("hub", hub)
+            .field("subset", subset)
+            .field("revision", revision)
+            .field("database", database)
+            .field("table", table)
+            .field("query", query)
+            .field("retrieval", retrieval)
+            .field("format", format)
+            .field("delimiter", delimiter)
+            .field("split", split)
+            .field("lookups", lookups)
+            .field("sql", sql)
+            .field("columns", columns)
+            .field("streaming", streaming)
+            .field("buffer_rows", buffer_rows)
+            .finish()
+    }
 }
 
 #[expect(
@@ -266,14 +331,7 @@ impl DatasetConfig {
             .as_ref()
             .map(|folder| folder.display().to_string());
         let paths = self.path.as_ref().map(|paths| {
-            let shown = paths
-                .as_slice()
-                .iter()
-                .map(|path| match path.split_once('?') {
-                    // What follows in the address of a web server may be a signature.
-                    Some((address, _)) if address.starts_with("http") => address,
-                    _ => path,
-                });
+            let shown = paths.as_slice().iter().map(|path| masked(path));
             shown.collect::<Vec<_>>().join(", ")
         });
         let database = self
@@ -288,8 +346,21 @@ impl DatasetConfig {
             .unwrap_or_default()
     }
 
+    /// Reads the chosen columns of files, however the rows are to be used.
+    pub(crate) fn load_chosen(&self, choice: Choice) -> Result<Table> {
+        self.validate()?;
+        let table = self.read(choice)?;
+        if table.is_empty() {
+            return Err(Error::Empty {
+                place: self.place(),
+                problem: "it has no rows".to_owned(),
+            });
+        }
+        Ok(table)
+    }
+
     /// Reads the rows of the splits that are asked for.
-    fn read(&self) -> Result<Table> {
+    fn read(&self, choice: Choice) -> Result<Table> {
         let split = self.split_expression()?;
         if let Some(folder) = &self.retrieval {
             let split = split.map_or_else(|| "train".parse(), Ok)?;
@@ -299,10 +370,8 @@ impl DatasetConfig {
             split.check_names(&folder.display().to_string(), &known)?;
             return concatenate_splits(&split, |name| retrieval.training_pairs(name));
         }
-        // The columns can be left in the file only if nothing else looks at them.
-        let untouched = self.sql.is_none() && self.lookups.is_empty();
         if let Some(database) = self.open_database()? {
-            let columns = self.columns.as_deref().filter(|_| untouched);
+            let columns = self.untouched_columns();
             return match self.database_split()? {
                 None => database.read(columns),
                 Some(split) => concatenate_splits(&split, |_| database.read(columns)),
@@ -314,7 +383,7 @@ impl DatasetConfig {
             delimiter: self
                 .delimiter
                 .and_then(|delimiter| u8::try_from(delimiter).ok()),
-            columns: self.columns.clone().filter(|_| untouched),
+            columns: choice,
         };
         let Some(split) = self.choose_split(&splits)? else {
             return read_files(&splits[0].files, &options);
@@ -326,6 +395,12 @@ impl DatasetConfig {
                 .flat_map(|split| &split.files);
             read_files(files, &options)
         })
+    }
+
+    /// The columns asked for, if nothing else looks at the others.
+    fn untouched_columns(&self) -> Option<&[String]> {
+        let untouched = self.sql.is_none() && self.lookups.is_empty();
+        self.columns.as_deref().filter(|_| untouched)
     }
 
     /// The table or the query of a database, if the source is one.
@@ -476,18 +551,28 @@ impl Table {
         let asked = direct.is_some();
         let mut table = match direct {
             Some((sql, database)) => database.query(sql)?,
-            None => config.read()?,
+            None => config.read(Choice::of(config.untouched_columns()))?,
         };
         if let Some(name) = &config.name {
             table = table.with_name(name);
         }
         if !config.lookups.is_empty() {
-            table = resolve_ids(&table, &config.lookups)?;
+            let chosen_later = config.sql.is_some() || config.columns.is_some();
+            let others = if chosen_later {
+                Others::All
+            } else {
+                Others::Trainable
+            };
+            table = resolve_ids(&table, &config.lookups, others)?;
         }
         if let Some(sql) = &config.sql
             && !asked
         {
             table = query(&table, sql)?;
+        }
+        if config.sql.is_some() {
+            // A query may call a column a label that had another name in a file of texts.
+            table = table.with_number_labels()?;
         }
         if let Some(columns) = &config.columns {
             table = table.select_columns(columns)?;
@@ -514,5 +599,46 @@ impl Table {
             });
         }
         Ok(table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let config = DatasetConfig {
+            path: Some("https://me:hush@host/a.csv?X-Amz-Signature=hush".into()),
+            database: Some("postgres://me:hush@host/shop".into()),
+            storage_options: [
+                ("aws_secret_access_key".to_owned(), "hush".to_owned()),
+                ("aws_endpoint".to_owned(), "https://u:hush@store".to_owned()),
+            ]
+            .into(),
+            ..DatasetConfig::default()
+        };
+        let shown = format!("{config:?} {}", config.place());
+        assert!(!shown.contains("hush"), "{shown}");
+        assert!(
+            shown.contains("\"aws_endpoint\": \"https://store\""),
+            "{shown}"
+        );
+        let database = DatasetConfig {
+            path: None,
+            ..config.clone()
+        };
+        let shown = format!("{} {:?}", database.place(), config.validate());
+        assert!(!shown.contains("hush"), "{shown}");
+        let wrong = DatasetConfig {
+            storage_options: BTreeMap::new(),
+            ..DatasetConfig::from_path("ftp://me:hush@host/a.csv?key=hush")
+        };
+        let error = Table::load(&wrong).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`path` = \"ftp://host/a.csv\" is no address: `ftp` is none of s3, gs, http, https"
+        );
+        assert!(!format!("{error:?}").contains("hush"));
     }
 }

@@ -1,9 +1,11 @@
 //! Texts by id: the tables that id columns and relevance judgements point into.
 
-use std::path::Path;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray};
+use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 
 use crate::error::{Error, Result, list_names, nearest};
-use crate::table::Table;
+use crate::source::{Choice, unknown_column};
+use crate::table::{Table, type_name};
 
 /// Texts of a table, found by their ids.
 #[derive(Debug, Clone)]
@@ -22,22 +24,30 @@ struct Ids {
     sorted: Vec<u32>,
 }
 
-impl TextsById {
-    /// Indexes a table. The id column, if not named, is the single one named `_id` or `id` or ending in `_id`; the text
-    /// columns, if not named, are `title` and `text`, `text`, or the single other one.
-    pub(crate) fn new(
-        place: &Path,
-        table: Table,
+/// Which columns of a table hold ids and texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IdColumns {
+    pub(crate) id: String,
+    /// Columns whose texts are joined by a blank.
+    pub(crate) texts: Vec<String>,
+}
+
+impl IdColumns {
+    /// The id column, if not named, is the single one named `_id` or `id` or ending in `_id`; the text columns, if not named,
+    /// are `title` and `text`, `text`, or the single other one.
+    pub(crate) fn find(
+        place: &str,
+        names: &[&str],
         id: Option<&str>,
         text: Option<&str>,
     ) -> Result<Self> {
-        let names = table.column_names();
         let problem = |problem: String| Error::Columns {
-            place: place.display().to_string(),
+            place: place.to_owned(),
             problem,
         };
         let id = match id {
-            Some(id) => id,
+            Some(id) if names.contains(&id) => id,
+            Some(id) => return Err(unknown_column(place, id, names)),
             None => {
                 let by_name = ["_id", "id"].into_iter().find(|name| names.contains(name));
                 let mut by_ending = names.iter().copied().filter(|name| name.ends_with("_id"));
@@ -46,43 +56,96 @@ impl TextsById {
                     _ => {
                         return Err(problem(format!(
                             "which column holds the ids can't be told; set `id` to one of {}",
-                            list_names(names)
+                            list_names(names.iter().copied())
                         )));
                     }
                 }
             }
         };
-        let columns: Vec<&str> = match text {
+        let texts: Vec<&str> = match text {
             Some(text) => vec![text],
-            None if names.contains(&"text") => ["title", "text"]
-                .into_iter()
-                .filter(|name| names.contains(name))
-                .collect(),
-            None => {
-                let others: Vec<&str> = names.iter().copied().filter(|name| *name != id).collect();
-                if others.len() != 1 {
+            None => match usual_texts(names, Some(id)) {
+                Some(texts) => texts,
+                None => {
+                    let others = names.iter().copied().filter(|name| *name != id);
                     return Err(problem(format!(
                         "which column holds the texts can't be told; set `text` to one of {}",
                         list_names(others)
                     )));
                 }
-                others
-            }
+            },
         };
-        let columns = columns
-            .into_iter()
+        Ok(Self {
+            id: id.to_owned(),
+            texts: texts.into_iter().map(str::to_owned).collect(),
+        })
+    }
+
+    /// Reads only these columns of a file.
+    pub(crate) fn choice(id: Option<String>, text: Option<String>) -> Choice {
+        Choice::by(move |place, names| {
+            let Self { id, mut texts } = Self::find(place, names, id.as_deref(), text.as_deref())?;
+            texts.insert(0, id);
+            texts.dedup();
+            Ok(texts)
+        })
+    }
+}
+
+/// The columns in which texts usually are: `title` and `text`, `text`, or the only one beside that of the ids.
+pub(crate) fn usual_texts<'a>(names: &[&'a str], id: Option<&str>) -> Option<Vec<&'a str>> {
+    let known = |wanted: &str| names.iter().copied().find(|name| *name == wanted);
+    if let Some(text) = known("text") {
+        return Some(known("title").into_iter().chain([text]).collect());
+    }
+    let mut others = names.iter().copied().filter(|name| Some(*name) != id);
+    match (others.next(), others.next()) {
+        (Some(only), None) => Some(vec![only]),
+        _ => None,
+    }
+}
+
+/// Text of a row: its columns joined by a blank, without blanks at the ends if there are several. A row may lack a title.
+pub(crate) fn joined_text(table: &Table, columns: &[usize], row: usize) -> Result<String> {
+    let mut joined = String::new();
+    for (i, &column) in columns.iter().enumerate() {
+        let name = table.column_names()[column];
+        match table.text_at(column, row) {
+            Some(text) => joined.push_str(text),
+            None if name == "title" && columns.len() > 1 => {}
+            None => {
+                let (file, row) = table.origin(row);
+                return Err(Error::value(file, row, name, "has no text (null)"));
+            }
+        }
+        if i + 1 < columns.len() {
+            joined.push(' ');
+        }
+    }
+    if columns.len() > 1 {
+        return Ok(joined.trim().to_owned());
+    }
+    Ok(joined)
+}
+
+impl TextsById {
+    /// Indexes a table by the ids in its columns.
+    pub(crate) fn new(table: Table, columns: &IdColumns) -> Result<Self> {
+        let texts = columns
+            .texts
+            .iter()
             .map(|column| {
                 let index = table.column_index(column)?;
                 table.check_text(index)?;
                 Ok(index)
             })
             .collect::<Result<Vec<_>>>()?;
-        let ids = Ids::new(&table, id)?;
+        let ids = Ids::new(&table, &columns.id)?;
         Ok(Self {
-            place: place.display().to_string(),
+            place: table.place().to_owned(),
             ids,
             table,
-            columns,
+            columns: texts,
         })
     }
 
@@ -115,58 +178,29 @@ impl TextsById {
         format!("the id `{id}` is not in `{}`{hint}", self.place)
     }
 
-    /// Text of a row: its columns joined by a blank, without blanks at the ends if there are several.
+    /// Text of a row.
     pub(crate) fn text(&self, row: usize) -> Result<String> {
-        let mut joined = String::new();
-        for (i, &column) in self.columns.iter().enumerate() {
-            let is_last = i + 1 == self.columns.len();
-            match self.table.text_at(column, row) {
-                Some(text) => joined.push_str(text),
-                // A document without a title is usual, one without a text is not.
-                None if !is_last => {}
-                None => {
-                    let (file, row) = self.table.origin(row);
-                    return Err(Error::value(
-                        file,
-                        row,
-                        self.table.column_names()[column],
-                        "has no text (null)",
-                    ));
-                }
-            }
-            if !is_last {
-                joined.push(' ');
-            }
-        }
-        if self.columns.len() > 1 {
-            return Ok(joined.trim().to_owned());
-        }
-        Ok(joined)
+        joined_text(&self.table, &self.columns, row)
     }
 }
 
 impl Ids {
     fn new(table: &Table, column: &str) -> Result<Self> {
+        let index = table.column_index(column)?;
         let texts = (0..table.num_rows())
-            .map(|row| {
-                let id = id_text(table, table.column_index(column)?, row)?;
-                Ok(id.into_boxed_str())
-            })
+            .map(|row| Ok(id_text(table, index, row)?.into_boxed_str()))
             .collect::<Result<Vec<_>>>()?;
         let mut sorted: Vec<u32> = (0..texts.len() as u32).collect();
         sorted.sort_by(|&a, &b| texts[a as usize].cmp(&texts[b as usize]).then(a.cmp(&b)));
         for pair in sorted.windows(2) {
-            if texts[pair[0] as usize] == texts[pair[1] as usize] {
-                let (file, row) = table.origin(pair[1] as usize);
-                let (_, first) = table.origin(pair[0] as usize);
-                return Err(Error::value(
-                    file,
-                    row,
+            let id = &texts[pair[1] as usize];
+            if texts[pair[0] as usize] == *id {
+                return Err(repeated(
+                    table,
                     column,
-                    format!(
-                        "repeats the id `{}` of row {first}",
-                        texts[pair[1] as usize]
-                    ),
+                    id,
+                    pair[0] as usize,
+                    pair[1] as usize,
                 ));
             }
         }
@@ -174,22 +208,91 @@ impl Ids {
     }
 }
 
+/// Fails if two rows have one id.
+pub(crate) fn check_unique(table: &Table, column: &str) -> Result<()> {
+    Ids::new(table, column).map(|_| ())
+}
+
+fn repeated(table: &Table, column: &str, id: &str, first: usize, second: usize) -> Error {
+    let (file, row) = table.origin(second);
+    let (first_file, first) = table.origin(first);
+    let place = if first_file == file {
+        format!("row {first}")
+    } else {
+        format!("row {first} of `{first_file}`")
+    };
+    Error::value(
+        file,
+        row,
+        column,
+        format!("repeats the id `{id}` of {place}"),
+    )
+}
+
 /// An id: a text, or a whole number as it is printed.
 pub(crate) fn id_text(table: &Table, column: usize, row: usize) -> Result<String> {
-    if let Some(text) = table.text_at(column, row) {
-        return Ok(text.to_owned());
-    }
     let (array, offset) = table.cell(column, row);
-    match crate::label::number(array, offset) {
-        Some(number) if number.fract() == 0.0 => Ok(format!("{number:.0}")),
-        _ => {
-            let (file, row) = table.origin(row);
-            Err(Error::value(
-                file,
-                row,
-                table.column_names()[column],
-                "is not an id: a text or a whole number",
-            ))
-        }
+    id_value(array, offset).map_err(|problem| {
+        let (file, row) = table.origin(row);
+        Error::value(file, row, table.column_names()[column], problem)
+    })
+}
+
+/// The id at an offset, or what is wrong with it.
+pub(crate) fn id_value(array: &ArrayRef, offset: usize) -> Result<String, String> {
+    // Beyond this a number of type f64 may stand for several whole numbers.
+    const EXACT: f64 = (1_u64 << 53) as f64;
+    const EXPECTED: &str = "and an id must be a text or a whole number";
+    if array.is_null(offset) {
+        return Err(format!("is null, {EXPECTED}"));
+    }
+    match array.data_type() {
+        DataType::Utf8 => Ok(array.as_string::<i32>().value(offset).to_owned()),
+        DataType::Int64 => Ok(array.as_primitive::<Int64Type>().value(offset).to_string()),
+        DataType::UInt64 => Ok(array.as_primitive::<UInt64Type>().value(offset).to_string()),
+        DataType::Float64 => match array.as_primitive::<Float64Type>().value(offset) {
+            number if number.fract() != 0.0 || number.is_nan() => {
+                Err(format!("is {number}, {EXPECTED}"))
+            }
+            number if number.abs() >= EXACT => Err(format!(
+                "is {number:.0}, which a column of fractions doesn't hold exactly; store the ids as whole numbers or as texts"
+            )),
+            // Without the sign of a zero.
+            number => Ok(format!("{:.0}", number + 0.0)),
+        },
+        other => Err(format!("holds {}, {EXPECTED}", type_name(other))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Column;
+
+    fn id(column: Column) -> Result<String, String> {
+        let table = Table::from_columns([("id", column)]).unwrap();
+        id_text(&table, 0, 0).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn ids_are_exact_or_refused() {
+        assert_eq!(
+            id(Column::from([9_007_199_254_740_993])).unwrap(),
+            "9007199254740993"
+        );
+        assert_eq!(id(Column::from([3.0])).unwrap(), "3");
+        assert_eq!(id(Column::from([-0.0])).unwrap(), "0");
+        assert_eq!(id(Column::from(["1.10"])).unwrap(), "1.10");
+        let wrong = |column: Column| id(column).unwrap_err();
+        assert_eq!(
+            wrong(Column::from([1.5])),
+            "`from_columns`, row 1, column `id`: is 1.5, and an id must be a text or a whole number"
+        );
+        assert!(
+            wrong(Column::from([9_007_199_254_740_992.0])).contains("is 9007199254740992, which")
+        );
+        assert!(wrong(Column::from([f64::INFINITY])).contains("is inf"));
+        assert!(wrong(Column::from([true])).contains("holds true and false"));
+        assert!(wrong(Column::from([None::<&str>])).contains("is null"));
     }
 }

@@ -1,7 +1,7 @@
 //! Labels: numbers, or lists of numbers, one for each row.
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
-use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type};
+use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 
 use crate::error::{Error, Result};
 use crate::table::{Table, type_name};
@@ -29,6 +29,7 @@ pub(crate) fn number(array: &ArrayRef, offset: usize) -> Option<f64> {
     }
     match array.data_type() {
         DataType::Int64 => Some(array.as_primitive::<Int64Type>().value(offset) as f64),
+        DataType::UInt64 => Some(array.as_primitive::<UInt64Type>().value(offset) as f64),
         DataType::Float64 => Some(array.as_primitive::<Float64Type>().value(offset)),
         DataType::Boolean => Some(f64::from(u8::from(array.as_boolean().value(offset)))),
         _ => None,
@@ -46,7 +47,7 @@ impl Table {
             },
             other => (other.clone(), false),
         };
-        let integer = matches!(item, DataType::Int64 | DataType::Boolean);
+        let integer = matches!(item, DataType::Int64 | DataType::UInt64 | DataType::Boolean);
         let mut labels = Labels {
             values: Vec::with_capacity(rows.len()),
             width: 1,

@@ -36,6 +36,7 @@ mod config;
 mod dataset;
 mod error;
 mod ids;
+mod json_id;
 mod label;
 mod lookup;
 mod memory;
@@ -48,6 +49,8 @@ mod split;
 mod stream;
 mod table;
 mod text_list;
+mod texts;
+mod types;
 mod vector_file;
 mod vector_reader;
 
@@ -56,6 +59,7 @@ pub use columns::{ColumnRoles, LABEL_COLUMNS};
 pub use config::{DatasetConfig, Paths};
 pub use dataset::Dataset;
 pub use error::{Error, Result};
+pub use json_id::Id;
 pub use label::Labels;
 pub use lookup::{Lookup, LookupColumns};
 pub use memory::Column;
@@ -66,9 +70,10 @@ pub use sampler::{
     MultiDatasetSampler, NoDuplicatesSampler, SampleOrder, SamplerConfig, ShuffledSampler,
     TokenBudgetSampler,
 };
-pub use source::{DatabaseUrl, Format};
+pub use source::{DatabaseUrl, Format, Lines};
 pub use split::SplitExpression;
 pub use stream::{StreamBatches, StreamConfig, StreamingTable};
 pub use table::Table;
+pub use texts::Texts;
 pub use vector_file::VectorFile;
 pub use vector_reader::{VectorBatch, VectorReader};

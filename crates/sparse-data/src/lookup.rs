@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use datafusion::arrow::array::{Array, AsArray};
-use datafusion::arrow::datatypes::{DataType, Int64Type};
+use datafusion::arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
-use crate::columns::LABEL_COLUMNS;
+use crate::columns::{LABEL_COLUMNS, is_leftover};
 use crate::error::{Error, Result};
-use crate::ids::{TextsById, id_text};
-use crate::source::{ReadOptions, read_file};
+use crate::ids::{IdColumns, TextsById, id_text, id_value};
+use crate::source::{ReadOptions, read_path};
 use crate::table::Table;
 
 /// The file in which the texts of an id column are.
@@ -45,18 +45,37 @@ impl Lookup {
     }
 
     fn read(&self) -> Result<TextsById> {
-        let table = read_file(self.path(), &ReadOptions::default())?;
         let (id, text) = match self {
             Self::File(_) => (None, None),
-            Self::Columns(columns) => (columns.id.as_deref(), columns.text.as_deref()),
+            Self::Columns(columns) => (columns.id.clone(), columns.text.clone()),
         };
-        TextsById::new(self.path(), table, id, text)
+        let options = ReadOptions {
+            columns: IdColumns::choice(id.clone(), text.clone()),
+            ..ReadOptions::default()
+        };
+        let table = read_path(self.path(), &options)?;
+        let names = table.column_names();
+        let columns = IdColumns::find(table.place(), &names, id.as_deref(), text.as_deref())?;
+        TextsById::new(table, &columns)
     }
 }
 
-/// Replaces columns of ids by their texts. A column loses the ending `_id`, `_ids` or `_idx` of its name; a column of
-/// lists becomes `NAME_1` to `NAME_n`. Of the other columns only those with a label's name stay, after the texts.
-pub(crate) fn resolve_ids(table: &Table, lookups: &BTreeMap<String, Lookup>) -> Result<Table> {
+/// Which columns of a table with lookups stay beside those that are looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// All, because `sql` or `columns` choose among them.
+    All,
+    /// Texts and labels; what can't be trained on is left out with a warning.
+    Trainable,
+}
+
+/// Replaces columns of ids by their texts, each in its place. A column loses the ending `_id`, `_ids` or `_idx` of its name; a
+/// column of lists becomes `NAME_1` to `NAME_n`.
+pub(crate) fn resolve_ids(
+    table: &Table,
+    lookups: &BTreeMap<String, Lookup>,
+    others: Others,
+) -> Result<Table> {
     let mut files: BTreeMap<&Lookup, TextsById> = BTreeMap::new();
     for (column, lookup) in lookups {
         table.column_index(column)?;
@@ -64,10 +83,20 @@ pub(crate) fn resolve_ids(table: &Table, lookups: &BTreeMap<String, Lookup>) -> 
             files.insert(lookup, lookup.read()?);
         }
     }
-    let mut resolved = table.clone();
+    let kept: Vec<&str> = table
+        .column_names()
+        .into_iter()
+        .filter(|name| !lookups.contains_key(*name))
+        .filter(|name| others == Others::All || stays(table, name))
+        .collect();
+    // Columns that stay, and those that were looked up, under the names that they get.
     let mut names: Vec<String> = Vec::new();
+    let mut resolved = table.select_columns(&kept)?;
     for column in table.column_names() {
         let Some(texts) = lookups.get(column).and_then(|lookup| files.get(lookup)) else {
+            if kept.contains(&column) {
+                names.push(column.to_owned());
+            }
             continue;
         };
         let name = ["_ids", "_id", "_idx"]
@@ -76,22 +105,38 @@ pub(crate) fn resolve_ids(table: &Table, lookups: &BTreeMap<String, Lookup>) -> 
             .filter(|name| !name.is_empty())
             .unwrap_or(column);
         for (name, column_texts) in id_column(table, column, name, texts)? {
-            if names.contains(&name) {
+            if resolved.column_names().contains(&name.as_str()) {
                 return Err(Error::Columns {
                     place: table.place().to_owned(),
-                    problem: format!("two columns of ids become `{name}`; rename one with `sql`"),
+                    problem: format!(
+                        "the texts of `{column}` become `{name}`, and there is a column of that name; rename it"
+                    ),
                 });
             }
             resolved = resolved.with_text_column(&name, &column_texts)?;
             names.push(name);
         }
     }
-    for label in LABEL_COLUMNS {
-        if table.column_names().contains(&label) && !names.iter().any(|name| name == label) {
-            names.push(label.to_owned());
-        }
-    }
     resolved.select_columns(&names)
+}
+
+/// Whether a column that isn't looked up can be trained on: a label, or a text that isn't named like an id.
+fn stays(table: &Table, name: &str) -> bool {
+    if LABEL_COLUMNS.contains(&name) {
+        return true;
+    }
+    let is_text = table
+        .column_index(name)
+        .is_ok_and(|column| *table.column_type(column) == DataType::Utf8);
+    if !is_text || is_leftover(name) {
+        tracing::warn!(
+            "column `{name}` of `{}` is not used: it is neither looked up nor a text to train on; name it in `lookups`, or choose \
+             with `columns`",
+            table.place()
+        );
+        return false;
+    }
+    true
 }
 
 /// The texts of a column of ids, under the names that they get.
@@ -158,14 +203,11 @@ fn id_list(table: &Table, column: usize, row: usize) -> Result<Vec<String>> {
     let items = array.as_list::<i32>().value(offset);
     (0..items.len())
         .map(|i| {
-            if items.is_null(i) {
-                return Err(wrong());
-            }
-            if let Some(texts) = items.as_string_opt::<i32>() {
-                return Ok(texts.value(i).to_owned());
-            }
-            let numbers = items.as_primitive_opt::<Int64Type>().ok_or_else(wrong)?;
-            Ok(numbers.value(i).to_string())
+            id_value(&items, i).map_err(|problem| {
+                let (file, row) = table.origin(row);
+                let name = table.column_names()[column];
+                Error::value(file, row, name, format!("holds an id that {problem}"))
+            })
         })
         .collect()
 }

@@ -1,12 +1,12 @@
 //! Retrieval sets: a corpus, queries and relevance judgements in one folder (the layout of BEIR).
 
-use std::io::{BufRead, BufReader};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, list_names, nearest};
-use crate::ids::TextsById;
+use crate::ids::{IdColumns, TextsById};
 use crate::memory::Column;
-use crate::source::{ReadOptions, read_file, require};
+use crate::source::{Lines, ReadOptions, read_path, require};
 use crate::table::Table;
 
 /// A document that is relevant to a query, by their positions in the folder's files.
@@ -58,8 +58,14 @@ impl Retrieval {
                 .map(|ending| folder.join(format!("{name}{ending}")))
                 .find(|path| path.exists())
                 .unwrap_or_else(|| folder.join(name));
-            let table = read_file(&path, &ReadOptions::default())?;
-            TextsById::new(&path, table, Some("_id"), None)
+            let options = ReadOptions {
+                // Other keys, such as `metadata`, may hold what they like.
+                columns: IdColumns::choice(Some("_id".to_owned()), None),
+                ..ReadOptions::default()
+            };
+            let table = read_path(&path, &options)?;
+            let columns = IdColumns::find(table.place(), &table.column_names(), Some("_id"), None)?;
+            TextsById::new(table, &columns)
         };
         Ok(Self {
             folder: folder.to_owned(),
@@ -146,7 +152,8 @@ impl Retrieval {
     ///
     /// # Errors
     ///
-    /// If there is no such split, or a line is malformed or names an id that does not exist.
+    /// If there is no such split, a line is malformed or names an id that does not exist, or two lines give one pair of query
+    /// and document different scores.
     pub fn judgements(&self, split: &str) -> Result<Vec<Judgement>> {
         let splits = self.splits()?;
         if !splits.iter().any(|known| known == split) {
@@ -158,27 +165,35 @@ impl Retrieval {
             });
         }
         let path = self.folder.join("qrels").join(format!("{split}.tsv"));
-        let io_error = |source| Error::Io {
-            path: path.clone(),
-            source,
-        };
-        let mut reader = BufReader::new(std::fs::File::open(&path).map_err(io_error)?);
-        let mut judgements = Vec::new();
-        let mut buffer = Vec::new();
-        let mut line = 0;
-        while reader.read_until(b'\n', &mut buffer).map_err(io_error)? > 0 {
-            line += 1;
-            let parsed = self
-                .judgement(&buffer, line == 1)
-                .map_err(|(column, problem)| Error::Malformed {
-                    file: path.display().to_string(),
-                    row: None,
-                    line: Some(line),
-                    column: column.map(str::to_owned),
-                    problem,
-                })?;
-            judgements.extend(parsed);
-            buffer.clear();
+        let mut lines = Lines::open(&path)?;
+        let mut judgements: Vec<Judgement> = Vec::new();
+        // Line and score of each pair so far.
+        let mut judged = BTreeMap::new();
+        while let Some((line, text)) = lines.next_line()? {
+            let malformed = |(column, problem): (Option<&str>, String)| Error::Malformed {
+                file: path.display().to_string(),
+                row: None,
+                line: Some(line),
+                column: column.map(str::to_owned),
+                problem,
+            };
+            let Some(judgement) = self.judgement(text, line == 1).map_err(malformed)? else {
+                continue;
+            };
+            let pair = (judgement.query, judgement.document);
+            let earlier = judged.insert(pair, (line, judgement.score));
+            if let Some((first, score)) = earlier
+                && score != judgement.score
+            {
+                let problem = format!(
+                    "is {} for query `{}` and document `{}`, and {score} in line {first}",
+                    judgement.score,
+                    self.query_id(judgement.query),
+                    self.document_id(judgement.document),
+                );
+                return Err(malformed((Some("score"), problem)));
+            }
+            judgements.push(judgement);
         }
         if judgements.is_empty() {
             return Err(Error::Empty {
@@ -192,12 +207,10 @@ impl Retrieval {
     /// One line; none for an empty line and for the header.
     fn judgement(
         &self,
-        line: &[u8],
+        text: &str,
         may_be_header: bool,
     ) -> Result<Option<Judgement>, (Option<&'static str>, String)> {
-        let text = std::str::from_utf8(line).map_err(|_| (None, "is not UTF-8".to_owned()))?;
-        let text = text.trim_end_matches(['\n', '\r']);
-        if text.is_empty() {
+        if text.trim().is_empty() {
             return Ok(None);
         }
         let cells: Vec<&str> = text.split('\t').collect();

@@ -1,9 +1,12 @@
 //! The table: rows of named columns, in Arrow.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_null_array,
+};
 use datafusion::arrow::compute::CastOptions;
 use datafusion::arrow::compute::cast_with_options;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -89,7 +92,7 @@ impl Table {
             .filter(|chunk| chunk.batch.num_rows() > 0)
             .map(|chunk| normalize(chunk, &schema))
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self::from_normal(schema, chunks, None))
+        Self::from_normal(schema, chunks, None).with_narrow_numbers()
     }
 
     /// Builds a table out of chunks that all have `schema` already.
@@ -210,7 +213,7 @@ impl Table {
         Ok(self.text_at(index, row))
     }
 
-    /// The value at `row` of `column` as text, numbers as they are printed: an id. Null is an empty text.
+    /// The value at `row` of `column` as text, numbers as they are printed. Null is an empty text.
     ///
     /// # Errors
     ///
@@ -220,12 +223,8 @@ impl Table {
         self.check_row(row)?;
         let (array, offset) = self.cell(index, row);
         array_value_to_string(array, offset).map_err(|error| {
-            Error::value(
-                self.place(),
-                row as u64 + 1,
-                column,
-                format!("can't be printed: {error}"),
-            )
+            let (file, row) = self.origin(row);
+            Error::value(file, row, column, format!("can't be printed: {error}"))
         })
     }
 
@@ -349,10 +348,10 @@ impl Table {
         })
     }
 
-    /// Fails unless a column holds text.
+    /// Fails unless a column holds text, or nothing but nulls.
     pub(crate) fn check_text(&self, column: usize) -> Result<()> {
         let field = self.schema.field(column);
-        if *field.data_type() == DataType::Utf8 {
+        if matches!(field.data_type(), DataType::Utf8 | DataType::Null) {
             return Ok(());
         }
         let holds = type_name(field.data_type());
@@ -412,7 +411,7 @@ pub(crate) fn number_chunks(file: &str, batches: Vec<RecordBatch>) -> Vec<Chunk>
 pub(crate) fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Utf8 => "text".to_owned(),
-        DataType::Int64 => "whole numbers".to_owned(),
+        DataType::Int64 | DataType::UInt64 => "whole numbers".to_owned(),
         DataType::Float64 => "numbers".to_owned(),
         DataType::Boolean => "true and false".to_owned(),
         DataType::Null => "nothing but nulls".to_owned(),
@@ -428,8 +427,13 @@ pub(crate) fn normal_type(data_type: &DataType) -> DataType {
         DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
         DataType::Dictionary(_, values) => normal_type(values),
         DataType::Int8 | DataType::Int16 | DataType::Int32 => DataType::Int64,
-        DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => DataType::Int64,
+        DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => DataType::Int64,
         DataType::Float16 | DataType::Float32 => DataType::Float64,
+        // Whole numbers, which may be ids: exact or refused.
+        DataType::Decimal32(_, 0)
+        | DataType::Decimal64(_, 0)
+        | DataType::Decimal128(_, 0)
+        | DataType::Decimal256(_, 0) => DataType::Int64,
         DataType::Decimal32(..)
         | DataType::Decimal64(..)
         | DataType::Decimal128(..)
@@ -461,10 +465,15 @@ pub(crate) fn normalize(chunk: Chunk, schema: &SchemaRef) -> Result<Chunk> {
             if array.data_type() == field.data_type() {
                 return Ok(Arc::clone(array));
             }
+            // Some types can't be cast into each other, though there is nothing to cast.
+            if array.logical_null_count() == array.len() {
+                return Ok(new_null_array(field.data_type(), array.len()));
+            }
             cast_with_options(array, field.data_type(), &options).map_err(|source| {
+                let row = first_lost(array, field.data_type());
                 Error::Malformed {
                     file: chunk.file.to_string(),
-                    row: None,
+                    row: row.map(|row| chunk.first_row + row as u64),
                     line: None,
                     column: Some(field.name().clone()),
                     problem: source.to_string(),
@@ -480,9 +489,30 @@ pub(crate) fn normalize(chunk: Chunk, schema: &SchemaRef) -> Result<Chunk> {
     Ok(Chunk { batch, ..chunk })
 }
 
-/// Fails on a column without a name, or two of the same.
+/// The first value that a cast loses.
+fn first_lost(array: &ArrayRef, target: &DataType) -> Option<usize> {
+    let cast = cast_with_options(array, target, &CastOptions::default()).ok()?;
+    (0..array.len()).find(|&row| array.is_valid(row) && cast.is_null(row))
+}
+
+/// The most columns that a table can have: more are a file of something else, or keys that are values.
+pub(crate) const MAX_COLUMNS: usize = 10_000;
+
+/// The error for a file with more columns than that.
+pub(crate) fn too_many_columns(place: &str) -> Error {
+    Error::Columns {
+        place: place.to_owned(),
+        problem: format!("it has more than {MAX_COLUMNS} columns, the most that a table can have"),
+    }
+}
+
+/// Fails on a column without a name, two of the same, or too many.
 pub(crate) fn check_names(place: &str, schema: &Schema) -> Result<()> {
     let fields = schema.fields();
+    if fields.len() > MAX_COLUMNS {
+        return Err(too_many_columns(place));
+    }
+    let mut known = BTreeMap::new();
     for (i, field) in fields.iter().enumerate() {
         if field.name().is_empty() {
             return Err(Error::Columns {
@@ -490,10 +520,7 @@ pub(crate) fn check_names(place: &str, schema: &Schema) -> Result<()> {
                 problem: format!("column {} has no name", i + 1),
             });
         }
-        if let Some(first) = fields[..i]
-            .iter()
-            .position(|other| other.name() == field.name())
-        {
+        if let Some(first) = known.insert(field.name().as_str(), i) {
             return Err(Error::Columns {
                 place: place.to_owned(),
                 problem: format!(

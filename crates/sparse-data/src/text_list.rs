@@ -31,8 +31,8 @@ impl Table {
         };
         let item = |position: usize| {
             array_value_to_string(&items, position).map_err(|error| {
-                let problem = format!("can't be printed: {error}");
-                Error::value(self.place(), row as u64 + 1, column, problem)
+                let (file, row) = self.origin(row);
+                Error::value(file, row, column, format!("can't be printed: {error}"))
             })
         };
         (0..items.len())

@@ -1,7 +1,8 @@
 //! Sparse vectors from a file, a part at a time.
 
+use std::fmt;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
@@ -13,25 +14,31 @@ use datafusion::parquet::arrow::arrow_reader::{
 };
 use serde::Deserialize;
 
-use crate::error::{Error, Result, list_names, nearest};
-use crate::source::require;
+use crate::error::{Error, Result};
+use crate::ids::id_value;
+use crate::json_id::Id;
+use crate::source::{
+    DataFile, Format, LocalFile, Reader, guarded, is_pipe, open_text, read_line, require,
+    unknown_column,
+};
+use crate::table::{normal_type, type_name};
 
 /// Reads what [`VectorFile`](crate::VectorFile) and `encode` write: Parquet with the columns `id`, `indices` and `values`, or
 /// JSON lines `{"id": …, "indices": […], "values": […]}`. In memory is one [`VectorBatch`] at a time.
 ///
 /// Indices must ascend strictly and lie below the number of dimensions; values must be finite.
-#[derive(Debug)]
 pub struct VectorReader {
     path: PathBuf,
     n_dims: usize,
     rows_read: usize,
     source: Source,
+    /// The copy of a pipe, as long as it is read.
+    kept: Option<LocalFile>,
 }
 
-#[derive(Debug)]
 enum Source {
     Lines {
-        reader: BufReader<File>,
+        reader: Reader,
         line: u64,
         buffer: Vec<u8>,
     },
@@ -63,45 +70,45 @@ impl Default for VectorBatch {
 }
 
 #[derive(Deserialize)]
-struct Line<'a> {
-    #[serde(alias = "_id", borrow, default)]
-    id: Option<Id<'a>>,
+struct Line {
+    #[serde(alias = "_id", default)]
+    id: Option<Id>,
     indices: Vec<u32>,
     values: Vec<f32>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Id<'a> {
-    Number(i64),
-    Borrowed(&'a str),
-    Owned(String),
 }
 
 impl VectorReader {
     /// Vectors of a batch.
     const BATCH_SIZE: usize = 4096;
 
-    /// Opens a file of vectors of `n_dims` dimensions; its name ends in `.jsonl` or `.parquet`.
+    /// Entries after which a batch ends, however few vectors they are: dense ones would take gigabytes.
+    const BATCH_ENTRIES: usize = 1 << 24;
+
+    /// Opens a file of vectors of `n_dims` dimensions; its name ends in `.jsonl` or `.parquet`. A pipe, or `-` for the standard
+    /// input, holds JSON lines unless it begins as Parquet does.
     ///
     /// # Errors
     ///
     /// If the file is missing, has another ending, or isn't Parquet with these columns.
     pub fn open(path: &Path, n_dims: usize) -> Result<Self> {
         require(path)?;
-        let io_error = |source| Error::Io {
-            path: path.to_path_buf(),
-            source,
+        let kept = is_pipe(path)
+            .then(|| DataFile::Local(path.to_owned()).local())
+            .transpose()?;
+        let real = kept.as_ref().map_or(path, |kept| &kept.path);
+        let format = match Format::from_path(path) {
+            None if kept.is_some() => Some(Self::told_by_bytes(real)?),
+            format => format,
         };
-        let source = match path.extension().and_then(|ending| ending.to_str()) {
-            Some("jsonl") => Source::Lines {
-                reader: BufReader::with_capacity(1 << 20, File::open(path).map_err(io_error)?),
-                line: 0,
-                buffer: Vec::new(),
-            },
-            Some("parquet") => {
-                Source::Parquet(open_parquet(path, File::open(path).map_err(io_error)?)?)
+        let source = match format {
+            Some(Format::Json) if path.extension().is_none_or(|ending| ending != "json") => {
+                Source::Lines {
+                    reader: open_text(real)?,
+                    line: 0,
+                    buffer: Vec::new(),
+                }
             }
+            Some(Format::Parquet) => Source::Parquet(guarded(real, || open_parquet(real))?),
             _ => {
                 return Err(Error::UnknownFormat {
                     path: path.to_path_buf(),
@@ -110,10 +117,25 @@ impl VectorReader {
             }
         };
         Ok(Self {
-            path: path.to_path_buf(),
+            path: real.to_path_buf(),
             n_dims,
             rows_read: 0,
             source,
+            kept,
+        })
+    }
+
+    /// The format of a file whose name tells none.
+    fn told_by_bytes(path: &Path) -> Result<Format> {
+        let mut reader = open_text(path)?;
+        let start = reader.fill_buf().map_err(|source| Error::Io {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        Ok(if start.starts_with(b"PAR") {
+            Format::Parquet
+        } else {
+            Format::Json
         })
     }
 
@@ -126,14 +148,10 @@ impl VectorReader {
                 line,
                 buffer,
             } => {
-                while batch.ids.len() < Self::BATCH_SIZE {
-                    buffer.clear();
-                    let read = reader.read_until(b'\n', buffer);
-                    if read.map_err(|source| Error::Io {
-                        path: self.path.clone(),
-                        source,
-                    })? == 0
-                    {
+                while batch.ids.len() < Self::BATCH_SIZE
+                    && batch.indices.len() < Self::BATCH_ENTRIES
+                {
+                    if !read_line(&self.path, reader, *line + 1, buffer)? {
                         break;
                     }
                     *line += 1;
@@ -147,25 +165,22 @@ impl VectorReader {
                         column: None,
                         problem,
                     };
-                    let vector: Line<'_> = serde_json::from_slice(buffer).map_err(|error| {
+                    let vector: Line = serde_json::from_slice(buffer).map_err(|error| {
                         fail(format!(
                             "expected {{\"id\", \"indices\", \"values\"}}: {error}"
                         ))
                     })?;
                     check(&vector.indices, &vector.values, self.n_dims).map_err(fail)?;
-                    batch.ids.push(match vector.id {
-                        Some(Id::Number(id)) => id.to_string(),
-                        Some(Id::Borrowed(id)) => id.to_owned(),
-                        Some(Id::Owned(id)) => id,
-                        None => (first + batch.ids.len()).to_string(),
-                    });
+                    let number = first + batch.ids.len();
+                    let id = vector.id.map(|Id(id)| id);
+                    batch.ids.push(id.unwrap_or_else(|| number.to_string()));
                     batch.indices.extend_from_slice(&vector.indices);
                     batch.values.extend_from_slice(&vector.values);
                     batch.offsets.push(batch.indices.len());
                 }
             }
             Source::Parquet(reader) => {
-                if let Some(rows) = reader.next() {
+                if let Some(rows) = guarded(&self.path, || Ok(reader.next()))? {
                     let rows = rows.map_err(|error| malformed(&self.path, error.to_string()))?;
                     append(&mut batch, &rows, first, self.n_dims, &self.path)?;
                 }
@@ -180,14 +195,33 @@ impl Iterator for VectorReader {
     type Item = Result<VectorBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.read() {
+        let read = self.read();
+        match read {
             Ok(batch) if batch.ids.is_empty() => None,
+            Err(error) => Some(Err(match &self.kept {
+                Some(kept) => kept.renamed(error),
+                None => error,
+            })),
             other => Some(other),
         }
     }
 }
 
-fn open_parquet(path: &Path, file: File) -> Result<ParquetRecordBatchReader> {
+impl fmt::Debug for VectorReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VectorReader")
+            .field("path", &self.path)
+            .field("n_dims", &self.n_dims)
+            .field("rows_read", &self.rows_read)
+            .finish_non_exhaustive()
+    }
+}
+
+fn open_parquet(path: &Path) -> Result<ParquetRecordBatchReader> {
+    let file = File::open(path).map_err(|source| Error::Io {
+        path: path.to_path_buf(),
+        source,
+    })?;
     let fail =
         |error: datafusion::parquet::errors::ParquetError| malformed(path, error.to_string());
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(fail)?;
@@ -199,12 +233,7 @@ fn open_parquet(path: &Path, file: File) -> Result<ParquetRecordBatchReader> {
         .collect();
     for column in ["indices", "values"] {
         if !known.contains(&column) {
-            return Err(Error::UnknownColumn {
-                place: path.display().to_string(),
-                column: column.to_owned(),
-                nearest: nearest(column, known.iter().copied()),
-                known: list_names(known),
-            });
+            return Err(unknown_column(&path.display().to_string(), column, &known));
         }
     }
     let columns =
@@ -228,6 +257,15 @@ fn append(
         let column = rows
             .column_by_name(name)
             .ok_or_else(|| malformed(path, format!("the column `{name}` is missing")))?;
+        // A cast would make a list of one out of a plain number.
+        if !matches!(normal_type(column.data_type()), DataType::List(_)) {
+            let holds = type_name(&normal_type(column.data_type()));
+            return Err(in_column(
+                path,
+                name,
+                format!("holds {holds}; expected lists of numbers"),
+            ));
+        }
         cast(column, &wanted).map_err(|error| in_column(path, name, error.to_string()))
     };
     let indices = list("indices", DataType::UInt32)?;
@@ -235,7 +273,7 @@ fn append(
     let ids = ["id", "_id"]
         .iter()
         .find_map(|name| rows.column_by_name(name))
-        .map(|column| cast(column, &DataType::Utf8))
+        .map(|column| cast(column, &normal_type(column.data_type())))
         .transpose()
         .map_err(|error| in_column(path, "id", error.to_string()))?;
     for row in 0..rows.num_rows() {
@@ -246,6 +284,9 @@ fn append(
             column: None,
             problem,
         };
+        if indices.is_null(row) || values.is_null(row) {
+            return Err(fail("`indices` or `values` is null".to_owned()));
+        }
         let (row_indices, row_values) = (
             indices.as_list::<i64>().value(row),
             values.as_list::<i64>().value(row),
@@ -260,7 +301,9 @@ fn append(
         let row_values = row_values.as_primitive::<Float32Type>().values();
         check(row_indices, row_values, n_dims).map_err(fail)?;
         batch.ids.push(match &ids {
-            Some(ids) if ids.is_valid(row) => ids.as_string::<i32>().value(row).to_owned(),
+            Some(ids) if ids.is_valid(row) => {
+                id_value(ids, row).map_err(|problem| fail(format!("the id {problem}")))?
+            }
             _ => (first + row).to_string(),
         });
         batch.indices.extend_from_slice(row_indices);
@@ -368,6 +411,14 @@ mod tests {
     }
 
     #[test]
+    fn ids_are_exact_and_a_byte_order_mark_is_no_part_of_the_data() {
+        let lines = "\u{feff}{\"id\": 18446744073709551615, \"indices\": [], \"values\": []}\n\
+                     {\"_id\": 9007199254740993, \"indices\": [], \"values\": []}\n";
+        let batches = read("v.jsonl", lines).unwrap();
+        assert_eq!(batches[0].ids, ["18446744073709551615", "9007199254740993"]);
+    }
+
+    #[test]
     fn large_files_come_in_parts() {
         let line = "{\"indices\": [3], \"values\": [1]}\n";
         let batches = read("v.jsonl", &line.repeat(5000)).unwrap();
@@ -393,6 +444,10 @@ mod tests {
         );
         assert!(problem("{\"a\": 0.5}").contains("missing field `indices`"));
         assert!(problem("{\"indices\": [3], \"values\": [NaN]}").starts_with("expected {\"id\""));
+        assert!(
+            problem("{\"id\": 1.5, \"indices\": [3], \"values\": [1]}")
+                .contains("a text or a whole number")
+        );
         assert!(problem("{\"indices\": [-3], \"values\": [1]}").contains("-3"));
         let huge = problem("{\"indices\": [3], \"values\": [1e39]}");
         assert!(huge.contains("number out of range"), "{huge}");

@@ -3,9 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use sparse_data::Lines;
 
 use crate::retrieval::for_each_line;
 use crate::{Error, Result};
+
+/// The longest row of a file that is read.
+const MAX_RECORD_BYTES: usize = 64 << 20;
 
 /// The chosen columns of a `.tsv`, `.csv` or `.jsonl` file, in the order asked for.
 #[derive(Debug)]
@@ -108,20 +112,28 @@ impl Table {
         let mut header = Vec::new();
         let mut positions = Vec::new();
         let mut open = String::new();
-        for_each_line(&path, |line, text| {
-            // A quoted field may go on in the next line.
+        let mut lines = Lines::open(&path)?;
+        while let Some((line, text)) = lines.next_line()? {
+            let line = usize::try_from(line).unwrap_or(usize::MAX);
+            // A quoted field may go on in the next line, over lines without a character.
             if !open.is_empty() {
                 open.push('\n');
+            } else if text.trim().is_empty() {
+                continue;
             }
             open.push_str(text);
+            if open.len() > MAX_RECORD_BYTES {
+                let problem = "a row is longer than 64 MiB; is a quote never closed?";
+                return Err(Error::line(&path, line, problem));
+            }
             let Some(fields) = split(&open) else {
-                return Ok(());
+                continue;
             };
             open.clear();
             if header.is_empty() {
                 positions = self.positions(&fields)?;
                 header = fields;
-                return Ok(());
+                continue;
             }
             if fields.len() != header.len() {
                 let problem = format!("expected {} columns, got {}", header.len(), fields.len());
@@ -131,8 +143,7 @@ impl Table {
                 column.push(fields[position].clone());
             }
             self.lines.push(line);
-            Ok(())
-        })?;
+        }
         match open.is_empty() {
             true => Ok(()),
             false => Err(Error::File {
@@ -173,12 +184,10 @@ impl Table {
                     Some(Value::String(text)) => text.clone(),
                     Some(Value::Number(number)) => number.to_string(),
                     Some(Value::Bool(flag)) => u8::from(*flag).to_string(),
-                    Some(_) => {
-                        return Err(Error::line(
-                            &path,
-                            line,
-                            format!("`{name}` must be a text or a number"),
-                        ));
+                    Some(other) => {
+                        let problem =
+                            format!("`{name}` must be a text or a number; got {}", kind(other));
+                        return Err(Error::line(&path, line, problem));
                     }
                     None => return Err(Error::line(&path, line, format!("`{name}` is missing"))),
                 };
@@ -187,6 +196,17 @@ impl Table {
             self.lines.push(line);
             Ok(())
         })
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
     }
 }
 
@@ -256,8 +276,8 @@ mod tests {
 
     #[test]
     fn quoted_fields_may_hold_line_ends() {
-        let mut table = read("a.csv", "a,b\n\"one\ntwo\",3\n", &["a", "b"]).unwrap();
-        assert_eq!(table.take(0), ["one\ntwo"]);
+        let mut table = read("a.csv", "a,b\n\"one\n\ntwo\",3\n", &["a", "b"]).unwrap();
+        assert_eq!(table.take(0), ["one\n\ntwo"]);
         assert!(
             read("a.csv", "a,b\n\"one,3\n", &["a"])
                 .unwrap_err()

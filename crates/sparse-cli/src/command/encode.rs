@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use sparse_encoder::SparseEncoder;
-use sparse_encoder::data::VectorFile;
+use sparse_encoder::data::{Format, VectorFile};
 use sparse_encoder::eval::EncodeChunk;
 use sparse_encoder::files::StagedFile;
 use sparse_encoder::index::SparseMatrix;
@@ -30,9 +30,12 @@ pub(crate) struct Encode {
     /// Model directory or hub id.
     #[arg(long)]
     model: String,
-    /// File with the texts.
+    /// File with the texts; `-` is stdin.
     #[arg(long)]
     input: PathBuf,
+    /// Format of an input whose name doesn't tell: csv, tsv, jsonl, parquet, arrow, txt.
+    #[arg(long)]
+    format: Option<Format>,
     /// Column of a text; several are joined with a blank (default: `title` and `text`, or the only one).
     #[arg(long = "column")]
     columns: Vec<String>,
@@ -74,8 +77,7 @@ impl Encode {
             &[("--output", self.output.as_deref())],
             &[("--input", Some(&self.input))],
         )?;
-        let texts = Texts::open(&self.input, &self.columns)?;
-        texts.check_distinct_ids()?;
+        let texts = Texts::open(&self.input, &self.columns, self.format)?;
         let encoder = load(&self.model, global)?;
         let options = EncodeOptions::default()
             .with_batch_size(self.batch_size)

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use sparse_encoder::SparseEncoder;
-use sparse_encoder::data::{DatasetConfig, Table};
+use sparse_encoder::data::Format;
 use sparse_encoder::files::write as write_file;
 use sparse_encoder::model::{DocumentFrequencies, check_target};
 
 use super::load;
 use crate::Global;
 use crate::failure::{Failure, Result};
+use crate::input::Texts;
 use crate::output::line;
 use crate::same_file::refuse_overlap;
 
@@ -28,10 +29,13 @@ pub(crate) struct Idf {
     /// Model directory or hub id: a SPLADE model.
     #[arg(long)]
     model: String,
-    /// File with the documents.
+    /// File with the documents; `-` is stdin.
     #[arg(long)]
     input: Option<PathBuf>,
-    /// Column of a document's text; several are joined with a space (default: `title` and `text`, as far as they are there).
+    /// Format of an input whose name doesn't tell: csv, tsv, jsonl, parquet, arrow, txt.
+    #[arg(long, requires = "input")]
+    format: Option<Format>,
+    /// Column of a document's text; several are joined with a space (default: `title` and `text`, or the only one).
     #[arg(long = "column", requires = "input")]
     columns: Vec<String>,
     /// JSON object of token to weight, such as idf.json, instead of a corpus.
@@ -64,7 +68,7 @@ impl Idf {
             ],
         )?;
         let corpus = match &self.input {
-            Some(path) => Some(Corpus::open(path, &self.columns)?),
+            Some(path) => Some(Texts::without_ids(path, &self.columns, self.format)?),
             None => None,
         };
         let encoder = load(&self.model, global)?;
@@ -91,62 +95,14 @@ impl Idf {
     }
 }
 
-/// Documents of one or more columns.
-struct Corpus {
-    table: Table,
-    columns: Vec<String>,
-}
-
-impl Corpus {
-    fn open(path: &Path, columns: &[String]) -> Result<Self> {
-        let table = Table::load(&DatasetConfig::from_path(path))?;
-        let known = table.column_names();
-        let columns: Vec<String> = if columns.is_empty() {
-            let usual = ["title", "text"]
-                .into_iter()
-                .filter(|name| known.contains(name));
-            usual.map(str::to_owned).collect()
-        } else {
-            columns.to_vec()
-        };
-        if columns.is_empty() {
-            return Err(Failure::input(format!(
-                "`{}` has the columns {}; choose with --column",
-                path.display(),
-                known.join(", ")
-            )));
-        }
-        for column in &columns {
-            table.text(column, 0)?;
-        }
-        Ok(Self { table, columns })
-    }
-
-    /// The text of a row; what is null counts as empty.
-    fn document(&self, row: usize) -> Result<String> {
-        let mut document = String::new();
-        for column in &self.columns {
-            let text = self.table.text(column, row)?.unwrap_or_default();
-            if !document.is_empty() && !text.is_empty() {
-                document.push(' ');
-            }
-            document.push_str(text);
-        }
-        Ok(document)
-    }
-}
-
-fn count(corpus: &Corpus, encoder: &SparseEncoder) -> Result<Vec<f32>> {
-    let rows = corpus.table.num_rows();
+fn count(corpus: &Texts, encoder: &SparseEncoder) -> Result<Vec<f32>> {
+    let rows = corpus.len();
     let mut frequencies = DocumentFrequencies::new(encoder)?;
     let bar = crate::progress::bar(rows, "counting");
     let mut start = 0;
     while start < rows {
         let end = (start + CHUNK).min(rows);
-        let documents = (start..end)
-            .map(|row| corpus.document(row))
-            .collect::<Result<Vec<_>>>()?;
-        frequencies.add(&documents)?;
+        frequencies.add(&corpus.texts(start, end)?)?;
         bar.set_position(end as u64);
         start = end;
     }

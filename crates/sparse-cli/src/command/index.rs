@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sparse_encoder::SparseEncoder;
-use sparse_encoder::data::VectorReader;
+use sparse_encoder::data::{Format, VectorReader};
 use sparse_encoder::eval::{CorpusIndexBuilder, EncodeChunk, IndexDescription};
 use sparse_encoder::index::SimilarityFunction;
 use sparse_encoder::model::{EncodeOptions, ModelSource};
@@ -31,6 +31,9 @@ pub(crate) struct Index {
     /// File with the documents: .txt, .jsonl, .csv, .tsv or .parquet; ids are in the column `_id` or `id`.
     #[arg(long)]
     input: Option<PathBuf>,
+    /// Format of an input whose name doesn't tell: csv, tsv, jsonl, parquet, arrow, txt.
+    #[arg(long, requires = "input")]
+    format: Option<Format>,
     /// Column of a document's text; several are joined (default: `title` and `text`, or the only one).
     #[arg(long = "column", requires = "input")]
     columns: Vec<String>,
@@ -76,11 +79,8 @@ impl Index {
         let asked: Option<SimilarityFunction> = asked.map(str::parse).transpose()?;
         let texts = self.input.as_deref();
         let texts = texts
-            .map(|path| Texts::open(path, &self.columns))
+            .map(|path| Texts::open(path, &self.columns, self.format))
             .transpose()?;
-        if let Some(texts) = &texts {
-            texts.check_distinct_ids()?;
-        }
         // With vectors and their dimensions, the model is only a name.
         let encoder = match (&self.model, self.dimensions) {
             (Some(model), None) => Some(load(model, global)?),

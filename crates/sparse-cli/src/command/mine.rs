@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use sparse_encoder::SparseEncoder;
-use sparse_encoder::data::{DatasetConfig, Retrieval, Table};
+use sparse_encoder::data::{DatasetConfig, Format, Retrieval, Table};
 use sparse_encoder::eval::mining::{
     GivenScores, MinedNegatives, MiningConfig, MiningData, mine_hard_negatives, rescore_with,
 };
@@ -38,9 +38,12 @@ pub(crate) struct Mine {
     /// Which judgements of the folder to use.
     #[arg(long, default_value = "train", requires = "retrieval")]
     split: String,
-    /// File with a query and a relevant document a row.
+    /// File with a query and a relevant document a row; `-` is stdin.
     #[arg(long)]
     pairs: Option<PathBuf>,
+    /// Format of --pairs, --corpus or --scores where the name doesn't tell: csv, tsv, jsonl, parquet, arrow, txt.
+    #[arg(long)]
+    format: Option<Format>,
     /// Columns of query and document, separated by a comma (default: the first two).
     #[arg(
         long,
@@ -164,7 +167,7 @@ impl Mine {
         let data = self.data()?;
         // Wrong settings are told before a model is loaded.
         config.range(data.max_positives())?;
-        let given = self.scores.as_deref().map(given_scores).transpose()?;
+        let given = self.given_scores()?;
         let encoder = load(&self.model, global)?;
         let second: Option<SparseEncoder> = match &self.rescore_model {
             Some(model) => Some(load(model, global)?),
@@ -228,7 +231,11 @@ impl Mine {
             .pairs
             .as_deref()
             .ok_or_else(|| Failure::input("--retrieval or --pairs is needed"))?;
-        let table = Table::load(&DatasetConfig::from_path(path))?;
+        let mut config = DatasetConfig::from_path(path);
+        config.format = self.format_of(path);
+        // Rows of columns that aren't used may hold what they like.
+        config.columns = (self.columns.len() == 2).then(|| self.columns.clone());
+        let table = Table::load(&config)?;
         let names = table.column_names();
         let columns = match (&self.columns[..], &names[..]) {
             ([query, document], _) => [query.as_str(), document.as_str()],
@@ -242,16 +249,27 @@ impl Mine {
             }
         };
         let [query, document] = columns;
-        let queries = column(&table, path, query)?;
-        let positives = column(&table, path, document)?;
+        let queries = column(path, &table, query)?;
+        let positives = column(path, &table, document)?;
         let corpus = match &self.corpus {
             Some(path) => {
-                let texts = Texts::open(path, &self.corpus_columns)?;
-                texts.rows(0, texts.len())?.1
+                let format = self.format_of(path);
+                let texts = Texts::without_ids(path, &self.corpus_columns, format)?;
+                texts.texts(0, texts.len())?
             }
             None => Vec::new(),
         };
         Ok(MiningData::new(&queries, &positives, &corpus)?)
+    }
+
+    fn given_scores(&self) -> Result<Option<GivenScores>> {
+        let given = |path: &PathBuf| given_scores(path, self.format_of(path));
+        self.scores.as_ref().map(given).transpose()
+    }
+
+    /// The format that was given, for a file whose name tells none.
+    fn format_of(&self, path: &Path) -> Option<Format> {
+        self.format.filter(|_| Format::from_path(path).is_none())
     }
 
     fn write(&self, mined: &MinedNegatives, global: &Global) -> Result<()> {
@@ -280,12 +298,12 @@ impl Mine {
     }
 }
 
-fn column(table: &Table, path: &Path, name: &str) -> Result<Vec<String>> {
+fn column(path: &Path, table: &Table, name: &str) -> Result<Vec<String>> {
     let cell = |row: usize| -> Result<String> {
         let text = table.text(name, row)?;
         let text = text.ok_or_else(|| {
             Failure::input(format!(
-                "`{}`, row {}: column `{name}` is null",
+                "`{}`, row {}, column `{name}`: has no text (null)",
                 path.display(),
                 row + 1
             ))
@@ -295,11 +313,14 @@ fn column(table: &Table, path: &Path, name: &str) -> Result<Vec<String>> {
     (0..table.num_rows()).map(cell).collect()
 }
 
-fn given_scores(path: &Path) -> Result<GivenScores> {
-    let table = Table::load(&DatasetConfig::from_path(path))?;
+fn given_scores(path: &Path, format: Option<Format>) -> Result<GivenScores> {
+    let mut config = DatasetConfig::from_path(path);
+    config.format = format;
+    config.columns = Some(["query", "document", "score"].map(str::to_owned).to_vec());
+    let table = Table::load(&config)?;
     let mut scores = GivenScores::default();
-    let queries = column(&table, path, "query")?;
-    let documents = column(&table, path, "document")?;
+    let queries = column(path, &table, "query")?;
+    let documents = column(path, &table, "document")?;
     let mut seen = BTreeMap::new();
     for (row, (query, document)) in queries.iter().zip(&documents).enumerate() {
         let text = table.value_as_text("score", row)?;

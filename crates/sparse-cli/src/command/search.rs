@@ -37,6 +37,9 @@ pub(crate) struct Search {
     /// File with queries: .txt, .jsonl, .csv, .tsv or .parquet; ids are in the column `_id` or `id`.
     #[arg(long)]
     queries: Option<PathBuf>,
+    /// Format of queries whose file's name doesn't tell: csv, tsv, jsonl, parquet, arrow, txt.
+    #[arg(long, requires = "queries")]
+    queries_format: Option<sparse_encoder::data::Format>,
     /// Column with the queries' text (default: `text`, or the only one).
     #[arg(long = "column", requires = "queries")]
     columns: Vec<String>,
@@ -175,8 +178,7 @@ impl Search {
 
     fn read_queries(&self) -> Result<Queries> {
         if let Some(path) = &self.queries {
-            let texts = Texts::open(path, &self.columns)?;
-            texts.check_distinct_ids()?;
+            let texts = Texts::open(path, &self.columns, self.queries_format)?;
             return Ok(Queries::File(texts));
         }
         if let Some(query) = &self.query {

@@ -15,6 +15,8 @@ mod mpi;
 mod nano_beir;
 mod outputs;
 mod overview;
+#[cfg(unix)]
+mod reading;
 mod searching;
 mod support;
 mod training;

@@ -1,28 +1,26 @@
 //! Arrow IPC, as a file or as a stream.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::error::ArrowError;
-use datafusion::arrow::ipc::reader::{FileReader, StreamReader};
+use datafusion::arrow::ipc::reader::{FileReader, StreamReader, read_footer_length};
+use datafusion::arrow::ipc::{Block, root_as_footer, root_as_message};
 
-use super::{compression, io_error, malformed, open};
-use crate::error::Result;
+use super::bytes::open_bytes;
+use super::{Choice, compression, io_error, malformed};
+use crate::error::{Error, Result};
 use crate::table::{Table, number_chunks};
 
 /// First bytes of the file form; what begins otherwise is a stream.
 const FILE_MAGIC: &[u8] = b"ARROW1";
 
-pub(super) fn read(path: &Path) -> Result<Table> {
-    let error = |error: ArrowError| {
-        malformed(
-            path,
-            format!("is not a whole Arrow IPC file or stream: {error}"),
-        )
-    };
-    let mut reader = open(path)?;
+/// Reads the chosen columns of a file or a stream.
+pub(super) fn read(path: &Path, choice: &Choice) -> Result<Table> {
+    let error = |error: ArrowError| damaged(path, &error.to_string());
+    let mut reader = open_bytes(path)?;
     let is_file = reader
         .fill_buf()
         .map_err(|source| io_error(path, source))?
@@ -35,13 +33,116 @@ pub(super) fn read(path: &Path) -> Result<Table> {
                     .to_owned(),
             ));
         }
-        let file = File::open(path).map_err(|source| io_error(path, source))?;
+        let mut file = File::open(path).map_err(|source| io_error(path, source))?;
+        check_file(path, &mut file)?;
         let reader = FileReader::try_new(BufReader::new(file), None).map_err(error)?;
         (reader.schema(), reader.collect())
     } else {
-        let reader = StreamReader::try_new(reader, None).map_err(error)?;
+        check_stream(path, reader)?;
+        let reader = StreamReader::try_new(open_bytes(path)?, None).map_err(error)?;
         (reader.schema(), reader.collect())
     };
-    let chunks = number_chunks(&path.display().to_string(), batches.map_err(error)?);
-    Table::from_chunks(&schema, chunks)
+    let place = path.display().to_string();
+    let positions = choice.positions(&place, &schema)?;
+    let batches = batches.map_err(error)?;
+    let chosen = batches
+        .iter()
+        .map(|batch| batch.project(&positions))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(error)?;
+    let schema = schema.project(&positions).map_err(error)?;
+    Table::from_chunks(&schema, number_chunks(&place, chosen))
+}
+
+fn damaged(path: &Path, problem: &str) -> Error {
+    malformed(
+        path,
+        format!("is not a whole Arrow IPC file or stream: {problem}"),
+    )
+}
+
+/// Compares the lengths that a file claims with its own: the decoder takes memory for what it is told, and a damaged length
+/// may ask for more than there is.
+fn check_file(path: &Path, file: &mut File) -> Result<()> {
+    const TRAILER_BYTES: u64 = 10;
+    let failed = |source| io_error(path, source);
+    let end = file.seek(SeekFrom::End(0)).map_err(failed)?;
+    let Some(footer_end) = end.checked_sub(TRAILER_BYTES) else {
+        return Err(damaged(path, "it is too short"));
+    };
+    let mut trailer = [0; TRAILER_BYTES as usize];
+    file.seek(SeekFrom::Start(footer_end)).map_err(failed)?;
+    file.read_exact(&mut trailer).map_err(failed)?;
+    let length = read_footer_length(trailer).map_err(|error| damaged(path, &error.to_string()))?;
+    let Some(footer_start) = footer_end.checked_sub(length as u64) else {
+        return Err(damaged(path, "its footer is longer than the file"));
+    };
+    let mut footer = vec![0; length];
+    file.seek(SeekFrom::Start(footer_start)).map_err(failed)?;
+    file.read_exact(&mut footer).map_err(failed)?;
+    let footer = root_as_footer(&footer).map_err(|error| damaged(path, &error.to_string()))?;
+    let blocks = footer
+        .dictionaries()
+        .into_iter()
+        .chain(footer.recordBatches());
+    for block in blocks.flat_map(|blocks| blocks.iter().copied().collect::<Vec<Block>>()) {
+        let parts = [
+            block.offset(),
+            i64::from(block.metaDataLength()),
+            block.bodyLength(),
+        ];
+        let sum = parts.into_iter().try_fold(0_u64, |sum, part| {
+            sum.checked_add(u64::try_from(part).ok()?)
+        });
+        if sum.is_none_or(|sum| sum > end) {
+            return Err(damaged(path, "a batch lies outside of the file"));
+        }
+    }
+    file.rewind().map_err(failed)?;
+    Ok(())
+}
+
+/// As [`check_file`], for the messages of a stream.
+fn check_stream(path: &Path, mut reader: impl Read) -> Result<()> {
+    const CONTINUATION: [u8; 4] = [0xff; 4];
+    let failed = |source| io_error(path, source);
+    let mut word = [0; 4];
+    loop {
+        match reader.read_exact(&mut word) {
+            // A stream may end without saying so, and then nobody can tell whether it is whole.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                tracing::warn!(
+                    "`{}` has no mark at its end; it may have been cut",
+                    path.display()
+                );
+                return Ok(());
+            }
+            read => read.map_err(failed)?,
+        }
+        if word == CONTINUATION {
+            reader.read_exact(&mut word).map_err(failed)?;
+        }
+        let length = u64::try_from(i32::from_le_bytes(word))
+            .map_err(|_| damaged(path, "a message has a negative length"))?;
+        if length == 0 {
+            return Ok(());
+        }
+        let mut message = Vec::new();
+        let n = reader
+            .by_ref()
+            .take(length)
+            .read_to_end(&mut message)
+            .map_err(failed)?;
+        if n as u64 != length {
+            return Err(damaged(path, "it ends within a message"));
+        }
+        let message =
+            root_as_message(&message).map_err(|error| damaged(path, &error.to_string()))?;
+        let body = u64::try_from(message.bodyLength())
+            .map_err(|_| damaged(path, "a message has a body of negative length"))?;
+        let skipped = io::copy(&mut reader.by_ref().take(body), &mut io::sink()).map_err(failed)?;
+        if skipped != body {
+            return Err(damaged(path, "it ends within a batch"));
+        }
+    }
 }

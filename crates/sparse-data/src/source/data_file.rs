@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use sparse_files::TemporaryDirectory;
 
-use super::Format;
 use super::hub::HubFile;
 use super::remote::RemoteFile;
+use super::{Format, io_error, is_pipe, pipe};
 use crate::error::{Error, Result};
 use crate::table::Table;
 
@@ -32,8 +32,9 @@ impl DataFile {
     }
 
     /// What the file is called in messages.
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match self {
+            Self::Local(path) if pipe::is_standard_input(path) => "standard input".to_owned(),
             Self::Local(path) => path.display().to_string(),
             Self::Remote(file) => file.url().to_owned(),
             Self::Hub(file) => file.shown(),
@@ -43,6 +44,14 @@ impl DataFile {
     /// The file on this machine: where it is, or a copy that lasts as long as the result.
     pub(crate) fn local(&self) -> Result<LocalFile> {
         match self {
+            Self::Local(path) if is_pipe(path) => {
+                let (folder, kept) = pipe::keep(path)?;
+                Ok(LocalFile {
+                    path: kept,
+                    shown: Some(self.shown()),
+                    _folder: Some(folder),
+                })
+            }
             Self::Local(path) => Ok(LocalFile {
                 path: path.clone(),
                 shown: None,

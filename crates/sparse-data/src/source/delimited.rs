@@ -1,46 +1,66 @@
-//! CSV and TSV: checked row by row, then read by DataFusion.
+//! CSV and TSV: checked row by row, then decoded by Arrow.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::BufRead;
 use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch};
-use datafusion::arrow::compute::cast;
+use datafusion::arrow::csv::ReaderBuilder;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
-use datafusion::prelude::CsvReadOptions;
 
-use super::engine::{collect, ending, file_url, session};
+use super::bytes::{MAX_LINE_BYTES, Reader, batch_rows, open_text, too_long};
 use super::text::invalid_utf8;
-use super::{compression, io_error, open};
+use super::{Choice, io_error, malformed};
 use crate::error::{Error, Result};
-use crate::table::{Chunk, Table, check_names};
+use crate::table::{Chunk, MAX_COLUMNS, Table, check_names, too_many_columns};
 
 /// A byte that no UTF-8 text contains, to stand for "no quote character".
 const NO_QUOTE: u8 = 0xff;
 
-/// Reads a file with a header line. A column whose cells are all numbers, or all `true` and `false`, gets that type;
-/// an empty cell is null.
-pub(super) fn read(path: &Path, delimiter: u8, quoting: bool) -> Result<Table> {
-    let header = Checker::new(path, delimiter, quoting).run(open(path)?)?;
-    let fields: Vec<Field> = header
+/// Reads a file with a header line. Cells are texts as they are written, an empty one is null; only a column with the name
+/// of a label becomes one of numbers, if all its cells are.
+pub(super) fn read(path: &Path, delimiter: u8, quoting: bool, choice: &Choice) -> Result<Table> {
+    let checked = Checker::new(path, delimiter, quoting).run(open_text(path)?)?;
+    let place = path.display().to_string();
+    let fields = checked
+        .names
         .iter()
-        .map(|name| Field::new(name, DataType::Utf8, true))
-        .collect();
-    let schema = Schema::new(fields);
-    check_names(&path.display().to_string(), &schema)?;
-    let url = file_url(path)?;
-    let ending = ending(path);
-    let options = CsvReadOptions::new()
-        .has_header(true)
-        .schema(&schema)
-        .delimiter(delimiter)
-        .quote(if quoting { b'"' } else { NO_QUOTE })
-        .newlines_in_values(quoting)
-        .file_extension(&ending)
-        .file_compression_type(compression(path));
-    // One partition: a file with line ends inside of cells can't be cut anywhere.
-    let context = session();
-    infer_types(collect(path, context.read_csv(url, options))?)
+        .map(|name| Field::new(name, DataType::Utf8, true));
+    let schema = Schema::new(fields.collect::<Vec<_>>());
+    check_names(&place, &schema)?;
+    let positions = choice.positions(&place, &schema)?;
+    let chosen = schema
+        .project(&positions)
+        .map_err(|error| malformed(path, error.to_string()))?;
+    let reader = ReaderBuilder::new(Arc::new(schema))
+        .with_header(true)
+        .with_delimiter(delimiter)
+        .with_quote(if quoting { b'"' } else { NO_QUOTE })
+        .with_batch_size(batch_rows(checked.longest, checked.names.len()))
+        .with_projection(positions)
+        .build_buffered(open_text(path)?)
+        .map_err(|error| malformed(path, error.to_string()))?;
+    let place: Arc<str> = place.into();
+    let mut chunks = Vec::new();
+    let mut first_row = 1;
+    for batch in reader {
+        let batch = batch.map_err(|error| malformed(path, error.to_string()))?;
+        let num_rows = batch.num_rows() as u64;
+        let chunk = Chunk {
+            batch,
+            file: Arc::clone(&place),
+            first_row,
+        };
+        chunks.push(chunk.shrunk()?);
+        first_row += num_rows;
+    }
+    Table::from_chunks(&chosen, chunks)?.with_written_types()
+}
+
+/// What is known of a file that was gone through.
+struct Checked {
+    names: Vec<String>,
+    /// Bytes of the longest record.
+    longest: usize,
 }
 
 /// Where in a record the checker is.
@@ -68,6 +88,9 @@ struct Checker<'a> {
     column: usize,
     after_return: bool,
     header: Vec<Vec<u8>>,
+    /// Bytes of the record so far, and of the longest.
+    length: usize,
+    longest: usize,
 }
 
 impl<'a> Checker<'a> {
@@ -83,11 +106,13 @@ impl<'a> Checker<'a> {
             column: 0,
             after_return: false,
             header: vec![Vec::new()],
+            length: 0,
+            longest: 0,
         }
     }
 
-    /// Checks the whole file and returns the names of the columns.
-    fn run(mut self, mut reader: BufReader<Box<dyn Read + Send>>) -> Result<Vec<String>> {
+    /// Checks the whole file.
+    fn run(mut self, mut reader: Reader) -> Result<Checked> {
         // Bytes at the end of a block that begin a character which the next block ends.
         let mut carried: Vec<u8> = Vec::new();
         loop {
@@ -124,6 +149,9 @@ impl<'a> Checker<'a> {
             self.bytes(valid)?;
             carried = rest.to_vec();
             reader.consume(length);
+            if self.length > MAX_LINE_BYTES {
+                return Err(too_long(self.path, self.row(), self.record_line));
+            }
         }
         if !carried.is_empty() {
             return Err(invalid_utf8(
@@ -141,16 +169,19 @@ impl<'a> Checker<'a> {
         if self.state != State::CellStart || self.column > 0 {
             self.end_record()?;
         }
-        let names = self.names();
         match self.record {
             0 => Err(self.empty("it has no header line")),
             1 => Err(self.empty("it has a header line and no rows")),
-            _ => Ok(names),
+            _ => Ok(Checked {
+                names: self.names(),
+                longest: self.longest,
+            }),
         }
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
         for &byte in bytes {
+            self.length += 1;
             if std::mem::take(&mut self.after_return) && byte == b'\n' {
                 continue;
             }
@@ -174,6 +205,9 @@ impl<'a> Checker<'a> {
                     self.state = State::CellStart;
                     if self.record == 0 {
                         self.header.push(Vec::new());
+                        if self.header.len() > MAX_COLUMNS {
+                            return Err(too_many_columns(&self.path.display().to_string()));
+                        }
                     }
                 }
                 (State::CellStart, b'"') if self.quoting => self.state = State::Quoted,
@@ -223,21 +257,24 @@ impl<'a> Checker<'a> {
             });
         }
         self.record += 1;
+        self.longest = self.longest.max(self.length);
+        self.length = 0;
         self.column = 0;
         self.state = State::CellStart;
         Ok(())
     }
 
-    /// Header cells as text; a byte order mark is not part of the first.
+    /// Header cells as text.
     fn names(&self) -> Vec<String> {
         self.header
             .iter()
-            .map(|name| {
-                String::from_utf8_lossy(name)
-                    .trim_start_matches('\u{feff}')
-                    .to_owned()
-            })
+            .map(|name| String::from_utf8_lossy(name).into_owned())
             .collect()
+    }
+
+    /// Number of the row, none in the header.
+    fn row(&self) -> Option<u64> {
+        Some(self.record).filter(|&record| record > 0)
     }
 
     fn column_name(&self) -> Option<String> {
@@ -250,7 +287,7 @@ impl<'a> Checker<'a> {
     fn error(&self, problem: &str) -> Error {
         Error::Malformed {
             file: self.path.display().to_string(),
-            row: Some(self.record).filter(|&record| record > 0),
+            row: self.row(),
             line: Some(self.record_line),
             column: self.column_name(),
             problem: problem.to_owned(),
@@ -265,78 +302,6 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Gives a column the type that all its cells have.
-fn infer_types(table: Table) -> Result<Table> {
-    let types: Vec<DataType> = (0..table.schema().fields().len())
-        .map(|column| cell_type(&table, column))
-        .collect();
-    if types.iter().all(|data_type| *data_type == DataType::Utf8) {
-        return Ok(table);
-    }
-    let fields: Vec<Field> = table
-        .schema()
-        .fields()
-        .iter()
-        .zip(&types)
-        .map(|(field, data_type)| Field::new(field.name(), data_type.clone(), true))
-        .collect();
-    let schema = Arc::new(Schema::new(fields));
-    let chunks = table
-        .chunks()
-        .iter()
-        .map(|chunk| {
-            let columns = chunk
-                .batch
-                .columns()
-                .iter()
-                .zip(&types)
-                .map(|(array, data_type)| cast(array, data_type))
-                .collect::<Result<Vec<ArrayRef>, _>>()
-                .map_err(|source| table.arrow_error(source))?;
-            let batch = RecordBatch::try_new(Arc::clone(&schema), columns)
-                .map_err(|source| table.arrow_error(source))?;
-            Ok(Chunk {
-                batch,
-                ..chunk.clone()
-            })
-        })
-        .collect::<Result<Vec<_>>>()?;
-    Ok(Table::from_normal(schema, chunks, None))
-}
-
-fn cell_type(table: &Table, column: usize) -> DataType {
-    let cells = || {
-        table.chunks().iter().flat_map(move |chunk| {
-            chunk
-                .batch
-                .column(column)
-                .as_string::<i32>()
-                .iter()
-                .flatten()
-        })
-    };
-    if cells().next().is_none() {
-        return DataType::Utf8;
-    }
-    // A number that would be printed otherwise, such as 007, is a name: it must find its like in another file.
-    let whole = |cell: &str| {
-        cell.parse::<i64>()
-            .is_ok_and(|number| number.to_string() == cell)
-    };
-    let fraction = |cell: &str| {
-        cell.parse::<f64>().is_ok() && (whole(cell) || !cell.bytes().all(|b| b.is_ascii_digit()))
-    };
-    if cells().all(whole) {
-        DataType::Int64
-    } else if cells().all(fraction) {
-        DataType::Float64
-    } else if cells().all(|cell| matches!(cell, "true" | "false" | "True" | "False")) {
-        DataType::Boolean
-    } else {
-        DataType::Utf8
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,7 +310,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a b%20[1].csv");
         std::fs::write(&path, bytes).unwrap();
-        read(&path, delimiter, quoting)
+        read(&path, delimiter, quoting, &Choice::All)
     }
 
     fn problem(bytes: impl AsRef<[u8]>) -> String {
@@ -371,13 +336,63 @@ mod tests {
                     .map(|f| f.data_type())
                     .collect::<Vec<_>>()
             ),
-            "[Utf8, Utf8, Int64, Float64, Utf8]"
+            "[Utf8, Utf8, Utf8, Utf8, Utf8]"
         );
         assert_eq!(table.num_rows(), 2);
         assert_eq!(table.text("query", 0).unwrap(), Some("a, \"b\""));
         assert_eq!(table.text("text", 0).unwrap(), Some("two\nlines"));
         assert_eq!(table.text("query", 1).unwrap(), Some("5\" disk"));
         assert_eq!(table.text("text", 1).unwrap(), Some("é"));
+    }
+
+    #[test]
+    fn cells_are_kept_as_they_are_written() {
+        let table = read_bytes(
+            "id,text,score\n1.1,1984,0.5\n1.10,007,1\n+1,1e3,-0.0\n",
+            b',',
+            true,
+        )
+        .unwrap();
+        let ids: Vec<_> = (0..3)
+            .map(|row| table.text("id", row).unwrap().unwrap())
+            .collect();
+        assert_eq!(ids, ["1.1", "1.10", "+1"]);
+        assert_eq!(table.text("text", 0).unwrap(), Some("1984"));
+        assert_eq!(table.text("text", 2).unwrap(), Some("1e3"));
+        assert_eq!(
+            table.labels("score", &[0, 1, 2]).unwrap().values,
+            [0.5, 1.0, -0.0]
+        );
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_a_quoted_header_is_no_part_of_it() {
+        let table = read_bytes("\u{feff}\"id\",text\na,b\n", b',', true).unwrap();
+        assert_eq!(table.column_names(), ["id", "text"]);
+    }
+
+    #[test]
+    fn a_table_has_at_most_ten_thousand_columns() {
+        let wide = |n: usize| {
+            let names: Vec<String> = (0..n).map(|i| format!("c{i}")).collect();
+            let cells = vec!["x"; n].join(",");
+            read_bytes(format!("{}\n{cells}\n", names.join(",")), b',', true)
+        };
+        assert_eq!(wide(10_000).unwrap().column_names().len(), 10_000);
+        let message = wide(20_000).unwrap_err().to_string();
+        assert!(
+            message.ends_with(
+                "[1].csv`: it has more than 10000 columns, the most that a table can have"
+            ),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_record_without_end_is_refused() {
+        let mut text = b"a,b\nx,\"".to_vec();
+        text.resize(MAX_LINE_BYTES + (1 << 20), b'z');
+        assert!(problem(text).starts_with(", row 1 (line 2): is longer than 64 MiB"));
     }
 
     #[test]

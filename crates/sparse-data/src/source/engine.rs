@@ -1,21 +1,18 @@
 //! DataFusion behind a synchronous door.
 
+#[cfg(feature = "databases")]
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::error::DataFusionError;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
-use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
-use futures::TryStreamExt;
+use datafusion::prelude::{SessionConfig, SessionContext};
 use tokio::runtime::{Builder, Runtime};
 
-use super::malformed;
 use crate::error::{Error, Result};
-use crate::table::{Chunk, Table, normal_type, normalize, number_chunks};
+use crate::table::{Table, number_chunks};
 
 /// Rows in a batch. Small enough that a chunk's text never nears the 2 GiB that its offsets can count.
 pub(super) const BATCH_ROWS: usize = 8192;
@@ -60,6 +57,7 @@ pub(super) fn session() -> SessionContext {
 }
 
 /// The address of a file, in which no character has a special meaning.
+#[cfg(feature = "databases")]
 pub(super) fn file_url(path: &Path) -> Result<String> {
     let path = std::path::absolute(path).map_err(|source| super::io_error(path, source))?;
     let mut url = "file://".to_owned();
@@ -72,56 +70,6 @@ pub(super) fn file_url(path: &Path) -> Result<String> {
         }
     }
     Ok(url)
-}
-
-/// The ending of a file's name, which DataFusion insists on comparing.
-pub(super) fn ending(path: &Path) -> String {
-    path.extension().map_or_else(String::new, |ending| {
-        format!(".{}", ending.to_string_lossy())
-    })
-}
-
-/// Runs the plan of one file and returns its rows in the file's order; columns get the types of a table as they arrive.
-pub(super) fn collect(
-    path: &Path,
-    frame: impl Future<Output = Result<DataFrame, DataFusionError>> + Send,
-) -> Result<Table> {
-    let file = path.display().to_string();
-    let (schema, batches) = block_on(async {
-        let frame = frame.await?;
-        let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
-        let batches = gather(frame.execute_stream().await?).await?;
-        Ok::<_, DataFusionError>((schema, batches))
-    })?
-    .map_err(|error| malformed(path, message(&error)))?;
-    Table::from_chunks(&schema, number_chunks(&file, batches))
-}
-
-/// Reads a stream, giving its text the compact type at once, so that no two forms of a whole file are in memory.
-async fn gather(
-    mut stream: SendableRecordBatchStream,
-) -> Result<Vec<RecordBatch>, DataFusionError> {
-    use datafusion::arrow::datatypes::{Field, Schema};
-    let fields: Vec<Field> = stream
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| Field::new(field.name(), normal_type(field.data_type()), true))
-        .collect();
-    let schema = Arc::new(Schema::new(fields));
-    let mut batches = Vec::new();
-    while let Some(batch) = stream.try_next().await? {
-        let chunk = Chunk {
-            batch,
-            file: "".into(),
-            first_row: 1,
-        };
-        let chunk = normalize(chunk, &schema)
-            .and_then(Chunk::shrunk)
-            .map_err(|error| DataFusionError::External(Box::new(error)))?;
-        batches.push(chunk.batch);
-    }
-    Ok(batches)
 }
 
 /// What DataFusion said, without its wrapping.

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::pipe::is_device;
 use super::remote::{self, Remote, StorageOptions};
-use super::{DataFile, Format, io_error};
+use super::{DataFile, Format, io_error, is_pipe, malformed, masked};
 use crate::error::{Error, Result, nearest};
 
 /// Files of a split, in reading order.
@@ -27,9 +28,13 @@ const SPLIT_WORDS: [(&str, &str); 10] = [
     ("evaluation", "test"),
 ];
 
-/// Fails if a file or directory does not exist, naming the nearest that does.
+/// Fails if a file or directory does not exist, naming the nearest that does, or is a device, which may have no end.
 pub(crate) fn require(path: &Path) -> Result<()> {
-    if path.exists() {
+    if is_device(path) {
+        let problem = "is a device; expected a file, a directory or a pipe".to_owned();
+        return Err(malformed(path, problem));
+    }
+    if path.exists() || is_pipe(path) {
         return Ok(());
     }
     let parent = match path.parent() {
@@ -137,31 +142,91 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
         require(path)?;
         return Ok(vec![path.to_owned()]);
     }
-    let options = glob::MatchOptions {
-        // As in a shell, `*` stands neither for a `/` nor for the dot of a hidden file.
-        require_literal_separator: true,
-        require_literal_leading_dot: true,
-        ..glob::MatchOptions::default()
-    };
-    let matches = glob::glob_with(pattern, options).map_err(|error| Error::Setting {
-        key: "path",
-        problem: format!("`{pattern}` is not a pattern: {error}"),
-    })?;
-    let mut files = Vec::new();
-    for path in matches {
-        let path = path.map_err(|error| Error::Io {
-            path: error.path().to_owned(),
-            source: error.into(),
-        })?;
-        if path.is_file() {
-            files.push(path);
-        }
-    }
+    let mut files = matching(pattern)?;
     files.sort();
     if files.is_empty() {
         return Err(no_files(pattern));
     }
     Ok(files)
+}
+
+/// The files that match a pattern; a name that isn't UTF-8 is compared with a replacement for the bytes that aren't.
+fn matching(pattern: &str) -> Result<Vec<PathBuf>> {
+    let root = if pattern.starts_with('/') { "/" } else { "" };
+    let mut found = vec![PathBuf::from(root)];
+    let parts: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty()).collect();
+    for part in parts {
+        let mut next = Vec::new();
+        for place in &found {
+            if part == "**" {
+                folders_below(place, &mut next)?;
+            } else if part.contains(['*', '?', '[']) {
+                matching_entries(place, part, pattern, &mut next)?;
+            } else if place.join(part).exists() {
+                next.push(place.join(part));
+            }
+        }
+        found = next;
+    }
+    found.sort();
+    found.dedup();
+    found.retain(|path| path.is_file() || is_pipe(path));
+    Ok(found)
+}
+
+/// Entries of a folder whose names match a part of a pattern.
+fn matching_entries(
+    place: &Path,
+    part: &str,
+    pattern: &str,
+    matches: &mut Vec<PathBuf>,
+) -> Result<()> {
+    let compiled = glob::Pattern::new(part).map_err(|error| Error::Setting {
+        key: "path",
+        problem: format!("`{pattern}` is not a pattern: {error}"),
+    })?;
+    // As in a shell, `*` doesn't stand for the dot of a hidden file.
+    let options = glob::MatchOptions {
+        require_literal_leading_dot: true,
+        ..glob::MatchOptions::default()
+    };
+    for (name, path) in entries(place)? {
+        if compiled.matches_with(&name, options) {
+            matches.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// A folder and all below it that aren't hidden.
+fn folders_below(place: &Path, folders: &mut Vec<PathBuf>) -> Result<()> {
+    folders.push(place.to_owned());
+    for (name, path) in entries(place)? {
+        if !name.starts_with('.') && path.is_dir() && !path.is_symlink() {
+            folders_below(&path, folders)?;
+        }
+    }
+    Ok(())
+}
+
+/// Names in a folder, with their paths; none if it is no folder.
+fn entries(place: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let folder = if place.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        place
+    };
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let failed = |source| io_error(folder, source);
+    std::fs::read_dir(folder)
+        .map_err(failed)?
+        .map(|entry| {
+            let name = entry.map_err(failed)?.file_name();
+            Ok((name.to_string_lossy().into_owned(), place.join(name)))
+        })
+        .collect()
 }
 
 /// The data files in a directory and below, sorted; hidden ones are left out.
@@ -243,7 +308,7 @@ pub(super) fn directory_splits(
 
 /// The split that the words in a path stand for; the words of the file's own name count first.
 fn split_name(path: &Path) -> Option<&'static str> {
-    let text = path.to_str()?.to_lowercase();
+    let text = path.to_string_lossy().to_lowercase();
     text.rsplit(['/', '\\']).find_map(|part| {
         part.split(|c: char| !c.is_alphabetic()).find_map(|word| {
             SPLIT_WORDS
@@ -264,7 +329,7 @@ pub(crate) fn canonical_split(name: &str) -> &str {
 
 fn no_files(pattern: &str) -> Error {
     Error::NoFiles {
-        pattern: pattern.to_owned(),
+        pattern: masked(pattern).into_owned(),
         known: Format::known_endings(),
     }
 }
@@ -307,6 +372,40 @@ mod tests {
         let root = directory.path().display();
         assert_eq!(names(&root.to_string()), ["a.csv", "b.csv", "c.jsonl.gz"]);
         assert_eq!(names(&format!("{root}/*.csv")), ["a.csv", "b.csv"]);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn names_that_are_not_utf8_are_read_like_others() {
+        use std::os::unix::ffi::OsStrExt;
+        let directory = tempfile::tempdir().unwrap();
+        let name = std::ffi::OsStr::from_bytes(b"caf\xe9.csv");
+        std::fs::write(directory.path().join(name), "a\nx\n").unwrap();
+        std::fs::write(directory.path().join(".caf.csv"), "a\nx\n").unwrap();
+        let root = directory.path().display();
+        for path in [
+            format!("{root}"),
+            format!("{root}/*.csv"),
+            format!("{root}/**/caf*"),
+        ] {
+            let splits = resolve(std::slice::from_ref(&path), &StorageOptions::new()).unwrap();
+            let [DataFile::Local(file)] = &splits[0].files[..] else {
+                panic!("{path}: {splits:?}")
+            };
+            assert_eq!(file.file_name().unwrap(), name);
+            let table = super::super::read_path(file, &super::super::ReadOptions::default());
+            assert_eq!(table.unwrap().num_rows(), 1);
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_device_is_refused() {
+        let error = resolve(&["/dev/zero".to_owned()], &StorageOptions::new()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`/dev/zero`: is a device; expected a file, a directory or a pipe"
+        );
     }
 
     #[test]

@@ -1,55 +1,96 @@
-//! JSON lines and JSON arrays: typed and checked in one pass, then read by DataFusion.
+//! JSON lines and JSON arrays: typed and checked in one pass, then decoded by Arrow.
 
 use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::Path;
+use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, Schema};
-use datafusion::prelude::JsonReadOptions;
+use datafusion::arrow::json::ReaderBuilder;
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 
-use super::engine::{collect, ending, file_url, session};
+use super::bytes::{Reader, batch_rows, open_after_mark, open_text, read_line};
+use super::json_array::Elements;
 use super::json_kind::Columns;
 use super::text::invalid_utf8;
-use super::{compression, io_error, open};
+use super::{Choice, compression, io_error, malformed};
 use crate::error::{Error, Result};
-use crate::table::{Table, check_names};
+use crate::table::{Chunk, Table, check_names};
 
 /// Reads a file of one object a line, or of one array of objects. A key that a row lacks is null there.
-pub(super) fn read(path: &Path) -> Result<Table> {
-    let mut reader = open(path)?;
+pub(super) fn read(path: &Path, choice: &Choice) -> Result<Table> {
+    let mut reader = open_text(path)?;
     let is_array = begins_array(path, &mut reader)?;
+    let mut longest = 0;
     let columns = if is_array {
-        scan_array(path, reader)?
+        let mut elements = Elements::measured(reader);
+        let columns = scan_array(path, BufReader::new(&mut elements))?;
+        longest = elements.longest() as u64;
+        columns
     } else {
-        scan_lines(path, reader, |_, _| {})?
+        scan_lines(path, reader, |bytes, _| longest = longest.max(bytes))?
     };
-    let schema = schema(path, &columns)?;
-    let url = file_url(path)?;
-    let ending = ending(path);
-    let options = JsonReadOptions::default()
-        .schema(&schema)
-        .newline_delimited(!is_array)
-        .file_extension(&ending)
-        .file_compression_type(compression(path));
-    let context = session();
-    collect(path, context.read_json(url, options))
+    let schema = Arc::new(schema(path, &columns, choice)?);
+    let reader: Box<dyn BufRead> = if is_array {
+        Box::new(BufReader::new(Elements::bare(open_text(path)?)))
+    } else {
+        Box::new(open_text(path)?)
+    };
+    let reader = ReaderBuilder::new(Arc::clone(&schema))
+        .with_batch_size(batch_rows(longest as usize, columns.known.len()))
+        // Numbers among texts have been let pass in columns of ids only, which keep them as they are written.
+        .with_coerce_primitive(true)
+        .build(reader)
+        .map_err(|error| malformed(path, error.to_string()))?;
+    let place: Arc<str> = path.display().to_string().into();
+    let mut chunks = Vec::new();
+    let mut first_row = 1;
+    for batch in reader {
+        let batch = batch.map_err(|error| malformed(path, error.to_string()))?;
+        let num_rows = batch.num_rows() as u64;
+        let chunk = Chunk {
+            batch,
+            file: Arc::clone(&place),
+            first_row,
+        };
+        chunks.push(chunk.shrunk()?);
+        first_row += num_rows;
+    }
+    Table::from_chunks(&schema, chunks)
 }
 
-/// The schema of a file that has been gone through.
-fn schema(path: &Path, columns: &Columns) -> Result<Schema> {
+/// The schema of the chosen columns of a file that has been gone through.
+fn schema(path: &Path, columns: &Columns, choice: &Choice) -> Result<Schema> {
+    let place = path.display().to_string();
     if columns.num_rows == 0 {
         return Err(Error::Empty {
-            place: path.display().to_string(),
+            place,
             problem: "it has no rows".to_owned(),
         });
     }
-    let fields: Vec<Field> = columns
-        .kinds
-        .iter()
-        .filter_map(|(name, kind)| Some(Field::new(name, kind.data_type()?, true)))
-        .collect();
+    let held = columns.names();
+    let chosen = choice.names(&place, &held)?;
+    let names: Vec<&str> = match &chosen {
+        Some(chosen) => chosen.iter().map(String::as_str).collect(),
+        None => held,
+    };
+    if let Some(column) = columns.clash(&names)
+        && let Some((row, line, problem)) = &column.clash
+    {
+        return Err(Error::Malformed {
+            file: place,
+            row: Some(*row),
+            line: *line,
+            column: Some(column.name.clone()),
+            problem: problem.clone(),
+        });
+    }
+    let field = |name: &str| {
+        let column = columns.known.iter().find(|column| column.name == name)?;
+        Some(Field::new(name, column.data_type()?, true))
+    };
+    let fields: Vec<Field> = names.into_iter().filter_map(field).collect();
     let schema = Schema::new(fields);
-    check_names(&path.display().to_string(), &schema)?;
+    check_names(&place, &schema)?;
     Ok(schema)
 }
 
@@ -63,8 +104,12 @@ pub(crate) struct LineRange {
 
 /// Goes through a file of lines once; returns its schema, its number of rows, and ranges of about `range_bytes` that can
 /// be read apart. A compressed file can't be cut and is one range.
-pub(crate) fn line_ranges(path: &Path, range_bytes: u64) -> Result<(Schema, u64, Vec<LineRange>)> {
-    let mut reader = open(path)?;
+pub(crate) fn line_ranges(
+    path: &Path,
+    range_bytes: u64,
+    choice: &Choice,
+) -> Result<(Schema, u64, Vec<LineRange>)> {
+    let (mut reader, mark) = open_after_mark(path)?;
     if begins_array(path, &mut reader)? {
         return Err(super::malformed(
             path,
@@ -72,11 +117,11 @@ pub(crate) fn line_ranges(path: &Path, range_bytes: u64) -> Result<(Schema, u64,
         ));
     }
     let mut ranges = vec![LineRange {
-        start: 0,
+        start: mark,
         length: 0,
         first_row: 1,
     }];
-    let mut offset = 0;
+    let mut offset = mark;
     let columns = scan_lines(path, reader, |bytes, rows| {
         offset += bytes;
         if let Some(range) = ranges.last_mut() {
@@ -91,7 +136,7 @@ pub(crate) fn line_ranges(path: &Path, range_bytes: u64) -> Result<(Schema, u64,
         }
     })?;
     ranges.retain(|range| range.length > 0);
-    let schema = schema(path, &columns)?;
+    let schema = schema(path, &columns, choice)?;
     if compression(path).is_compressed() {
         ranges = vec![LineRange {
             start: 0,
@@ -105,7 +150,7 @@ pub(crate) fn line_ranges(path: &Path, range_bytes: u64) -> Result<(Schema, u64,
 /// Opens a range that [`line_ranges`] found.
 pub(crate) fn open_range(path: &Path, range: LineRange) -> Result<Box<dyn BufRead + Send>> {
     if compression(path).is_compressed() {
-        return Ok(Box::new(open(path)?));
+        return Ok(Box::new(open_text(path)?));
     }
     let mut file = std::fs::File::open(path).map_err(|source| io_error(path, source))?;
     file.seek(std::io::SeekFrom::Start(range.start))
@@ -113,9 +158,15 @@ pub(crate) fn open_range(path: &Path, range: LineRange) -> Result<Box<dyn BufRea
     Ok(Box::new(BufReader::new(file.take(range.length))))
 }
 
-fn begins_array(path: &Path, reader: &mut BufReader<Box<dyn Read + Send>>) -> Result<bool> {
+fn begins_array(path: &Path, reader: &mut Reader) -> Result<bool> {
     let start = reader.fill_buf().map_err(|source| io_error(path, source))?;
-    Ok(start.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['))
+    // What follows a byte order mark comes in two parts.
+    let (buffered, start) = (start.len(), start.trim_ascii_start());
+    if !start.is_empty() || buffered == 0 {
+        return Ok(start.first() == Some(&b'['));
+    }
+    reader.consume(buffered);
+    begins_array(path, reader)
 }
 
 /// Goes through lines; `visit` learns the bytes of each and the number of rows so far.
@@ -127,12 +178,9 @@ fn scan_lines(
     let mut columns = Columns::default();
     let mut buffer = Vec::new();
     let mut line = 0;
-    while reader
-        .read_until(b'\n', &mut buffer)
-        .map_err(|source| io_error(path, source))?
-        > 0
-    {
+    while read_line(path, &mut reader, line + 1, &mut buffer)? {
         line += 1;
+        columns.line = Some(line);
         if !buffer.trim_ascii().is_empty() {
             let mut parser = serde_json::Deserializer::from_slice(&buffer);
             let row = columns.num_rows + 1;
@@ -147,7 +195,6 @@ fn scan_lines(
             }
         }
         visit(buffer.len() as u64, columns.num_rows);
-        buffer.clear();
     }
     Ok(columns)
 }
@@ -160,6 +207,7 @@ fn scan_array(path: &Path, reader: impl Read) -> Result<Columns> {
         .and_then(|()| parser.end());
     match parsed {
         Ok(()) => Ok(columns),
+        Err(error) if error.is_io() => Err(io_error(path, error.into())),
         Err(error) => Err(fault(path, &mut columns, Some(error.line() as u64), &error)),
     }
 }
@@ -187,7 +235,7 @@ fn fault(
     error: &serde_json::Error,
 ) -> Error {
     let (column, problem) = match columns.fault.take() {
-        Some((column, problem)) => (Some(column), problem),
+        Some((column, problem)) => (column, problem),
         None => {
             let text = error.to_string();
             let text = text.split(" at line ").next().unwrap_or_default();
@@ -218,7 +266,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.jsonl");
         std::fs::write(&path, text).unwrap();
-        read(&path)
+        read(&path, &Choice::All)
     }
 
     fn problem(text: impl AsRef<[u8]>) -> String {
@@ -245,16 +293,73 @@ mod tests {
 
     #[test]
     fn a_type_that_changes_late_is_named_with_both_types() {
-        let mut text = "{\"id\": 1, \"q\": \"a\"}\n".repeat(3000);
-        text.push_str("{\"q\": \"a\", \"id\": \"x\"}\n");
+        let mut text = "{\"n\": 1, \"q\": \"a\"}\n".repeat(3000);
+        text.push_str("{\"q\": \"a\", \"n\": \"x\"}\n");
         assert_eq!(
             problem(text),
-            ", row 3001 (line 3001), column `id`: is a text, and a whole number in an earlier row"
+            ", row 3001 (line 3001), column `n`: is a text, and a whole number in an earlier row"
         );
         assert_eq!(
             problem("{\"l\": [1]}\n\n{\"l\": [\"a\"]}\n"),
             ", row 2 (line 3), column `l`: is a list (of it, a text), and a list (of it, a whole number) in an earlier row"
         );
+    }
+
+    #[test]
+    fn ids_are_kept_as_they_are_written() {
+        let text = concat!(
+            "{\"_id\": 1.10, \"doc_id\": \"a\", \"n\": 18446744073709551615, \"ids\": [1, \"b\"]}\n",
+            "{\"_id\": 2001, \"doc_id\": 7, \"n\": 9007199254740993, \"ids\": [\"c\"]}\n",
+        );
+        for text in [
+            text.to_owned(),
+            format!("[{}]", text.trim().replace('\n', ",")),
+        ] {
+            let table = read_text(text).unwrap();
+            let cell = |column: &str, row| table.value_as_text(column, row).unwrap();
+            assert_eq!([cell("_id", 0), cell("_id", 1)], ["1.10", "2001"]);
+            assert_eq!([cell("doc_id", 0), cell("doc_id", 1)], ["a", "7"]);
+            assert_eq!(
+                [cell("n", 0), cell("n", 1)],
+                ["18446744073709551615", "9007199254740993"]
+            );
+            assert_eq!(table.texts("ids", 0).unwrap(), ["1", "b"]);
+        }
+        assert_eq!(
+            problem("{\"tags\": [1, \"b\"]}\n"),
+            ", row 1 (line 1), column `tags`: is a list that holds a whole number and a text"
+        );
+        assert!(problem("{\"score\": 1e400}\n").contains("number out of range"));
+    }
+
+    #[test]
+    fn only_the_chosen_columns_must_agree() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.jsonl");
+        let text =
+            "{\"text\": \"a\", \"m\": {\"u\": 1}}\n{\"m\": {\"u\": \"x\"}, \"text\": \"b\"}\n";
+        std::fs::write(&path, text).unwrap();
+        let of = |name: &str| read(&path, &Choice::These(vec![name.to_owned()]));
+        assert_eq!(of("text").unwrap().text("text", 1).unwrap(), Some("b"));
+        let message = of("m").unwrap_err().to_string();
+        assert!(
+            message.ends_with(
+                "row 2 (line 2), column `m`: has a key `u` that holds a whole number and a text"
+            ),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn keys_without_end_are_refused() {
+        let lines: String = (0..10_001).map(|i| format!("{{\"k{i}\": 1}}\n")).collect();
+        assert_eq!(
+            problem(lines),
+            ", row 10001 (line 10001), column `k10000`: has one more key, and all rows together may have 10000"
+        );
+        let keys: Vec<String> = (0..10_001).map(|i| format!("\"k{i}\": 1")).collect();
+        let nested = format!("{{\"m\": {{{}}}}}\n", keys.join(", "));
+        assert!(problem(nested).ends_with("column `m`: holds objects with more than 10000 keys"));
     }
 
     #[test]

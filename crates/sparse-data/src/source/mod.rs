@@ -1,21 +1,26 @@
 //! Reading files: which files, in which format, into which table.
 
 mod arrow_ipc;
+mod bytes;
+mod choice;
 mod data_file;
 mod database;
 mod delimited;
 mod engine;
 mod files;
+mod guard;
 mod hub;
 mod json;
+mod json_array;
 mod json_kind;
 mod parquet;
+mod pipe;
 mod remote;
+mod secret;
 mod text;
 
-use std::fs::File;
-use std::io::{BufReader, Read};
 use std::path::Path;
+use std::str::FromStr;
 
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use serde::{Deserialize, Serialize};
@@ -23,14 +28,20 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::table::Table;
 
+pub use bytes::Lines;
+pub(crate) use bytes::{Reader, open_text, read_line};
+pub(crate) use choice::{Choice, unknown_column};
 pub(crate) use data_file::{DataFile, LocalFile};
 pub use database::DatabaseUrl;
 pub(crate) use database::{DatabasePart, DatabaseTable, place as database_place};
 pub(crate) use engine::query;
 pub(crate) use files::{SplitFiles, canonical_split, require, resolve};
+pub(crate) use guard::guarded;
 pub(crate) use hub::splits as hub_splits;
 pub(crate) use json::{LineRange, line_ranges, open_range};
+pub(crate) use pipe::is_pipe;
 pub(crate) use remote::scheme;
+pub(crate) use secret::{is_secret, masked};
 
 /// Format of a data file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +79,7 @@ impl Format {
 
     /// The format that a file's name stands for, with or without an ending of compression.
     pub fn from_path(path: &Path) -> Option<Self> {
-        let name = path.file_name()?.to_str()?.to_lowercase();
+        let name = path.file_name()?.to_string_lossy().to_lowercase();
         let name = compression_ending(&name).map_or(name.as_str(), |(stem, _)| stem);
         let (_, ending) = name.rsplit_once('.')?;
         Self::ENDINGS
@@ -82,13 +93,37 @@ impl Format {
     }
 }
 
+impl FromStr for Format {
+    type Err = Error;
+
+    /// Takes the names of a training file, and the endings of files.
+    fn from_str(name: &str) -> Result<Self> {
+        let named = [
+            ("parquet", Self::Parquet),
+            ("arrow", Self::Arrow),
+            ("text", Self::Text),
+        ];
+        named
+            .iter()
+            .chain(&Self::ENDINGS)
+            .find(|(known, _)| *known == name)
+            .map(|(_, format)| *format)
+            .ok_or_else(|| Error::Setting {
+                key: "format",
+                problem: format!("must be one of {KNOWN_FORMATS}; got `{name}`"),
+            })
+    }
+}
+
+const KNOWN_FORMATS: &str = "csv, tsv, json, parquet, arrow, text";
+
 /// What a file's name does not tell.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ReadOptions {
     pub(crate) format: Option<Format>,
     pub(crate) delimiter: Option<u8>,
-    /// Columns to read, where the format allows to skip the others.
-    pub(crate) columns: Option<Vec<String>>,
+    /// Columns to read. The others may hold what they like.
+    pub(crate) columns: Choice,
 }
 
 /// Reads one file.
@@ -98,42 +133,74 @@ pub(crate) fn read_file(path: &Path, options: &ReadOptions) -> Result<Table> {
         .or_else(|| Format::from_path(path))
         .ok_or_else(|| Error::UnknownFormat {
             path: path.to_owned(),
-            known: "csv, tsv, json, parquet, arrow, text".to_owned(),
+            known: KNOWN_FORMATS.to_owned(),
         })?;
     require(path)?;
-    let length = path
-        .metadata()
-        .map_err(|source| io_error(path, source))?
-        .len();
-    if length == 0 && format != Format::Text {
-        return Err(Error::Empty {
-            place: path.display().to_string(),
-            problem: "the file has no bytes".to_owned(),
-        });
+    if format != Format::Text {
+        refuse_no_bytes(path)?;
     }
-    match format {
-        Format::Csv => delimited::read(path, options.delimiter.unwrap_or(b','), true),
-        Format::Tsv => delimited::read(path, options.delimiter.unwrap_or(b'\t'), false),
-        Format::Json => json::read(path),
-        Format::Parquet => parquet::read(path, options.columns.as_deref()),
-        Format::Arrow => arrow_ipc::read(path),
-        Format::Text => text::read(path),
-    }
+    let columns = &options.columns;
+    guarded(path, || match format {
+        Format::Csv => delimited::read(path, options.delimiter.unwrap_or(b','), true, columns),
+        Format::Tsv => delimited::read(path, options.delimiter.unwrap_or(b'\t'), false, columns),
+        Format::Json => json::read(path, columns),
+        Format::Parquet => parquet::read(path, columns),
+        Format::Arrow => arrow_ipc::read(path, columns),
+        Format::Text => text::read(path).and_then(|table| columns.apply(table)),
+    })
 }
 
-/// Reads files one after the other into one table.
+/// Fails on a file without a byte.
+pub(crate) fn refuse_no_bytes(path: &Path) -> Result<()> {
+    let found = path.metadata().map_err(|source| io_error(path, source))?;
+    if found.len() > 0 {
+        return Ok(());
+    }
+    Err(Error::Empty {
+        place: path.display().to_string(),
+        problem: "the file has no bytes".to_owned(),
+    })
+}
+
+/// Reads a file of this machine, or a pipe.
+pub(crate) fn read_path(path: &Path, options: &ReadOptions) -> Result<Table> {
+    let file = DataFile::Local(path.to_owned()).local()?;
+    file.named(read_file(&file.path, options))
+}
+
+/// Reads files one after the other into one table. A file without rows is passed over with a warning, unless it is the only
+/// one.
 pub(crate) fn read_files<'a>(
     files: impl IntoIterator<Item = &'a DataFile>,
     options: &ReadOptions,
 ) -> Result<Table> {
-    let tables = files
-        .into_iter()
-        .map(|file| {
-            let file = file.local()?;
-            file.named(read_file(&file.path, options))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    Table::concatenate(&tables)
+    let mut tables = Vec::new();
+    let mut empty = None;
+    for file in files {
+        let local = file.local()?;
+        match local.named(read_file(&local.path, options)) {
+            Ok(table) if !table.is_empty() => tables.push(table),
+            Err(error) if !matches!(error, Error::Empty { .. }) => return Err(error),
+            without_rows => {
+                if let Some((name, _)) = empty.replace((file.shown(), without_rows)) {
+                    warn_empty(&name);
+                }
+            }
+        }
+    }
+    match empty {
+        Some((_, without_rows)) if tables.is_empty() => without_rows,
+        Some((name, _)) => {
+            warn_empty(&name);
+            Table::concatenate(&options.columns.align(tables)?)
+        }
+        None => Table::concatenate(&options.columns.align(tables)?),
+    }
+}
+
+/// Says that a file among others has no rows.
+pub(crate) fn warn_empty(file: &str) {
+    tracing::warn!("`{file}` holds no rows and is passed over");
 }
 
 /// The stem of a name and the compression that its ending stands for.
@@ -159,16 +226,6 @@ fn compression(path: &Path) -> FileCompressionType {
     compression_ending(&name).map_or(FileCompressionType::UNCOMPRESSED, |(_, compression)| {
         compression
     })
-}
-
-/// Opens a file and decompresses it on the way.
-fn open(path: &Path) -> Result<BufReader<Box<dyn Read + Send>>> {
-    const BUFFER_BYTES: usize = 1 << 18;
-    let file = File::open(path).map_err(|source| io_error(path, source))?;
-    let reader = compression(path)
-        .convert_read(BufReader::with_capacity(BUFFER_BYTES, file))
-        .map_err(|error| malformed(path, error.to_string()))?;
-    Ok(BufReader::with_capacity(BUFFER_BYTES, reader))
 }
 
 pub(crate) fn io_error(path: &Path, source: std::io::Error) -> Error {

@@ -10,31 +10,25 @@ use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::engine::BATCH_ROWS;
-use super::{io_error, malformed};
-use crate::error::{Error, Result, list_names, nearest};
+use super::{Choice, io_error, malformed};
+use crate::error::Result;
 use crate::table::{Chunk, Table, check_names, normal_type, normalize};
 
-/// Reads a file, or only some of its columns.
-pub(super) fn read(path: &Path, columns: Option<&[String]>) -> Result<Table> {
+/// Reads the chosen columns of a file.
+pub(super) fn read(path: &Path, choice: &Choice) -> Result<Table> {
     let file = File::open(path).map_err(|source| io_error(path, source))?;
     let mut builder = ParquetRecordBatchReaderBuilder::try_new(file)
         .map_err(|error| malformed(path, error.to_string()))?;
     let place: Arc<str> = path.display().to_string().into();
     let stored = Arc::clone(builder.schema());
     check_names(&place, &stored)?;
-    if let Some(columns) = columns {
-        let known = || stored.fields().iter().map(|field| field.name().as_str());
-        if let Some(column) = columns
-            .iter()
-            .find(|column| !known().any(|name| name == *column))
-        {
-            return Err(Error::UnknownColumn {
-                place: place.to_string(),
-                column: column.clone(),
-                nearest: nearest(column, known()),
-                known: list_names(known()),
-            });
-        }
+    let names: Vec<&str> = stored
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    let columns = choice.names(&place, &names)?;
+    if let Some(columns) = &columns {
         let names = columns.iter().map(String::as_str);
         let mask = ProjectionMask::columns(builder.parquet_schema(), names);
         builder = builder.with_projection(mask);
@@ -64,7 +58,7 @@ pub(super) fn read(path: &Path, columns: Option<&[String]>) -> Result<Table> {
     }
     let table = Table::from_chunks(&schema, chunks)?;
     match columns {
-        Some(columns) => table.select_columns(columns),
+        Some(columns) => table.select_columns(&columns),
         None => Ok(table),
     }
 }

@@ -16,7 +16,7 @@ use object_store::path::Path as Location;
 use object_store::{ClientConfigKey, ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
 
 use super::engine::block_on;
-use super::io_error;
+use super::{io_error, masked};
 use crate::error::{Error, Result, nearest};
 
 /// Settings of a store by name, such as `aws_endpoint`: stronger than the environment.
@@ -122,10 +122,7 @@ pub(crate) fn find(address: &str, options: &StorageOptions) -> Result<Remote> {
 /// A file of a web server, or the matches of a pattern where the server can list (WebDAV).
 fn find_http(address: &str, options: &StorageOptions) -> Result<Remote> {
     let url = url::Url::parse(address).map_err(|error| bad_address(address, &error.to_string()))?;
-    let mut shown = url.clone();
-    shown.set_query(None);
-    // Fails for addresses without a host, which have no password either.
-    let _ = shown.set_password(None);
+    let shown = masked(url.as_str()).into_owned();
     let mut root = url.clone();
     root.set_path("/");
     root.set_query(None);
@@ -133,15 +130,15 @@ fn find_http(address: &str, options: &StorageOptions) -> Result<Remote> {
     if path.contains('*') {
         let root = Root {
             store: http_store(root.as_str(), options)?,
-            url: root.to_string(),
+            url: masked(root.as_str()).into_owned(),
         };
-        return matching(&root, shown.as_str(), path.trim_start_matches('/')).map(Remote::Matches);
+        return matching(&root, &shown, path.trim_start_matches('/')).map(Remote::Matches);
     }
     // The whole address is the root of its store, so that a query (a signature) stays with it.
     Ok(Remote::File(RemoteFile {
         store: http_store(url.as_str(), options)?,
         location: Location::default(),
-        url: shown.to_string(),
+        url: shown,
     }))
 }
 
@@ -172,7 +169,7 @@ fn parse(address: &str, key: &str) -> Result<Location> {
 fn bad_address(address: &str, problem: &str) -> Error {
     Error::Setting {
         key: "path",
-        problem: format!("= \"{address}\" is no address: {problem}"),
+        problem: format!("= \"{}\" is no address: {problem}", masked(address)),
     }
 }
 
@@ -222,7 +219,7 @@ fn bucket<'a>(address: &'a str, options: &StorageOptions) -> Result<(Root, &'a s
             ));
         }
     };
-    let url = format!("{scheme}://{bucket}/");
+    let url = masked(&format!("{scheme}://{bucket}/")).into_owned();
     Ok((Root { store, url }, key))
 }
 
@@ -358,8 +355,9 @@ const NOT_THERE: &str = "does not exist";
 fn failure(url: &str, error: &object_store::Error) -> Error {
     let scheme = scheme(url).unwrap_or_default();
     let remote = |problem: String, user: bool| Error::Remote {
-        url: url.to_owned(),
-        problem,
+        url: masked(url).into_owned(),
+        // What a client says may hold the address that it asked, with its signature.
+        problem: masked(&problem).into_owned(),
         user,
     };
     let said = deepest(error);

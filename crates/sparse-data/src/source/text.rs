@@ -1,13 +1,12 @@
 //! Plain text: one row a line, in the column `text`.
 
-use std::io::BufRead;
 use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringBuilder};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 
-use super::{io_error, open};
+use super::bytes::{MAX_BATCH_BYTES, open_text, read_line};
 use crate::error::{Error, Result};
 use crate::table::{Table, number_chunks};
 
@@ -29,28 +28,22 @@ pub(super) fn read(path: &Path) -> Result<Table> {
         Ok(())
     };
     let mut builder = StringBuilder::new();
-    let mut reader = open(path)?;
+    let mut reader = open_text(path)?;
     let mut line = Vec::new();
     let mut num_lines = 0_u64;
-    while reader
-        .read_until(b'\n', &mut line)
-        .map_err(|source| io_error(path, source))?
-        > 0
-    {
+    let (mut rows, mut bytes_held) = (0, 0);
+    while read_line(path, &mut reader, num_lines + 1, &mut line)? {
         num_lines += 1;
         let bytes = line.strip_suffix(b"\n").unwrap_or(&line);
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
         let text = std::str::from_utf8(bytes)
             .map_err(|_| invalid_utf8(path, num_lines, num_lines, None))?;
-        let text = if num_lines == 1 {
-            text.trim_start_matches('\u{feff}')
-        } else {
-            text
-        };
         builder.append_value(text);
-        line.clear();
-        if num_lines.is_multiple_of(BATCH_ROWS as u64) {
+        rows += 1;
+        bytes_held += text.len();
+        if rows == BATCH_ROWS || bytes_held >= MAX_BATCH_BYTES {
             finish(&mut builder)?;
+            (rows, bytes_held) = (0, 0);
         }
     }
     finish(&mut builder)?;

@@ -14,8 +14,8 @@ use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::{Error, Result, list_names, nearest};
 use crate::source::{
-    DataFile, DatabasePart, DatabaseTable, Format, LineRange, LocalFile, io_error, line_ranges,
-    malformed, open_range, require,
+    Choice, DataFile, DatabasePart, DatabaseTable, Format, LineRange, LocalFile, guarded, io_error,
+    line_ranges, malformed, open_range, refuse_no_bytes, require, warn_empty,
 };
 use crate::table::{Chunk, Table, check_names, normal_type, normalize};
 
@@ -61,10 +61,22 @@ pub(super) fn shards(
 ) -> Result<(SchemaRef, Vec<Shard>)> {
     let mut shared: Option<Schema> = None;
     let mut all = Vec::new();
-    for file in files {
-        let file = Arc::new(file.local()?);
-        let (schema, shards) =
-            parts(&file, format, columns, shared.as_ref()).map_err(|error| file.renamed(error))?;
+    for source in files {
+        let file = Arc::new(source.local()?);
+        let found = parts(&file, format, columns, shared.as_ref());
+        let (schema, shards) = match found.map_err(|error| file.renamed(error)) {
+            Ok((_, shards))
+                if shards.iter().all(|shard| shard.num_rows == 0) && files.len() > 1 =>
+            {
+                warn_empty(&source.shown());
+                continue;
+            }
+            Err(Error::Empty { .. }) if files.len() > 1 => {
+                warn_empty(&source.shown());
+                continue;
+            }
+            found => found?,
+        };
         shared = Some(match shared {
             None => schema,
             Some(first) => wide(&file.path, first, &schema).map_err(|error| file.renamed(error))?,
@@ -98,9 +110,10 @@ fn parts(
     first: Option<&Schema>,
 ) -> Result<(Schema, Vec<Shard>)> {
     require(&file.path)?;
+    refuse_no_bytes(&file.path)?;
     let (schema, shards) = match format.or_else(|| Format::from_path(&file.path)) {
-        Some(Format::Parquet) => row_groups(file)?,
-        Some(Format::Json) => ranges_of_lines(file)?,
+        Some(Format::Parquet) => guarded(&file.path, || row_groups(file))?,
+        Some(Format::Json) => ranges_of_lines(file, &Choice::of(columns))?,
         _ => {
             return Err(malformed(
                 &file.path,
@@ -188,8 +201,8 @@ fn parquet_builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>>
         .map_err(|error| malformed(path, error.to_string()))
 }
 
-fn ranges_of_lines(file: &Arc<LocalFile>) -> Result<(Schema, Vec<Shard>)> {
-    let (schema, num_rows, ranges) = line_ranges(&file.path, RANGE_BYTES)?;
+fn ranges_of_lines(file: &Arc<LocalFile>, choice: &Choice) -> Result<(Schema, Vec<Shard>)> {
+    let (schema, num_rows, ranges) = line_ranges(&file.path, RANGE_BYTES, choice)?;
     let ends = ranges
         .iter()
         .skip(1)
@@ -222,8 +235,7 @@ impl Shard {
 
 impl FilePart {
     fn open(&self, schema: &SchemaRef) -> Result<FileReader> {
-        let batches = self
-            .batches(schema)
+        let batches = guarded(&self.file.path, || self.batches(schema))
             .map_err(|error| self.file.renamed(error))?;
         Ok(FileReader {
             file: Arc::clone(&self.file),
@@ -250,6 +262,7 @@ impl FilePart {
             ShardKind::Lines(range) => {
                 let reader = ReaderBuilder::new(Arc::clone(schema))
                     .with_batch_size(PART_ROWS)
+                    .with_coerce_primitive(true)
                     .build(open_range(path, range)?)
                     .map_err(|error| malformed(path, error.to_string()))?;
                 Box::new(reader)
@@ -287,7 +300,9 @@ pub(super) struct FileReader {
 
 impl FileReader {
     fn next_part(&mut self, schema: &SchemaRef) -> Result<Option<Table>> {
-        let Some(batch) = self.batches.next() else {
+        let batch = guarded(&self.file.path, || Ok(self.batches.next()))
+            .map_err(|error| self.file.renamed(error))?;
+        let Some(batch) = batch else {
             return Ok(None);
         };
         let first_row = self.next_row;

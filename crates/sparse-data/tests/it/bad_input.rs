@@ -140,10 +140,26 @@ fn bad_cells_are_named_with_file_row_and_column() {
         "query,answer,label\na,b,no\n",
         "`0.csv`, row 1, column `label`: is the text \"yes\", and a label must be a number; convert it with `sql`",
     );
-    write(root, "0.csv", "query,id\na,1\n");
-    check(
-        "query,id\nb,2\n",
-        "`0.csv`: column `id` holds whole numbers, and an input column must hold text",
+    write(root, "0.csv", "query,votes\na,1\n");
+    write(root, "1.csv", "query,votes\nb,2\n");
+    let table = load(root, "path = '{}'").unwrap();
+    assert_eq!(
+        table.check(&table.roles().unwrap()).unwrap().warnings,
+        [
+            "column `votes` holds only numbers, which will be encoded as texts; if they are none, leave it out with `columns`"
+        ]
+    );
+    write(root, "2.jsonl", "{\"query\": \"b\", \"id\": 2}\n");
+    let table = load(root, "path = '{}/2.jsonl'").unwrap();
+    let message = table
+        .check(&table.roles().unwrap())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains(
+            "2.jsonl`: column `id` holds whole numbers, and an input column must hold text"
+        ),
+        "{message}"
     );
 }
 

@@ -15,6 +15,7 @@ mod no_databases;
 mod postgres;
 #[cfg(all(feature = "databases", unix))]
 mod postgres_server;
+mod reading;
 mod remote;
 mod retrieval;
 mod samplers;

@@ -1,11 +1,10 @@
 //! Reading the three files of a test collection.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use sparse_data::{Id, Lines};
 
 use crate::{Error, Result};
 
@@ -32,13 +31,6 @@ struct TextLine {
     text: String,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Id {
-    Text(String),
-    Number(i64),
-}
-
 /// Reads ids and texts; the text of a document is `title + " " + text`, without white space at either end.
 pub(crate) fn read_texts(path: &Path) -> Result<Texts> {
     let mut texts = Texts {
@@ -47,17 +39,17 @@ pub(crate) fn read_texts(path: &Path) -> Result<Texts> {
         ids: BTreeSet::new(),
     };
     for_each_line(path, |number, line| {
-        let TextLine { id, title, text } = serde_json::from_str(line).map_err(|error| {
+        let TextLine {
+            id: Id(id),
+            title,
+            text,
+        } = serde_json::from_str(line).map_err(|error| {
             Error::line(
                 path,
                 number,
                 format!("expected an object with `_id` and `text`; {error}"),
             )
         })?;
-        let id = match id {
-            Id::Text(id) => id,
-            Id::Number(id) => id.to_string(),
-        };
         if !texts.ids.insert(id.clone()) {
             return Err(Error::line(
                 path,
@@ -89,6 +81,8 @@ pub(crate) fn read_qrels(
     corpus: &Texts,
 ) -> Result<BTreeMap<String, BTreeMap<String, f64>>> {
     let mut relevant = BTreeMap::<String, BTreeMap<String, f64>>::new();
+    // Line and score of each pair so far.
+    let mut judged = BTreeMap::<(String, String), (usize, f64)>::new();
     for_each_line(path, |number, line| {
         let fields = line.split('\t').map(str::trim).collect::<Vec<_>>();
         let [query, document, score] = fields[..] else {
@@ -98,7 +92,8 @@ pub(crate) fn read_qrels(
             );
             return Err(Error::line(path, number, problem));
         };
-        let Ok(score) = score.parse::<f64>() else {
+        let parsed = score.parse().ok().filter(|score: &f64| score.is_finite());
+        let Some(score) = parsed else {
             if number == 1 {
                 return Ok(()); // the header
             }
@@ -113,6 +108,16 @@ pub(crate) fn read_qrels(
                 let problem = format!("{kind} `{id}` is not in `{}`", texts.path.display());
                 return Err(Error::line(path, number, problem));
             }
+        }
+        let pair = (query.to_owned(), document.to_owned());
+        let earlier = judged.insert(pair, (number, score));
+        if let Some((first, other)) = earlier
+            && other != score
+        {
+            let problem = format!(
+                "score is {score} for query `{query}` and document `{document}`, and {other} in line {first}"
+            );
+            return Err(Error::line(path, number, problem));
         }
         if score > 0.0 {
             relevant
@@ -130,27 +135,10 @@ pub(crate) fn for_each_line(
     path: &Path,
     mut take: impl FnMut(usize, &str) -> Result<()>,
 ) -> Result<()> {
-    let mut reader = BufReader::new(File::open(path).map_err(|source| Error::read(path, source))?);
-    let mut bytes = Vec::new();
-    for number in 1.. {
-        bytes.clear();
-        if reader
-            .read_until(b'\n', &mut bytes)
-            .map_err(|source| Error::read(path, source))?
-            == 0
-        {
-            break;
-        }
-        let line = std::str::from_utf8(&bytes)
-            .map_err(|_| Error::line(path, number, "is not valid UTF-8"))?;
-        let line = if number == 1 {
-            line.trim_start_matches('\u{feff}')
-        } else {
-            line
-        };
-        let line = line.trim_end_matches(['\n', '\r']);
+    let mut lines = Lines::open(path)?;
+    while let Some((number, line)) = lines.next_line()? {
         if !line.trim().is_empty() {
-            take(number, line)?;
+            take(usize::try_from(number).unwrap_or(usize::MAX), line)?;
         }
     }
     Ok(())
@@ -232,7 +220,7 @@ mod tests {
         );
         assert_eq!(
             problem(QUERIES, CORPUS, b"q1\ta\t1\n\xff\n"),
-            "test.tsv`, line 2: is not valid UTF-8"
+            "test.tsv`, line 2: is not UTF-8; convert the file, for example with `iconv -f latin1 -t utf-8`"
         );
         assert_eq!(
             problem(QUERIES, CORPUS, b"q1\ta\t0\n"),
@@ -254,11 +242,51 @@ mod tests {
     }
 
     #[test]
+    fn contradicting_judgements_are_refused_with_both_lines() {
+        assert_eq!(
+            problem(QUERIES, CORPUS, b"q1\ta\t1\nq1\tb\t1\nq1\ta\t0\n"),
+            "test.tsv`, line 3: score is 0 for query `q1` and document `a`, and 1 in line 1"
+        );
+        // The same judgement twice contradicts nothing.
+        load(QUERIES, CORPUS, b"q1\ta\t1\nq1\ta\t1\n").unwrap();
+    }
+
+    #[test]
+    fn ids_are_exact_titles_may_be_null_and_a_byte_order_mark_is_no_data() {
+        let queries = "\u{feff}{\"_id\": 18446744073709551615, \"text\": \"q\"}\n";
+        let corpus = concat!(
+            "\u{feff}{\"_id\": 9007199254740993, \"title\": null, \"text\": \"...993\"}\n",
+            "{\"_id\": 9007199254740994, \"text\": \"...994\"}\n",
+        );
+        let qrels = "\u{feff}18446744073709551615\t9007199254740994\t1\n";
+        let collection = load(queries, corpus, qrels.as_bytes()).unwrap();
+        assert_eq!(collection.query_ids(), ["18446744073709551615"]);
+        assert_eq!(collection.documents(), ["...993", "...994"]);
+        assert!(collection.is_relevant(0, 1) && !collection.is_relevant(0, 0));
+        let absent = "18446744073709551615\t9007199254740992\t1\n";
+        let message = load(queries, corpus, absent.as_bytes())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("document `9007199254740992` is not in"),
+            "{message}"
+        );
+        let fraction = "{\"_id\": 1.5, \"text\": \"q\"}\n";
+        let message = load(fraction, corpus, absent.as_bytes())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("a text or a whole number of 64 bits"),
+            "{message}"
+        );
+    }
+
+    #[test]
     fn a_missing_file_is_named() {
         let error =
             Collection::load(&RetrievalFiles::in_folder(Path::new("nowhere"), "dev")).unwrap_err();
         assert!(
-            error.to_string().starts_with("failed to read `nowhere"),
+            error.to_string().ends_with("queries.jsonl` does not exist"),
             "{error}"
         );
     }

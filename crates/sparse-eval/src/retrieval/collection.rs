@@ -42,11 +42,19 @@ pub struct RetrievalFiles {
 }
 
 impl RetrievalFiles {
-    /// The files of a folder: `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`.
+    /// The files of a folder: `corpus.jsonl` and `queries.jsonl`, which may be compressed (`.gz`, `.zst`, `.bz2`, `.xz`), and
+    /// `qrels/<split>.tsv`.
     pub fn in_folder(folder: &Path, split: &str) -> Self {
+        let texts = |name: &str| {
+            ["", ".gz", ".zst", ".bz2", ".xz"]
+                .into_iter()
+                .map(|ending| folder.join(format!("{name}{ending}")))
+                .find(|path| path.exists())
+                .unwrap_or_else(|| folder.join(name))
+        };
         Self {
-            queries: folder.join("queries.jsonl"),
-            corpus: folder.join("corpus.jsonl"),
+            queries: texts("queries.jsonl"),
+            corpus: texts("corpus.jsonl"),
             qrels: folder.join("qrels").join(format!("{split}.tsv")),
         }
     }
@@ -168,16 +176,20 @@ impl Collection {
                 .collect::<Vec<_>>()
         };
         let (queries, corpus) = (kept(queries.into_pairs()), kept(corpus.into_pairs()));
-        let empty = |path: &Path, problem: &str| Error::File {
-            path: path.to_owned(),
-            problem: problem.to_owned(),
-        };
-        if corpus.is_empty() {
-            return Err(empty(&files.corpus, "holds no document with a text"));
+        // What is found wrong from here on is no longer in a line, but still in a file.
+        for (path, texts) in [(&files.corpus, &corpus), (&files.queries, &queries)] {
+            if texts.is_empty() {
+                return Err(Error::File {
+                    path: path.clone(),
+                    problem: "holds no text that isn't empty".to_owned(),
+                });
+            }
         }
         if !queries.iter().any(|(id, _)| relevant.contains_key(id)) {
-            let problem = "judges no query that has a text as having a relevant document";
-            return Err(empty(&files.qrels, problem));
+            return Err(Error::File {
+                path: files.qrels.clone(),
+                problem: "judges a document relevant for no query that has a text".to_owned(),
+            });
         }
         Self::with_grades(queries, corpus, &relevant)
     }

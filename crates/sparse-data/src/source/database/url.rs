@@ -135,10 +135,16 @@ impl DatabaseUrl {
         }
     }
 
-    /// The address without its password. Whatever stands before the last `@` may belong to one.
+    /// The address without its password. Whatever stands before the last `@` may belong to one; what is no address, such as
+    /// `host=… password=…`, is not shown at all.
     fn without_password(&self) -> String {
         let Some((scheme, rest)) = self.0.split_once("://") else {
-            return self.0.clone();
+            let is_path = self.0.starts_with("sqlite:") || !self.0.contains(['=', '@']);
+            return if is_path {
+                self.0.clone()
+            } else {
+                "***".to_owned()
+            };
         };
         let Some((account, address)) = rest.rsplit_once('@') else {
             return self.0.clone();
@@ -180,7 +186,17 @@ impl fmt::Debug for DatabaseUrl {
 
 impl Serialize for DatabaseUrl {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.without_password())
+        let shown = self.without_password();
+        // The other keys after the `?` are part of where the database is.
+        let shown = match shown.split_once('?') {
+            Some((address, query))
+                if query.contains("password") && !shown.starts_with("sqlite:") =>
+            {
+                address
+            }
+            _ => &shown,
+        };
+        serializer.serialize_str(shown)
     }
 }
 
@@ -239,6 +255,12 @@ mod tests {
             ("postgres://:secret@host/shop", "postgres://@host/shop"),
             ("postgres://me@host/shop", "postgres://me@host/shop"),
             ("sqlite:data/a@b.db", "sqlite:data/a@b.db"),
+            ("host=db user=me password=secret", "***"),
+            ("me:secret@host/shop", "***"),
+            (
+                "postgres://host/shop?password=secret",
+                "postgres://host/shop",
+            ),
         ] {
             let url = DatabaseUrl::from(url);
             assert_eq!(url.to_string(), shown);
