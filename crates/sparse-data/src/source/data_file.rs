@@ -6,7 +6,7 @@ use sparse_files::TemporaryDirectory;
 
 use super::hub::HubFile;
 use super::remote::RemoteFile;
-use super::{Format, io_error, is_pipe, pipe};
+use super::{Format, is_pipe, pipe};
 use crate::error::{Error, Result};
 use crate::table::Table;
 
