@@ -249,8 +249,8 @@ impl Mine {
             }
         };
         let [query, document] = columns;
-        let queries = column(&table, path, query)?;
-        let positives = column(&table, path, document)?;
+        let queries = column(path, &table, query)?;
+        let positives = column(path, &table, document)?;
         let corpus = match &self.corpus {
             Some(path) => {
                 let format = self.format_of(path);
@@ -298,7 +298,7 @@ impl Mine {
     }
 }
 
-fn column(table: &Table, path: &Path, name: &str) -> Result<Vec<String>> {
+fn column(path: &Path, table: &Table, name: &str) -> Result<Vec<String>> {
     let cell = |row: usize| -> Result<String> {
         let text = table.text(name, row)?;
         let text = text.ok_or_else(|| {
@@ -319,8 +319,8 @@ fn given_scores(path: &Path, format: Option<Format>) -> Result<GivenScores> {
     config.columns = Some(["query", "document", "score"].map(str::to_owned).to_vec());
     let table = Table::load(&config)?;
     let mut scores = GivenScores::default();
-    let queries = column(&table, path, "query")?;
-    let documents = column(&table, path, "document")?;
+    let queries = column(path, &table, "query")?;
+    let documents = column(path, &table, "document")?;
     let mut seen = BTreeMap::new();
     for (row, (query, document)) in queries.iter().zip(&documents).enumerate() {
         let text = table.value_as_text("score", row)?;

@@ -136,7 +136,8 @@ fn ids_that_occur_twice_are_told_before_a_model_is_loaded() {
         let message =
             refused_before_loading(&[command, "--input", text(&corpus), "--output", text(&output)]);
         assert!(
-            message.contains("corpus.jsonl`: `_id` d1 occurs twice, in rows 1 and 3"),
+            message.contains("corpus.jsonl`, row 3")
+                && message.contains("repeats the id `d1` of row 1"),
             "{command}: {message}"
         );
     }

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use sparse_files::TemporaryDirectory;
 
-use super::Format;
 use super::hub::HubFile;
 use super::remote::RemoteFile;
-use super::{is_pipe, pipe};
+use super::{Format, is_pipe, pipe};
 use crate::error::{Error, Result};
 use crate::table::Table;
 
