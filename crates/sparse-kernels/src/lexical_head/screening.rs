@@ -10,21 +10,24 @@ pub enum InstructionSet {
     Portable,
     /// `sdot` of ARM.
     Neon,
-    /// `vpmaddubsw`, whose sums of 16 bits saturate: 7 bits times 7 leave room for four products.
+    /// `vpmaddubsw` on 256 bits, whose sums of 16 bits saturate: 7 bits times 7 leave room for four products.
     Avx2,
     /// `vpdpbusd` on 256 bits.
     AvxVnni,
+    /// As AVX2, on 512 bits.
+    Avx512,
     /// `vpdpbusd` on 512 bits.
     Avx512Vnni,
 }
 
 impl InstructionSet {
     /// All of them, the fastest last.
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Portable,
         Self::Neon,
         Self::Avx2,
         Self::AvxVnni,
+        Self::Avx512,
         Self::Avx512Vnni,
     ];
 
@@ -43,6 +46,11 @@ impl InstructionSet {
             Self::AvxVnni => {
                 std::arch::is_x86_feature_detected!("avx2")
                     && std::arch::is_x86_feature_detected!("avxvnni")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                std::arch::is_x86_feature_detected!("avx512f")
+                    && std::arch::is_x86_feature_detected!("avx512bw")
             }
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => {
@@ -64,6 +72,7 @@ impl std::fmt::Display for InstructionSet {
             Self::Neon => "NEON",
             Self::Avx2 => "AVX2",
             Self::AvxVnni => "AVX-VNNI",
+            Self::Avx512 => "AVX-512",
             Self::Avx512Vnni => "AVX-512 VNNI",
         })
     }

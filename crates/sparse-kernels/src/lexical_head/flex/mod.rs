@@ -25,7 +25,7 @@ use super::{
 use crate::cpu::{self, Floats, Matrix};
 use crate::plain::OptionalTensor;
 use crate::{Precision, RowOffsets};
-use screen::{Known, Plan};
+use screen::Plan;
 
 impl LexicalHead for Flex {
     fn lexical_head(
@@ -72,6 +72,8 @@ impl LexicalHead for Flex {
                 hidden, weight, bias, &rows, options, pooled, gradient, so_far,
             );
         }
+        // This is training: the next step has another weight, and the memory is wanted now.
+        screen::forget(&weight);
         let (hidden, weight) = (Floats::of(&hidden), Floats::of(&weight));
         let bias = bias.as_ref().map(Floats::of);
         let head = Head::new(&hidden, &weight, bias.as_deref(), &rows, options);
@@ -127,12 +129,8 @@ impl<'a> Head<'a> {
     fn plan(&self, weight: &FlexTensor, screening: Screening) -> Plan {
         match screening.instruction_set() {
             Some(set) if self.precision == Precision::F32 => {
-                let known = screen::known(weight);
-                let (plan, quantized) = Plan::screened(self, set, &known);
-                // In training every step has a new weight: its integers go before the backward pass needs the memory.
-                if let Some(quantized) = quantized
-                    && !matches!(known, Known::New)
-                {
+                let (plan, quantized) = Plan::screened(self, set, &screen::known(weight));
+                if let Some(quantized) = quantized {
                     screen::keep(weight, quantized);
                 }
                 plan

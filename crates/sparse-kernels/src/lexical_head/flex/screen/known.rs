@@ -72,6 +72,12 @@ pub(crate) fn keep(weight: &FlexTensor, quantized: Arc<QuantizedWeight>) {
     }
 }
 
+/// Forgets a weight that was seen.
+pub(crate) fn forget(weight: &FlexTensor) {
+    let mut weights = WEIGHTS.lock().unwrap_or_else(PoisonError::into_inner);
+    weights.retain(|entry| !entry.is_of(weight));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_is_known_until_it_is_changed_or_dropped() {
+    fn a_weight_is_known_until_it_is_changed_or_forgotten() {
         let mut weight = cpu::tensor(vec![1.0_f32; 32], &[8, 4]);
         assert!(matches!(known(&weight), Known::New));
         assert!(matches!(known(&weight), Known::Seen));
@@ -101,6 +107,9 @@ mod tests {
         let before = weight.storage::<f32>().as_ptr();
         weight.storage_mut::<f32>()[0] = 2.0;
         assert_eq!(weight.storage::<f32>().as_ptr(), before, "changed in place");
+        assert!(matches!(known(&weight), Known::New));
+        keep(&weight, quantized(&weight));
+        forget(&weight);
         assert!(matches!(known(&weight), Known::New));
         keep(&weight, quantized(&weight));
         // A copy: there is another owner, whose values stay.

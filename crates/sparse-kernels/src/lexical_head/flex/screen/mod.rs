@@ -23,7 +23,7 @@ use super::Head;
 use crate::lexical_head::InstructionSet;
 use bound::Text;
 use hidden::Hidden;
-pub(super) use known::{keep, known};
+pub(super) use known::{forget, keep, known};
 pub(crate) use weight::QuantizedWeight;
 use weight::{Sample, Scratch};
 
@@ -48,7 +48,7 @@ const TOKENS: usize = 64;
 /// What is known of the quantized weight before a forward pass.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Known {
-    /// This weight was never seen: in training it changes in every step.
+    /// This weight was never seen, or has been trained since: it may change before it is seen again.
     #[default]
     New,
     /// It was seen before, and will probably be again.

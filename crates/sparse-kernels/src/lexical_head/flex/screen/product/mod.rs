@@ -29,7 +29,7 @@ impl InstructionSet {
     /// The largest magnitude of a quantized weight.
     pub(super) fn weight_levels(self) -> f32 {
         match self {
-            Self::Avx2 => 63.0,
+            Self::Avx2 | Self::Avx512 => 63.0,
             _ => 127.0,
         }
     }
@@ -37,7 +37,7 @@ impl InstructionSet {
     /// The largest magnitude of a quantized hidden state.
     pub(super) fn hidden_levels(self) -> f32 {
         match self {
-            Self::Avx2 => 63.0,
+            Self::Avx2 | Self::Avx512 => 63.0,
             _ => 127.0,
         }
     }
@@ -45,8 +45,8 @@ impl InstructionSet {
     /// What is added to quantized hidden states, for instructions that want them unsigned.
     pub(super) fn offset(self) -> i32 {
         match self {
-            Self::Avx2 => 64,
-            Self::Neon => 0,
+            Self::Avx2 | Self::Avx512 => 64,
+            Self::Neon | Self::Portable => 0,
             _ => 128,
         }
     }
@@ -84,6 +84,8 @@ impl InstructionSet {
                 Self::Avx2 => x86::column_maxima_avx2(panels, maxima),
                 #[cfg(target_arch = "x86_64")]
                 Self::AvxVnni => x86::column_maxima_avx_vnni(panels, maxima),
+                #[cfg(target_arch = "x86_64")]
+                Self::Avx512 => x86::column_maxima_avx512(panels, maxima),
                 #[cfg(target_arch = "x86_64")]
                 Self::Avx512Vnni => x86::column_maxima_avx512_vnni(panels, maxima),
                 #[cfg(target_arch = "aarch64")]

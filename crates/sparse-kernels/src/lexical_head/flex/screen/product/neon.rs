@@ -7,7 +7,7 @@ use std::arch::aarch64::{
 
 use super::{Dot, Panels};
 
-/// Four columns a register; hidden states are signed.
+/// Four columns a register; hidden states are signed, as in [`super::portable`].
 struct Sdot;
 
 impl Dot for Sdot {

@@ -1,4 +1,4 @@
-//! Plain loops over arrays.
+//! Plain loops over arrays, with the numbers of `sdot`: both factors are signed.
 
 use super::{BLOCK, Dot, Panels};
 
@@ -50,7 +50,7 @@ impl Dot for Arrays {
     #[inline(always)]
     unsafe fn hidden(from: *const u8) -> Self::Hidden {
         // SAFETY: four elements from here; bytes have no alignment.
-        unsafe { from.cast::<[u8; 4]>().read() }.map(i32::from)
+        unsafe { from.cast::<[i8; 4]>().read() }.map(i32::from)
     }
 
     #[inline(always)]

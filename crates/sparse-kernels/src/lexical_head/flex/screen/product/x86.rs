@@ -1,10 +1,11 @@
-//! AVX-512 VNNI, AVX-VNNI and AVX2.
+//! AVX-512 and AVX2, with the instructions for neural networks (VNNI) and without.
 
 use std::arch::x86_64::{
     __m256i, __m512i, _mm256_add_epi16, _mm256_add_epi32, _mm256_dpbusd_avx_epi32,
     _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_max_epi32,
     _mm256_set1_epi16, _mm256_set1_epi32, _mm256_setzero_si256, _mm256_storeu_si256,
-    _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_max_epi32, _mm512_set1_epi32,
+    _mm512_add_epi16, _mm512_add_epi32, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_madd_epi16,
+    _mm512_maddubs_epi16, _mm512_max_epi32, _mm512_set1_epi16, _mm512_set1_epi32,
     _mm512_setzero_si512, _mm512_storeu_si512,
 };
 
@@ -16,21 +17,61 @@ struct Avx512Vnni;
 /// `vpdpbusd` on 256 bits.
 struct AvxVnni;
 
-/// `vpmaddubsw`; its sums of 16 bits hold four of the products of a step and are then widened.
+/// `vpmaddubsw` on 512 bits, and as [`Avx2`].
+struct Avx512;
+
+/// `vpmaddubsw` on 256 bits; its sums of 16 bits hold four of the products of a step and are then widened.
 struct Avx2;
 
-impl Dot for Avx512Vnni {
-    type Sums = __m512i;
-    type Partial = __m512i;
-    type Weights = __m512i;
-    type Hidden = __m512i;
-    const LANES: usize = 16;
+/// What the two 512-bit paths share.
+macro_rules! registers_of_512_bits {
+    () => {
+        type Sums = __m512i;
+        type Partial = __m512i;
+        type Weights = __m512i;
+        type Hidden = __m512i;
+        const LANES: usize = 16;
 
-    #[inline(always)]
-    unsafe fn zero() -> __m512i {
-        // SAFETY: inside a function for these instructions; likewise below.
-        unsafe { _mm512_setzero_si512() }
-    }
+        #[inline(always)]
+        unsafe fn zero() -> __m512i {
+            // SAFETY: inside a function for these instructions; likewise below.
+            unsafe { _mm512_setzero_si512() }
+        }
+
+        #[inline(always)]
+        unsafe fn weights(from: *const i8) -> __m512i {
+            // SAFETY: 64 weights from here.
+            unsafe { _mm512_loadu_si512(from.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn hidden(from: *const u8) -> __m512i {
+            // SAFETY: four elements from here.
+            unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+        }
+
+        #[inline(always)]
+        unsafe fn max(a: __m512i, b: __m512i) -> __m512i {
+            // SAFETY: as above.
+            unsafe { _mm512_max_epi32(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const i32) -> __m512i {
+            // SAFETY: 16 numbers from here.
+            unsafe { _mm512_loadu_si512(from.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(to: *mut i32, sums: __m512i) {
+            // SAFETY: room for 16 numbers.
+            unsafe { _mm512_storeu_si512(to.cast(), sums) }
+        }
+    };
+}
+
+impl Dot for Avx512Vnni {
+    registers_of_512_bits!();
 
     #[inline(always)]
     unsafe fn begin(sums: __m512i) -> __m512i {
@@ -47,35 +88,28 @@ impl Dot for Avx512Vnni {
     unsafe fn end(_: __m512i, partial: __m512i) -> __m512i {
         partial
     }
+}
+
+impl Dot for Avx512 {
+    registers_of_512_bits!();
 
     #[inline(always)]
-    unsafe fn weights(from: *const i8) -> __m512i {
-        // SAFETY: 64 weights from here.
-        unsafe { _mm512_loadu_si512(from.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn hidden(from: *const u8) -> __m512i {
-        // SAFETY: four elements from here.
-        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
-
-    #[inline(always)]
-    unsafe fn max(a: __m512i, b: __m512i) -> __m512i {
+    unsafe fn begin(_: __m512i) -> __m512i {
         // SAFETY: as above.
-        unsafe { _mm512_max_epi32(a, b) }
+        unsafe { _mm512_setzero_si512() }
     }
 
     #[inline(always)]
-    unsafe fn load(from: *const i32) -> __m512i {
-        // SAFETY: 16 numbers from here.
-        unsafe { _mm512_loadu_si512(from.cast()) }
+    unsafe fn add(partial: __m512i, hidden: __m512i, weights: __m512i) -> __m512i {
+        // At most 2 · 2 · 127 · 63 = 32,004 after the two of a step.
+        // SAFETY: as above.
+        unsafe { _mm512_add_epi16(partial, _mm512_maddubs_epi16(hidden, weights)) }
     }
 
     #[inline(always)]
-    unsafe fn store(to: *mut i32, sums: __m512i) {
-        // SAFETY: room for 16 numbers.
-        unsafe { _mm512_storeu_si512(to.cast(), sums) }
+    unsafe fn end(sums: __m512i, partial: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_add_epi32(sums, _mm512_madd_epi16(partial, _mm512_set1_epi16(1))) }
     }
 }
 
@@ -176,6 +210,15 @@ impl Dot for Avx2 {
 pub(super) unsafe fn column_maxima_avx512_vnni(panels: Panels, maxima: &mut [i32]) {
     // SAFETY: by the caller's word. 24 registers of sums, 4 of weights, 1 of hidden states, of 32.
     unsafe { super::column_maxima::<Avx512Vnni, 4, 6>(panels, maxima) }
+}
+
+/// # Safety
+///
+/// As for [`super::column_maxima`].
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) unsafe fn column_maxima_avx512(panels: Panels, maxima: &mut [i32]) {
+    // SAFETY: by the caller's word. 12 registers of partial sums, 12 of sums, 4 of weights, 1 of hidden states, of 32.
+    unsafe { super::column_maxima::<Avx512, 4, 3>(panels, maxima) }
 }
 
 /// # Safety
