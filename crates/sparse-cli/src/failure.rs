@@ -49,6 +49,14 @@ impl Failure {
         }
     }
 
+    /// The same, when something has been changed already: exit code 1, whoever is at fault.
+    pub(crate) fn after_changes(self) -> Self {
+        Self {
+            by_user: false,
+            ..self
+        }
+    }
+
     pub(crate) fn report(&self) {
         let message = mask_secrets(&self.message);
         crate::output::to_stderr(&format!("error: {message}"));

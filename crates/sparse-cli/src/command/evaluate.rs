@@ -134,7 +134,7 @@ impl Evaluate {
         // Before the files: a disk that is full costs no figure.
         let text = format!("{:#}", Value::Object(result));
         line(&text)?;
-        files.write(&text)
+        files.write(&text).map_err(Failure::after_changes)
     }
 
     fn refuse_overlap(&self, evaluators: &[EvaluatorConfig]) -> Result<()> {
