@@ -72,10 +72,10 @@ fn unify(tables: &[Table]) -> Result<Vec<Table>> {
                 if table.is_all_null(column) {
                     return Some(field.data_type().clone());
                 }
-                let before = ordered
+                let mut before = ordered
                     .iter()
                     .take_while(|before| !std::ptr::eq(*before, table));
-                let empty = before.fold(true, |empty, table| empty && table.is_all_null(column));
+                let empty = before.all(|table| table.is_all_null(column));
                 empty.then(|| other.data_type().clone())
             });
             let Some(wide) = wide else {

@@ -136,7 +136,7 @@ pub enum Error {
         /// Update steps so far.
         step: usize,
         /// What went wrong.
-        source: sparse_eval::Error,
+        source: Box<sparse_eval::Error>,
     },
 }
 
@@ -174,7 +174,8 @@ impl Error {
             Self::Data(error) => error.is_user_error(),
             Self::Loss(error) => error.is_user_error(),
             Self::Hub(error) => error.is_user_error(),
-            Self::Evaluation(source) | Self::Evaluator { source, .. } => source.is_user_error(),
+            Self::Evaluation(error) => error.is_user_error(),
+            Self::Evaluator { source, .. } => source.is_user_error(),
         }
     }
 }

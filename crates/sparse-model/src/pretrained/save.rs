@@ -116,7 +116,7 @@ pub fn write_safetensors(
             json!({"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": [start, end]});
         header.insert(tensor.key.clone(), entry);
     }
-    let mut header = serde_json::to_vec(&header).expect("a JSON value in memory can be written");
+    let mut header = serde_json::to_vec(&header)?;
     header.resize(header.len().next_multiple_of(8), b' ');
 
     file.write_all(&(header.len() as u64).to_le_bytes())?;
