@@ -1,5 +1,7 @@
 //! A few mutations for every reader; `cargo xtask fuzz` runs many.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
 use sparse_fuzz::campaign::{self, Campaign};
 use sparse_fuzz::targets::find;
 

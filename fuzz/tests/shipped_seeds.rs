@@ -1,5 +1,7 @@
 //! The binary seeds: `UPDATE_GENERATED=1 cargo test -p sparse-fuzz` makes them anew.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::Arc;

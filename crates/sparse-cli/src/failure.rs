@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug)]
-    struct Link(&'static str, Option<Box<Link>>);
+    struct Link(&'static str, Option<Box<Self>>);
 
     impl fmt::Display for Link {
         fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

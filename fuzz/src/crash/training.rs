@@ -72,7 +72,7 @@ pub(super) fn check_kill(found: &Files, expected: &Files) -> Result<()> {
             &reference,
         )?;
         let state = state(found, step)?;
-        if state["global_step"].to_string() != step {
+        if state["global_step"].as_u64() != step.parse().ok() {
             return Err(format!("checkpoint-{step} is of step {}", state["global_step"]).into());
         }
     }

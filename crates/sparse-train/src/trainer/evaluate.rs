@@ -72,7 +72,7 @@ impl Trainer {
                     name => name.to_owned(),
                 },
                 step: self.state.global_step,
-                source,
+                source: Box::new(source),
             })?;
             let own: Vec<(String, f64)> = figures.clone().into_iter().collect();
             self.card

@@ -160,10 +160,9 @@ impl Files {
         if let Some(path) = &self.targets.output {
             write(path, format!("{metrics}\n"))?;
         }
-        for folder in [&self.targets.runs, &self.targets.pruning_plots] {
-            if let Some(folder) = folder {
-                create_dir_all(folder)?;
-            }
+        let folders = [&self.targets.runs, &self.targets.pruning_plots];
+        for folder in folders.into_iter().flatten() {
+            create_dir_all(folder)?;
         }
         for run in &self.runs {
             run.run.write_trec(&run.collection, &run.tag, &run.path)?;
