@@ -10,13 +10,10 @@ use hf_hub::{
     HFClient, HFError, HFRepository, HFResult, RepoTypeAny, RepoTypeDataset, RepoTypeModel,
 };
 
-use crate::failure::{About, Failure, WRITING, chain, timed_out};
+use crate::failure::{About, Failure, PATIENCE, WRITING, chain, timed_out};
 use crate::mask::masked;
 use crate::options::Settings;
 use crate::{Error, Repo, RepoKind, Result, UploadOptions};
-
-/// Longest wait for an answer, and for the next bytes of one.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Given no token, the client would look for one by itself; one that fits no header makes it send none.
 const NO_TOKEN: &str = "\n";

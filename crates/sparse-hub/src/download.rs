@@ -10,8 +10,8 @@ use futures::StreamExt;
 use sha2::{Digest, Sha256};
 
 use crate::cache::{RepoCache, pointer_id};
-use crate::client::{Client, PATIENCE, block_on};
-use crate::failure::{About, Failure, timed_out};
+use crate::client::{Client, block_on};
+use crate::failure::{About, Failure, PATIENCE, timed_out};
 use crate::git_object::blob_id;
 use crate::options::Settings;
 use crate::{Error, Repo, RepoFile, Result};

@@ -40,6 +40,7 @@
 //! This crate knows nothing of models or tables: it moves files. It is the only one that talks to the hub.
 
 mod cache;
+mod classify;
 mod client;
 mod download;
 mod error;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::module::RouteTable;
+use crate::module::router::table::RouteTable;
 use crate::tokenizer::TextTokenizer;
 use crate::{PackedTokens, PreprocessOptions, Result};
 

@@ -24,6 +24,7 @@ mod checkpoint;
 mod collator;
 mod config;
 mod curve;
+mod dataset;
 pub mod distributed;
 mod error;
 mod guard;
@@ -42,11 +43,11 @@ mod token_cache;
 mod trainer;
 
 pub use arguments::{
-    CountTokens, IntervalStrategy, Prompts, Routes, SaveStrategy, TrainingArguments,
+    CountTokens, IntervalStrategy, Prompts, Routes, SaveStrategy, Tracker, TrainingArguments,
 };
 pub use callback::{
     Callback, CallbackContext, EarlyStopping, EnergyMeter, JsonLines, StepReport, TensorBoard,
-    Tracker, TrainerControl,
+    TrainerControl,
 };
 pub use config::{ModelCardConfig, ModelConfig, TrainingFile};
 pub use error::{Error, Result};

@@ -11,8 +11,8 @@ use sparse_data::{
 
 use crate::arguments::TrainingArguments;
 use crate::checkpoint::Position;
+use crate::dataset::DatasetWithLoss;
 use crate::error::{Error, Result};
-use crate::trainer::DatasetWithLoss;
 
 /// An epoch and its place in the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use sparse_losses::{
     DocumentFrequencies, Loss, RegularizerScheduleConfig, RegularizerWeights, TopKScheduleConfig,
 };
 
+use crate::dataset::DatasetWithLoss;
 use crate::schedule::SparsityController;
-use crate::trainer::DatasetWithLoss;
 
 /// The schedules, and the state of everything that measures.
 #[derive(Debug)]

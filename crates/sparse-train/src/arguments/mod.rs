@@ -2,6 +2,7 @@
 
 pub(crate) mod foreign;
 mod tokens;
+mod tracker;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -12,11 +13,11 @@ use sparse_data::{BatchSamplerKind, MultiDatasetKind, SampleOrder};
 use sparse_kernels::Precision;
 
 pub use tokens::CountTokens;
+pub use tracker::Tracker;
 
-use crate::callback::Tracker;
 use crate::error::Result;
 use crate::hub::{HubStrategy, HubToken};
-use crate::optimizer::OptimizerType;
+use crate::optimizer::kind::OptimizerType;
 use crate::schedule::{LearningRateSchedule, MetricMode, SchedulerOptions, SchedulerType};
 
 /// When something happens during training.
@@ -210,7 +211,7 @@ pub struct TrainingArguments {
     /// By how much the metric must beat the best one before to count as improved, in its own units.
     pub early_stopping_threshold: f64,
     /// Where logs go beside `trainer_state.json`: `none`, `all`, a name or a list of names.
-    #[serde(deserialize_with = "crate::callback::deserialize_trackers")]
+    #[serde(deserialize_with = "tracker::deserialize")]
     pub report_to: Vec<Tracker>,
     /// Name of the run: the folder of its event files.
     pub run_name: Option<String>,

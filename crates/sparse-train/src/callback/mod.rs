@@ -23,8 +23,6 @@ pub use energy::EnergyMeter;
 pub(crate) use hooks::{restore, skipped, states};
 pub use json_lines::JsonLines;
 pub use tensorboard::TensorBoard;
-pub use tracker::Tracker;
-pub(crate) use tracker::deserialize as deserialize_trackers;
 
 /// Requests of callbacks to the trainer.
 ///

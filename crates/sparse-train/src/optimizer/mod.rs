@@ -3,7 +3,7 @@
 mod adafactor;
 mod adagrad;
 mod groups;
-mod kind;
+pub(crate) mod kind;
 mod lion;
 mod rmsprop;
 mod rule;

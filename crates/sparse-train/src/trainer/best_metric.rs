@@ -4,8 +4,8 @@ use sparse_eval::Evaluator;
 use sparse_losses::{BASE_LOSS, DOCUMENT_REGULARIZER_LOSS, Description, QUERY_REGULARIZER_LOSS};
 use sparse_model::SparseEncoder;
 
-use super::DatasetWithLoss;
 use crate::arguments::TrainingArguments;
+use crate::dataset::DatasetWithLoss;
 use crate::error::{Error, Result};
 
 /// What an evaluation measures of itself.

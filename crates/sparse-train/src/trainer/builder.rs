@@ -15,12 +15,13 @@ use sparse_losses::{
 use sparse_model::SparseEncoder;
 
 use super::card::CardRecord;
-use super::{DatasetWithLoss, Interrupt, Trainer, TrainerControl};
+use super::{Interrupt, Trainer, TrainerControl};
 use crate::arguments::{IntervalStrategy, TrainingArguments};
 use crate::callback::{Callback, StepReport};
 use crate::checkpoint::Position;
 use crate::collator::Collator;
 use crate::config::{ModelCardConfig, is_hub_id};
+use crate::dataset::DatasetWithLoss;
 use crate::distributed::{self, Communicator};
 use crate::error::{Error, Result};
 use crate::guard::{GuardConfig, Guards};

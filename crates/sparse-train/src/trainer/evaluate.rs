@@ -6,9 +6,10 @@ use sparse_eval::EvaluationRun;
 use sparse_kernels::autocast;
 use sparse_model::{ForwardContext, SparseEncoder};
 
+use super::Trainer;
 use super::embed::{assemble, embed_texts};
-use super::{DatasetWithLoss, Trainer};
 use crate::arguments::CountTokens;
+use crate::dataset::DatasetWithLoss;
 use crate::error::{Error, Result};
 use crate::plan::evaluation_batches;
 use crate::state::entry;

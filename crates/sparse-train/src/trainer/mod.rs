@@ -22,10 +22,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::module::Module;
-use sparse_data::Dataset;
 use sparse_eval::Evaluator;
 use sparse_hub::HubOptions;
-use sparse_losses::{Loss, MiniBatches};
+use sparse_losses::MiniBatches;
 use sparse_model::SparseEncoder;
 
 pub use builder::TrainerBuilder;
@@ -33,6 +32,7 @@ pub use builder::TrainerBuilder;
 use crate::arguments::{CountTokens, IntervalStrategy, SaveStrategy, TrainingArguments};
 use crate::callback::{self, Callback, CallbackContext, EnergyMeter, StepReport, TrainerControl};
 use crate::checkpoint::{self, Position, Reason};
+use crate::dataset::DatasetWithLoss;
 use crate::distributed::Communicator;
 use crate::error::Result;
 use crate::guard::Guards;
@@ -86,15 +86,6 @@ pub struct TrainOutput {
     pub metrics: Vec<(String, f64)>,
     /// The checkpoint that was saved because the run was interrupted.
     pub interrupted: Option<PathBuf>,
-}
-
-/// A data set and its loss.
-#[derive(Debug)]
-pub(crate) struct DatasetWithLoss {
-    pub(crate) name: String,
-    pub(crate) data: Dataset,
-    pub(crate) roles: sparse_data::ColumnRoles,
-    pub(crate) loss: Arc<dyn Loss>,
 }
 
 /// Trains a [`SparseEncoder`]: the loop between a configuration and a finished model.

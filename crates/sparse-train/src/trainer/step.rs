@@ -6,11 +6,12 @@ use sparse_kernels::{RandomStream, autocast};
 use sparse_losses::{EmbeddedBatch, Loss, LossOutput, MiniBatches};
 use sparse_model::ForwardContext;
 
+use super::Trainer;
 use super::cache::{embed_leaves, replay};
 use super::embed::{assemble, embed_texts};
 use super::tally::Tally;
-use super::{DatasetWithLoss, Trainer};
 use crate::collator::{CollatedBatch, Collator};
+use crate::dataset::DatasetWithLoss;
 use crate::error::{Error, Result};
 use crate::guard::Observation;
 use crate::optimizer::{GradientSet, Optimizer};

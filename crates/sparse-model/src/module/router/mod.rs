@@ -1,6 +1,6 @@
 //! Different modules for different texts: queries one way, documents another.
 
-mod table;
+pub(crate) mod table;
 
 use std::path::Path;
 use std::sync::Arc;

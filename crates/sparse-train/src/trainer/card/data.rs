@@ -5,8 +5,8 @@ use sparse_losses::Description;
 
 use super::table::{cell, code, markdown};
 use crate::collator::Collator;
+use crate::dataset::DatasetWithLoss;
 use crate::error::Result;
-use crate::trainer::DatasetWithLoss;
 
 /// Rows that statistics are taken from.
 const ROWS: usize = 100;

@@ -13,11 +13,11 @@ use sparse_eval::{Evaluator, SimilarityFunction};
 use sparse_losses::{Description, RegularizerScheduleConfig};
 use sparse_model::{EncodeOptions, SparseEncoder};
 
-use super::DatasetWithLoss;
 use crate::arguments::TrainingArguments;
 use crate::callback::Emissions;
 use crate::collator::Collator;
 use crate::config::{ModelCardConfig, is_hub_id};
+use crate::dataset::DatasetWithLoss;
 use crate::error::Result;
 use crate::state::TrainerState;
 use data::DataFacts;
