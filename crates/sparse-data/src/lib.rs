@@ -30,6 +30,7 @@
 //! socket.
 
 mod batch;
+mod chunk;
 mod columns;
 mod concatenate;
 mod config;

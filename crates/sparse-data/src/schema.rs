@@ -7,8 +7,8 @@ use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use crate::chunk::Chunk;
 use crate::error::{Error, Result};
-use crate::table::Chunk;
 
 /// What a column of this type holds, in words.
 pub(crate) fn type_name(data_type: &DataType) -> String {

@@ -3,41 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::util::display::array_value_to_string;
 
+pub(crate) use crate::chunk::Chunk;
 use crate::error::{Error, Result, list_names, nearest};
 pub(crate) use crate::schema::{
     MAX_COLUMNS, check_names, normal_type, normalize, too_many_columns, type_name,
 };
-
-/// A run of rows from one place.
-#[derive(Debug, Clone)]
-pub(crate) struct Chunk {
-    pub(crate) batch: RecordBatch,
-    /// File, or query, that the rows come from.
-    pub(crate) file: Arc<str>,
-    /// Row of the file that the first row here is, counted from 1.
-    pub(crate) first_row: u64,
-}
-
-impl Chunk {
-    /// The same rows without the room that a reader kept for more.
-    pub(crate) fn shrunk(self) -> Result<Self> {
-        let (schema, mut columns, num_rows) = self.batch.into_parts();
-        for column in &mut columns {
-            column.shrink_to_fit();
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(num_rows));
-        let batch = RecordBatch::try_new_with_options(schema, columns, &options);
-        let batch = batch.map_err(|source| Error::Arrow {
-            place: self.file.to_string(),
-            source,
-        })?;
-        Ok(Self { batch, ..self })
-    }
-}
 
 /// Rows of named columns: random access, ordered columns, immutable.
 ///
