@@ -192,17 +192,13 @@ impl Ids {
             .collect::<Result<Vec<_>>>()?;
         let mut sorted: Vec<u32> = (0..texts.len() as u32).collect();
         sorted.sort_by(|&a, &b| texts[a as usize].cmp(&texts[b as usize]).then(a.cmp(&b)));
-        for pair in sorted.windows(2) {
-            let id = &texts[pair[1] as usize];
-            if texts[pair[0] as usize] == *id {
-                return Err(repeated(
-                    table,
-                    column,
-                    id,
-                    pair[0] as usize,
-                    pair[1] as usize,
-                ));
-            }
+        let repeats = sorted
+            .windows(2)
+            .filter(|pair| texts[pair[0] as usize] == texts[pair[1] as usize]);
+        // The first of them in the file.
+        if let Some(pair) = repeats.min_by_key(|pair| pair[1]) {
+            let (first, second) = (pair[0] as usize, pair[1] as usize);
+            return Err(repeated(table, column, &texts[second], first, second));
         }
         Ok(Self { texts, sorted })
     }
