@@ -1,5 +1,6 @@
 //! Text to token ids.
 
+mod beginning;
 mod special;
 
 use std::path::Path;
@@ -11,6 +12,7 @@ use tokenizers::{
     EncodeInput, Encoding, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy,
 };
 
+use self::beginning::{ENOUGH_PARTS, beginnings};
 use crate::guard::guarded;
 use crate::pretrained::{
     DirectoryWriter, entry, read_limited, read_object_or_empty, shortened, to_pretty,
@@ -234,12 +236,12 @@ impl TextTokenizer {
         let prompt = prompt.unwrap_or_default();
         let encode = |(index, text): (usize, &S)| {
             let text = text.as_ref();
-            let input: EncodeInput<'_> = if prompt.is_empty() {
-                text.into()
+            let encoding = if prompt.is_empty() {
+                self.encode_text(text, special_tokens)
             } else {
-                format!("{prompt}{text}").into()
+                self.encode_text(&format!("{prompt}{text}"), special_tokens)
             };
-            self.encode(index, input, special_tokens)
+            self.ids(index, encoding)
         };
         // Handing one text to another thread would take longer than a short query does.
         let rows: Vec<_> = match texts {
@@ -270,11 +272,8 @@ impl TextTokenizer {
             .par_iter()
             .enumerate()
             .map(|(index, (first, second))| {
-                self.encode(
-                    index,
-                    (format!("{prompt}{first}"), (*second).to_string()).into(),
-                    special_tokens,
-                )
+                let pair = (format!("{prompt}{first}"), (*second).to_string());
+                self.ids(index, self.encode_one(pair.into(), special_tokens))
             })
             .collect::<Result<_>>()?;
         let prompt_length = if prompt.is_empty() {
@@ -285,24 +284,38 @@ impl TextTokenizer {
         Ok(PackedTokens::from_rows(&rows, None, prompt_length))
     }
 
-    fn encode(
+    /// Token ids and types of the input number `index`.
+    fn ids(
         &self,
         index: usize,
-        input: EncodeInput<'_>,
-        special_tokens: bool,
+        encoding: Result<Encoding, String>,
     ) -> Result<(Vec<i32>, Vec<i32>)> {
-        let encoding =
-            self.encode_one(input, special_tokens)
-                .map_err(|problem| Error::Tokenize {
-                    index,
-                    path: self.path.to_path_buf(),
-                    problem,
-                })?;
+        let encoding = encoding.map_err(|problem| Error::Tokenize {
+            index,
+            path: self.path.to_path_buf(),
+            problem,
+        })?;
         let as_i32 = |ids: &[u32]| {
             let narrow = |&id: &u32| i32::try_from(id).unwrap_or(i32::MAX);
             ids.iter().map(narrow).collect()
         };
         Ok((as_i32(encoding.get_ids()), as_i32(encoding.get_type_ids())))
+    }
+
+    /// Tokens of a text. Of one that is far longer than the model reads, only as much is tokenized as the result depends on:
+    /// tokens take a hundred times the memory of their text.
+    fn encode_text(&self, text: &str, special_tokens: bool) -> Result<Encoding, String> {
+        let cut = self.tokenizer.get_truncation();
+        let Some(cut) = cut.filter(|cut| cut.direction == TruncationDirection::Right) else {
+            return self.encode_one(text.into(), special_tokens);
+        };
+        for part in beginnings(text, cut.max_length) {
+            let encoding = self.encode_one(part.into(), special_tokens)?;
+            if part.len() == text.len() || encoding.get_overflowing().len() >= ENOUGH_PARTS {
+                return Ok(encoding);
+            }
+        }
+        self.encode_one(text.into(), special_tokens)
     }
 
     /// Tokens of one input, each of which the model has an embedding for.

@@ -12,6 +12,7 @@ mod encoders;
 mod fingerprint;
 mod foreign_values;
 mod hub;
+mod long_texts;
 mod looking;
 mod models;
 mod once;
