@@ -12,7 +12,7 @@ use datafusion::arrow::ipc::{Block, root_as_footer, root_as_message};
 use super::bytes::open_bytes;
 use super::{Choice, compression, io_error, malformed};
 use crate::error::{Error, Result};
-use crate::table::{Table, number_chunks};
+use crate::table::{Table, check_names, number_chunks};
 
 /// First bytes of the file form; what begins otherwise is a stream.
 const FILE_MAGIC: &[u8] = b"ARROW1";
@@ -51,6 +51,7 @@ pub(super) fn read(path: &Path, choice: &Choice) -> Result<Table> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(error)?;
     let schema = schema.project(&positions).map_err(error)?;
+    check_names(&place, &schema)?;
     Table::from_chunks(&schema, number_chunks(&place, chosen))
 }
 

@@ -186,3 +186,18 @@ fn damaged_binary_files_are_named() {
         every_flipped_bit_is_survived(root, name);
     }
 }
+
+#[test]
+fn a_column_without_a_name_is_told_with_its_file_also_where_there_is_no_row() {
+    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.arrow");
+    let schema = Schema::new(vec![Field::new("", DataType::Utf8, true)]);
+    let mut stream = StreamWriter::try_new(File::create(&path).unwrap(), &schema).unwrap();
+    stream.finish().unwrap();
+    let message = failure(directory.path(), "path = '{}/a.arrow'");
+    assert!(
+        message.contains("a.arrow`: column 1 has no name"),
+        "{message}"
+    );
+}

@@ -128,9 +128,16 @@ impl Settings {
         if let Some(name) = &default_prompt_name
             && !prompts.contains_key(name)
         {
-            return Err(Error::UnknownPrompt {
+            let unknown = Error::UnknownPrompt {
                 name: name.clone(),
                 known: prompts.into_keys().collect(),
+            };
+            return Err(match options.default_prompt_name {
+                Some(_) => unknown,
+                None => {
+                    let path = directory.join("config_sentence_transformers.json");
+                    Error::config(&path, "default_prompt_name", format!("names an {unknown}"))
+                }
             });
         }
         if options.max_active_dims == Some(0) {

@@ -9,9 +9,6 @@ const LEAST_BYTES: usize = 1 << 14;
 /// By how much a beginning grows that had too few tokens.
 const GROWTH: usize = 8;
 
-/// How many times the kept tokens a beginning must have beyond them, so that none of those it ends with is kept.
-pub(super) const ENOUGH_PARTS: usize = 2;
-
 /// Longer and longer beginnings of a text of which `max_length` tokens are kept. Each ends before a blank, where no token
 /// goes on; the last is the whole text.
 pub(super) fn beginnings(text: &str, max_length: usize) -> impl Iterator<Item = &str> {

@@ -12,7 +12,7 @@ use tokenizers::{
     EncodeInput, Encoding, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy,
 };
 
-use self::beginning::{ENOUGH_PARTS, beginnings};
+use self::beginning::beginnings;
 use crate::guard::guarded;
 use crate::pretrained::{
     DirectoryWriter, entry, read_limited, read_object_or_empty, shortened, to_pretty,
@@ -302,8 +302,8 @@ impl TextTokenizer {
         Ok((as_i32(encoding.get_ids()), as_i32(encoding.get_type_ids())))
     }
 
-    /// Tokens of a text. Of one that is far longer than the model reads, only as much is tokenized as the result depends on:
-    /// tokens take a hundred times the memory of their text.
+    /// Tokens of a text. Of one that is far longer than the model reads, only as much is looked at as the result depends on:
+    /// normalizing and splitting take a hundred times the memory of the text.
     fn encode_text(&self, text: &str, special_tokens: bool) -> Result<Encoding, String> {
         let cut = self.tokenizer.get_truncation();
         let Some(cut) = cut.filter(|cut| cut.direction == TruncationDirection::Right) else {
@@ -311,7 +311,7 @@ impl TextTokenizer {
         };
         for part in beginnings(text, cut.max_length) {
             let encoding = self.encode_one(part.into(), special_tokens)?;
-            if part.len() == text.len() || encoding.get_overflowing().len() >= ENOUGH_PARTS {
+            if part.len() == text.len() || encoding.len() >= cut.max_length {
                 return Ok(encoding);
             }
         }

@@ -463,3 +463,18 @@ fn a_damaged_pickle_names_its_key() {
         &["pytorch_model.bin", "members; expected"],
     );
 }
+
+#[test]
+fn a_default_prompt_that_is_not_there_is_named_with_its_file() {
+    let directory = copy_of("encoders/splade-sum");
+    let file = directory.path().join("config_sentence_transformers.json");
+    edit_json(&file, |config| {
+        config["default_prompt_name"] = "titel".into();
+    });
+    let message = open(directory.path()).unwrap_err().to_string();
+    assert!(
+        message.contains("config_sentence_transformers.json`: `default_prompt_name` names an unknown prompt `titel`"),
+        "{message}"
+    );
+    assert!(message.contains("did you mean `title`?"), "{message}");
+}

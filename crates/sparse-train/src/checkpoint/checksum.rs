@@ -52,7 +52,7 @@ pub(super) fn verify(directory: &Path) -> Result<(), String> {
         serde_json::from_slice(&text).map_err(|error| format!("`{FILE}` isn't whole: {error}"))?;
     let present = files_below(directory).map_err(|error| error.to_string())?;
     if let Some(name) = files.keys().find(|name| !present.contains_key(*name)) {
-        return Err(format!("`{name}` is missing"));
+        return Err(format!("`{name}`, which `{FILE}` lists, is missing"));
     }
     for (name, path) in &present {
         let Some(written) = files.get(name) else {
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(write("notes.txt", "good one"), Ok(()));
         assert_eq!(
             after(|folder| fs::remove_file(folder.join("trainer_state.json")).unwrap()),
-            changed("`trainer_state.json` is missing")
+            changed("`trainer_state.json`, which `checksums.json` lists, is missing")
         );
         for text in ["[]", "{}", "", "{\"files\":{\"a\":1}}"] {
             let message = write(FILE, text).unwrap_err();
