@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sparse-losses", &[]),
+    ("sparse-export", &["sparse-files", "sparse-index"]),
     (
         "sparse-eval",
         &[
@@ -51,6 +52,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sparse-files",
             "sparse-train",
             "sparse-losses",
+            "sparse-export",
             "sparse-eval",
             "sparse-data",
             "sparse-hub",

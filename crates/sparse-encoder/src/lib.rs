@@ -4,7 +4,7 @@
 //! Models are directories in the layout of Python's sentence-transformers (`SparseEncoder`, 6.2) and move freely between the
 //! two. [`SparseEncoder`] loads, encodes and saves; [`Trainer`] fine-tunes; [`TrainingFile`] says everything about a run in
 //! one TOML file. The crates below are re-exported whole: [`data`], [`losses`], [`eval`], [`train`], [`index`], [`model`],
-//! [`hub`].
+//! [`hub`], [`export`].
 //!
 //! ```no_run
 //! use sparse_encoder::prelude::*;
@@ -29,6 +29,7 @@ pub use burn;
 pub use device::{UnknownDevice, device};
 pub use sparse_data as data;
 pub use sparse_eval as eval;
+pub use sparse_export as export;
 pub use sparse_files as files;
 pub use sparse_hub as hub;
 pub use sparse_index as index;
