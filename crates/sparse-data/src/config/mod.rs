@@ -13,8 +13,8 @@ use crate::error::{Error, Result, list_names};
 use crate::lookup::{Lookup, Others, resolve_ids};
 use crate::retrieval::Retrieval;
 use crate::source::{
-    Choice, DataFile, DatabaseTable, DatabaseUrl, Format, ReadOptions, SplitFiles, canonical_split,
-    hub_splits, query, read_files, resolve,
+    Choice, DataFile, DatabaseTable, DatabaseUrl, Format, ReadLimits, ReadOptions, SplitFiles,
+    canonical_split, hub_splits, query, read_files, resolve,
 };
 use crate::split::SplitExpression;
 use crate::table::Table;
@@ -121,6 +121,9 @@ pub struct DatasetConfig {
     /// Rows of a streamed data set that are in memory and shuffled together; 16,384 if missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub buffer_rows: Option<usize>,
+    /// What is taken of a file at most.
+    #[serde(skip_serializing_if = "ReadLimits::is_default")]
+    pub limits: ReadLimits,
 }
 
 #[expect(
@@ -152,25 +155,12 @@ impl DatasetConfig {
         self.split.as_deref().map(str::parse).transpose()
     }
 
-    /// Reads the chosen columns of files, however the rows are to be used.
-    pub(crate) fn load_chosen(&self, choice: Choice) -> Result<Table> {
-        self.validate()?;
-        let table = self.read(choice)?;
-        if table.is_empty() {
-            return Err(Error::Empty {
-                place: self.place(),
-                problem: "it has no rows".to_owned(),
-            });
-        }
-        Ok(table)
-    }
-
     /// Reads the rows of the splits that are asked for.
     fn read(&self, choice: Choice) -> Result<Table> {
         let split = self.split_expression()?;
         if let Some(folder) = &self.retrieval {
             let split = split.map_or_else(|| "train".parse(), Ok)?;
-            let retrieval = Retrieval::open(folder)?;
+            let retrieval = Retrieval::open_with(folder, self.limits)?;
             let known = retrieval.splits()?;
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
             split.check_names(&folder.display().to_string(), &known)?;
@@ -184,13 +174,7 @@ impl DatasetConfig {
             };
         }
         let splits = self.splits()?;
-        let options = ReadOptions {
-            format: self.format,
-            delimiter: self
-                .delimiter
-                .and_then(|delimiter| u8::try_from(delimiter).ok()),
-            columns: choice,
-        };
+        let options = self.read_options(choice);
         let Some(split) = self.choose_split(&splits)? else {
             return read_files(&splits[0].files, &options);
         };
@@ -201,6 +185,30 @@ impl DatasetConfig {
                 .flat_map(|split| &split.files);
             read_files(files, &options)
         })
+    }
+
+    /// How the chosen columns of files are read.
+    pub(crate) fn read_options(&self, columns: Choice) -> ReadOptions {
+        ReadOptions {
+            format: self.format,
+            delimiter: self
+                .delimiter
+                .and_then(|delimiter| u8::try_from(delimiter).ok()),
+            columns,
+            limits: self.limits,
+        }
+    }
+
+    /// The setting that needs all rows in memory, if there is one.
+    pub(crate) fn needs_memory(&self) -> Option<&'static str> {
+        let settings = [
+            ("retrieval", self.retrieval.is_some()),
+            ("sql", self.sql.is_some()),
+            ("query", self.query.is_some()),
+            ("lookups", !self.lookups.is_empty()),
+        ];
+        let mut given = settings.into_iter().filter(|(_, given)| *given);
+        given.next().map(|(key, _)| key)
     }
 
     /// The columns asked for, if nothing else looks at the others.
@@ -369,7 +377,7 @@ impl Table {
             } else {
                 Others::Trainable
             };
-            table = resolve_ids(&table, &config.lookups, others)?;
+            table = resolve_ids(&table, &config.lookups, others, &config.limits)?;
         }
         if let Some(sql) = &config.sql
             && !asked

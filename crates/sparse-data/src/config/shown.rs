@@ -52,6 +52,7 @@ impl fmt::Debug for DatasetConfig {
             columns,
             streaming,
             buffer_rows,
+            limits,
         } = self;
         let shown = |(name, value): (&'_ String, &'_ String)| {
             let value = if is_secret(name) { "***" } else { value };
@@ -77,6 +78,7 @@ impl fmt::Debug for DatasetConfig {
             .field("columns", columns)
             .field("streaming", streaming)
             .field("buffer_rows", buffer_rows)
+            .field("limits", limits)
             .finish()
     }
 }
