@@ -97,7 +97,7 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// Bytes of text after which no more rows are taken: long ones would fill the memory.
-    const TAKEN_BYTES: usize = 32 << 20;
+    const TAKEN_BYTES: usize = 8 << 20;
 
     /// Ids and texts of the next rows, at most so many; a row without an id has its number. None at the end.
     pub(crate) fn take(&mut self, most: usize) -> Result<Option<(Vec<Value>, Vec<String>)>> {

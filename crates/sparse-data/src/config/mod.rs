@@ -20,7 +20,7 @@ use crate::split::SplitExpression;
 use crate::table::Table;
 
 /// One path, or several.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged, expecting = "expected a path or a list of paths")]
 pub enum Paths {
     /// A file, a directory or a pattern such as `data/*.parquet`.
@@ -45,6 +45,9 @@ impl From<&str> for Paths {
 }
 
 /// Where a data set comes from and what is taken from it: a `[[train_dataset]]` table of a training file.
+///
+/// What is shown and what is serialized has no secrets: `storage_options` such as `aws_secret_access_key` are left out and can
+/// come from the environment, addresses have no user, password and query.
 ///
 /// The steps are taken in this order: read, cut by `split`, replace ids through `lookups`, ask `sql`, choose `columns`.
 ///
@@ -73,7 +76,10 @@ pub struct DatasetConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<Paths>,
     /// Settings of an object store by name, such as `aws_endpoint`, beside those of the environment.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        skip_serializing_if = "BTreeMap::is_empty",
+        serialize_with = "shown::without_secrets"
+    )]
     pub storage_options: BTreeMap<String, String>,
     /// Id of a data set of the hub, such as `sentence-transformers/all-nli`.
     #[serde(skip_serializing_if = "Option::is_none")]

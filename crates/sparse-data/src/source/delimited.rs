@@ -10,7 +10,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use super::bytes::{Reader, open_text};
 use super::table_file::{Batches, Layout};
 use super::text::invalid_utf8;
-use super::{ReadLimits, io_error, malformed};
+use super::{BatchSize, ReadLimits, io_error, malformed};
 use crate::error::{Error, Result};
 
 /// A byte that no UTF-8 text contains, to stand for "no quote character".
@@ -22,8 +22,8 @@ pub(super) struct Delimited {
     delimiter: u8,
     quoting: bool,
     names: Vec<String>,
-    /// Rows that are decoded at once.
-    batch_rows: usize,
+    /// Bytes of the longest record.
+    longest: usize,
     pub(super) num_rows: u64,
 }
 
@@ -47,13 +47,13 @@ impl Delimited {
     }
 
     /// The rows.
-    pub(super) fn batches(&self, path: &Path, names: &[&str], max_rows: usize) -> Result<Batches> {
+    pub(super) fn batches(&self, path: &Path, names: &[&str], size: BatchSize) -> Result<Batches> {
         let position = |name: &&str| self.names.iter().position(|known| known == name);
         let reader = ReaderBuilder::new(Arc::new(self.schema()))
             .with_header(true)
             .with_delimiter(self.delimiter)
             .with_quote(if self.quoting { b'"' } else { NO_QUOTE })
-            .with_batch_size(self.batch_rows.min(max_rows))
+            .with_batch_size(size.rows_of(self.longest, self.names.len()))
             .with_projection(names.iter().filter_map(position).collect())
             .build_buffered(open_text(path)?)
             .map_err(|error| malformed(path, error.to_string()))?;
@@ -180,16 +180,13 @@ impl<'a> Checker<'a> {
         match self.record {
             0 => Err(self.empty("it has no header line")),
             1 => Err(self.empty("it has a header line and no rows")),
-            records => {
-                let names = self.names();
-                Ok(Delimited {
-                    delimiter: self.delimiter,
-                    quoting: self.quoting,
-                    batch_rows: self.limits.batch_rows(self.longest, names.len()),
-                    num_rows: records - 1,
-                    names,
-                })
-            }
+            records => Ok(Delimited {
+                delimiter: self.delimiter,
+                quoting: self.quoting,
+                names: self.names(),
+                longest: self.longest,
+                num_rows: records - 1,
+            }),
         }
     }
 

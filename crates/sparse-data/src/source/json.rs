@@ -13,7 +13,7 @@ use super::json_array::Elements;
 use super::json_kind::Columns;
 use super::table_file::{Batches, Layout};
 use super::text::invalid_utf8;
-use super::{Choice, ReadLimits, compression, io_error, malformed};
+use super::{BatchSize, Choice, ReadLimits, compression, io_error, malformed};
 use crate::error::{Error, Result};
 
 /// A file that was gone through.
@@ -22,8 +22,9 @@ pub(super) struct Json {
     is_array: bool,
     /// All columns that hold something.
     schema: SchemaRef,
-    /// Rows that are decoded at once.
-    batch_rows: usize,
+    /// Bytes of the longest row, and the number of all keys.
+    longest: usize,
+    keys: usize,
     pub(super) num_rows: u64,
     limits: ReadLimits,
 }
@@ -46,7 +47,8 @@ pub(super) fn open(path: &Path, choice: &Choice, limits: &ReadLimits) -> Result<
     let file = Json {
         is_array,
         schema: Arc::new(schema.clone()),
-        batch_rows: limits.batch_rows(longest, columns.known.len()),
+        longest,
+        keys: columns.known.len(),
         num_rows: columns.num_rows,
         limits: *limits,
     };
@@ -60,7 +62,7 @@ impl Json {
         path: &Path,
         range: Option<LineRange>,
         names: &[&str],
-        max_rows: usize,
+        size: BatchSize,
     ) -> Result<Batches> {
         let reader: Box<dyn BufRead + Send> = match range {
             Some(range) => Box::new(open_range(path, range)?),
@@ -78,7 +80,7 @@ impl Json {
             .project(&known.collect::<Vec<_>>())
             .map_err(|error| malformed(path, error.to_string()))?;
         let reader = ReaderBuilder::new(Arc::new(schema))
-            .with_batch_size(self.batch_rows.min(max_rows))
+            .with_batch_size(size.rows_of(self.longest, self.keys))
             // Numbers among texts have been let pass in columns of ids only, which keep them as they are written.
             .with_coerce_primitive(true)
             .build(reader)

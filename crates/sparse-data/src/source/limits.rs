@@ -78,15 +78,6 @@ impl ReadLimits {
         Ok(())
     }
 
-    /// Rows that are decoded at once where the longest has so many bytes and each so many cells.
-    pub(super) fn batch_rows(&self, longest: usize, cells: usize) -> usize {
-        const MAX_CELLS: usize = 1 << 20;
-        super::engine::BATCH_ROWS
-            .min(self.max_batch_bytes / longest.max(1))
-            .min(MAX_CELLS / cells.max(1))
-            .max(1)
-    }
-
     /// What is wrong with a line or a record that is too long.
     pub(super) fn line_problem(&self) -> String {
         format!(
@@ -128,6 +119,24 @@ impl ReadLimits {
     }
 }
 
+/// How many rows are decoded together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BatchSize {
+    pub(crate) rows: usize,
+    pub(crate) bytes: usize,
+}
+
+impl BatchSize {
+    /// Rows where the longest has so many bytes and each so many cells.
+    pub(super) fn rows_of(&self, longest: usize, cells: usize) -> usize {
+        const MAX_CELLS: usize = 1 << 20;
+        self.rows
+            .min(self.bytes / longest.max(1))
+            .min(MAX_CELLS / cells.max(1))
+            .max(1)
+    }
+}
+
 /// The setting that raises a limit, in a training file and on the command line.
 pub(super) fn raised_by(key: &str) -> String {
     let option = key.replace('_', "-");
@@ -149,18 +158,14 @@ mod tests {
 
     #[test]
     fn long_rows_and_many_columns_are_decoded_a_few_at_a_time() {
-        let limits = ReadLimits::default();
-        assert_eq!(limits.batch_rows(100, 3), 8192);
-        assert_eq!(limits.batch_rows(limits.max_line_bytes, 3), 4);
-        assert_eq!(limits.batch_rows(100, 10_000), 104);
-        let small = ReadLimits {
-            max_batch_bytes: 1000,
-            ..limits
+        let size = BatchSize {
+            rows: 8192,
+            bytes: 256 << 20,
         };
-        assert_eq!(
-            (small.batch_rows(100, 3), small.batch_rows(5000, 3)),
-            (10, 1)
-        );
+        assert_eq!(size.rows_of(100, 3), 8192);
+        assert_eq!(size.rows_of(64 << 20, 3), 4);
+        assert_eq!(size.rows_of(1 << 30, 3), 1);
+        assert_eq!(size.rows_of(100, 10_000), 104);
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub(crate) use engine::query;
 pub(crate) use files::{SplitFiles, canonical_split, require, resolve};
 pub(crate) use guard::guarded;
 pub(crate) use hub::splits as hub_splits;
+pub(crate) use limits::BatchSize;
 pub use limits::ReadLimits;
 pub(crate) use pipe::is_pipe;
 pub(crate) use remote::scheme;

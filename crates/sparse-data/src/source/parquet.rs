@@ -8,7 +8,7 @@ use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::table_file::Batches;
-use super::{io_error, malformed};
+use super::{BatchSize, io_error, malformed};
 use crate::error::Result;
 
 fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
@@ -35,16 +35,19 @@ pub(super) fn batches(
     path: &Path,
     group: Option<usize>,
     names: &[&str],
-    max_rows: usize,
+    size: BatchSize,
 ) -> Result<Batches> {
     let mut builder = builder(path)?;
     let columns = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
+    let groups = builder.metadata().row_groups().iter();
+    let mean = groups.map(|group| group.total_byte_size() / group.num_rows().max(1));
+    let mean = usize::try_from(mean.max().unwrap_or(0)).unwrap_or(0);
     if let Some(group) = group {
         builder = builder.with_row_groups(vec![group]);
     }
     let reader = builder
         .with_projection(columns)
-        .with_batch_size(max_rows)
+        .with_batch_size(size.rows_of(mean, names.len()))
         .build()
         .map_err(|error| malformed(path, error.to_string()))?;
     let path = path.to_owned();

@@ -11,8 +11,8 @@ use super::delimited::Delimited;
 use super::engine::BATCH_ROWS;
 use super::json::Json;
 use super::{
-    Format, KNOWN_FORMATS, ReadOptions, arrow_ipc, delimited, guarded, json, malformed, parquet,
-    refuse_no_bytes, require, text,
+    BatchSize, Format, KNOWN_FORMATS, ReadLimits, ReadOptions, arrow_ipc, delimited, guarded, json,
+    malformed, parquet, refuse_no_bytes, require, text,
 };
 use crate::columns::LABEL_COLUMNS;
 use crate::error::{Error, Result};
@@ -31,6 +31,7 @@ pub(crate) struct TableFile {
     layout: Layout,
     /// The chosen columns with the types that they have in a table.
     schema: SchemaRef,
+    limits: ReadLimits,
 }
 
 /// What is known of the bytes of a file.
@@ -40,7 +41,7 @@ pub(super) enum Layout {
     Json(Json),
     Parquet,
     Arrow(arrow_ipc::Form),
-    Text(super::ReadLimits),
+    Text,
 }
 
 /// A part of a file that can be read apart from the others.
@@ -76,7 +77,7 @@ impl TableFile {
                 Format::Json => json::open(path, &options.columns, limits)?,
                 Format::Parquet => (Layout::Parquet, parquet::schema(path)?),
                 Format::Arrow => arrow_ipc::open(path)?,
-                Format::Text => (Layout::Text(*limits), text::schema()),
+                Format::Text => (Layout::Text, text::schema()),
             };
             let place = path.display().to_string();
             limits.check_columns(&place, stored.fields().len())?;
@@ -91,6 +92,7 @@ impl TableFile {
                 path: path.to_owned(),
                 layout,
                 schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+                limits: *limits,
             })
         })
     }
@@ -109,7 +111,7 @@ impl TableFile {
         let mut chunks = Vec::new();
         let mut first_row = 1;
         let mut budget = Budget::of_machine();
-        let mut batches = self.batches(Part::Whole, &self.schema, BATCH_ROWS)?;
+        let mut batches = self.batches(Part::Whole, &self.schema, self.whole())?;
         while let Some(batch) = guarded(&self.path, || batches.next().transpose())? {
             let chunk = self.chunk(&batch, &self.schema, first_row)?.shrunk()?;
             // Arrays of Arrow IPC share one buffer, which counts once.
@@ -126,6 +128,14 @@ impl TableFile {
         match self.layout {
             Layout::Delimited(_) => table.with_written_types(),
             _ => Ok(table),
+        }
+    }
+
+    /// Rows that are decoded together where all are held.
+    fn whole(&self) -> BatchSize {
+        BatchSize {
+            rows: BATCH_ROWS,
+            bytes: self.limits.max_batch_bytes,
         }
     }
 
@@ -169,8 +179,8 @@ impl TableFile {
                     None => vec![(Part::Whole, json.num_rows)],
                 },
                 Layout::Delimited(delimited) => vec![(Part::Whole, delimited.num_rows)],
-                Layout::Arrow(_) | Layout::Text(_) => {
-                    let batches = self.batches(Part::Whole, &self.schema, BATCH_ROWS)?;
+                Layout::Arrow(_) | Layout::Text => {
+                    let batches = self.batches(Part::Whole, &self.schema, self.whole())?;
                     let counted = batches.map(|batch| Ok(batch?.num_rows() as u64));
                     vec![(Part::Whole, counted.sum::<Result<u64>>()?)]
                 }
@@ -178,32 +188,35 @@ impl TableFile {
         })
     }
 
-    /// Rows of a part, decoded at most so many at a time: the columns of the file that `schema` names, and perhaps others.
-    pub(crate) fn batches(&self, part: Part, schema: &Schema, max_rows: usize) -> Result<Batches> {
+    /// Rows of a part, so many at a time: the columns of the file that `schema` names, and perhaps others. Arrow has its own
+    /// batches.
+    pub(crate) fn batches(&self, part: Part, schema: &Schema, size: BatchSize) -> Result<Batches> {
         let path = &self.path;
+        let bytes = size.bytes.min(self.limits.max_batch_bytes);
+        let size = BatchSize { bytes, ..size };
         let fields = schema.fields().iter();
         let names: Vec<&str> = fields
             .map(|field| field.name().as_str())
             .filter(|name| self.schema.field_with_name(name).is_ok())
             .collect();
         guarded(path, || match &self.layout {
-            Layout::Delimited(delimited) => delimited.batches(path, &names, max_rows),
+            Layout::Delimited(delimited) => delimited.batches(path, &names, size),
             Layout::Json(json) => {
                 let range = match part {
                     Part::Lines(range) => Some(range),
                     _ => None,
                 };
-                json.batches(path, range, &names, max_rows)
+                json.batches(path, range, &names, size)
             }
             Layout::Parquet => {
                 let group = match part {
                     Part::RowGroup(group) => Some(group),
                     _ => None,
                 };
-                parquet::batches(path, group, &names, max_rows)
+                parquet::batches(path, group, &names, size)
             }
             Layout::Arrow(form) => arrow_ipc::batches(path, *form, &names),
-            Layout::Text(limits) => text::batches(path, max_rows, *limits),
+            Layout::Text => text::batches(path, size, self.limits),
         })
     }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringBuilder};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 
-use super::ReadLimits;
 use super::bytes::{Reader, open_text, read_line};
 use super::table_file::Batches;
+use super::{BatchSize, ReadLimits};
 use crate::error::{Error, Result};
 
 /// The only column.
@@ -17,7 +17,7 @@ pub(super) fn schema() -> Schema {
 }
 
 /// The rows; an empty line is an empty text.
-pub(super) fn batches(path: &Path, max_rows: usize, limits: ReadLimits) -> Result<Batches> {
+pub(super) fn batches(path: &Path, size: BatchSize, limits: ReadLimits) -> Result<Batches> {
     let mut lines = TextLines {
         path: path.to_owned(),
         reader: open_text(path)?,
@@ -26,7 +26,7 @@ pub(super) fn batches(path: &Path, max_rows: usize, limits: ReadLimits) -> Resul
         num_lines: 0,
     };
     Ok(Box::new(std::iter::from_fn(move || {
-        lines.batch(max_rows).transpose()
+        lines.batch(size).transpose()
     })))
 }
 
@@ -39,10 +39,10 @@ struct TextLines {
 }
 
 impl TextLines {
-    fn batch(&mut self, max_rows: usize) -> Result<Option<RecordBatch>> {
+    fn batch(&mut self, size: BatchSize) -> Result<Option<RecordBatch>> {
         let mut builder = StringBuilder::new();
         let (mut rows, mut bytes_held) = (0, 0);
-        while rows < max_rows && bytes_held < self.limits.max_batch_bytes {
+        while rows < size.rows && bytes_held < size.bytes {
             let Self {
                 path,
                 reader,

@@ -8,13 +8,16 @@ use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use crate::concatenate::wider;
 use crate::error::{Error, Result};
 use crate::source::{
-    Batches, Choice, DataFile, DatabasePart, DatabaseTable, LocalFile, Part, ReadOptions,
-    TableFile, guarded, unknown_column, warn_empty,
+    BatchSize, Batches, Choice, DataFile, DatabasePart, DatabaseTable, LocalFile, Part,
+    ReadOptions, TableFile, guarded, unknown_column, warn_empty,
 };
 use crate::table::{Table, type_name};
 
 /// Rows that are read at once, at most.
-const PART_ROWS: usize = 1024;
+const PART: BatchSize = BatchSize {
+    rows: 1024,
+    bytes: 4 << 20,
+};
 
 /// Bytes of a range of lines.
 const RANGE_BYTES: u64 = 16 << 20;
@@ -192,7 +195,7 @@ impl Shard {
 
 impl FilePart {
     fn open(&self, schema: &SchemaRef) -> Result<FileReader> {
-        let batches = self.file.batches(self.part, schema, PART_ROWS);
+        let batches = self.file.batches(self.part, schema, PART);
         Ok(FileReader {
             batches: batches.map_err(|error| self.local.renamed(error))?,
             next_row: self.first_row,
