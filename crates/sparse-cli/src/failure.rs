@@ -143,6 +143,7 @@ macro_rules! from_crate_error {
 from_crate_error!(
     sparse_encoder::data::Error,
     sparse_encoder::eval::Error,
+    sparse_encoder::export::Error,
     sparse_encoder::files::Error,
     sparse_encoder::index::Error,
     sparse_encoder::losses::Error,

@@ -4,6 +4,8 @@ mod convert;
 mod decode;
 mod encode;
 mod evaluate;
+mod export;
+mod export_check;
 mod idf;
 mod index;
 mod inspect;
@@ -33,6 +35,7 @@ pub(crate) enum Command {
     Convert(convert::Convert),
     Idf(idf::Idf),
     Index(index::Index),
+    Export(Box<export::Export>),
     Search(search::Search),
     Mine(Box<mine::Mine>),
     Push(push::Push),
@@ -50,6 +53,7 @@ impl Command {
             Self::Convert(command) => command.run(global)?,
             Self::Idf(command) => command.run(global)?,
             Self::Index(command) => command.run(global)?,
+            Self::Export(command) => command.run(global)?,
             Self::Search(command) => command.run(global)?,
             Self::Mine(command) => command.run(global)?,
             Self::Push(command) => command.run(global)?,

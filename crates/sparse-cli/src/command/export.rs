@@ -1,0 +1,283 @@
+//! `export`: vectors for a search engine.
+
+use std::path::{Path, PathBuf};
+
+use sparse_encoder::SparseEncoder;
+use sparse_encoder::data::VectorReader;
+use sparse_encoder::eval::EncodeChunk;
+use sparse_encoder::export::{Engine, Exporter, Impacts, Keys, Options, Side, Vocabulary, Weights};
+use sparse_encoder::index::SparseMatrix;
+use sparse_encoder::model::EncodeOptions;
+
+use super::export_check::check;
+use super::{Task, load, positive};
+use crate::Global;
+use crate::failure::{Failure, Result};
+use crate::input::{Limits, Texts, id_texts, vectors};
+use crate::output::line;
+use crate::same_file::refuse_overlap;
+
+/// Writes vectors as a search engine loads them, with the statement, mapping or schema for them.
+///
+/// With --check, nothing is written: the queries are ranked exactly and with the engine's own arithmetic, and the two are compared.
+#[derive(Debug, clap::Args)]
+#[command(
+    group = clap::ArgGroup::new("source").required(true).args(["input", "vectors"]),
+    after_help = "Example: sparse-encoder export --engine pgvector --vectors vectors.jsonl --dimensions 30522 --output pgvector/"
+)]
+pub(crate) struct Export {
+    /// Engine: qdrant, elasticsearch, elasticsearch-rank-features, opensearch, opensearch-sparse-vector, milvus, pgvector, vespa,
+    /// seismic, anserini, ciff, bmp.
+    #[arg(long)]
+    engine: Engine,
+    /// Model directory or hub id; names the dimensions for engines that store tokens.
+    #[arg(long, required_unless_present = "vectors")]
+    model: Option<String>,
+    /// File with texts to encode: .txt, .jsonl, .csv, .tsv or .parquet; ids are in the column `_id` or `id`.
+    #[arg(long)]
+    input: Option<PathBuf>,
+    /// File with vectors, .jsonl or .parquet, as `encode` writes them.
+    #[arg(long)]
+    vectors: Option<PathBuf>,
+    /// Number of dimensions of the vectors (default: that of --model).
+    #[arg(long, requires = "vectors")]
+    dimensions: Option<usize>,
+    /// Whose vectors they are: query or document.
+    #[arg(long, value_enum, default_value = "document")]
+    task: Task,
+    /// Directory to write.
+    #[arg(long, required_unless_present = "check")]
+    output: Option<PathBuf>,
+    /// Name of the collection, index or table.
+    #[arg(long, default_value = "documents")]
+    collection: String,
+    /// Name of the field or column of the vectors.
+    #[arg(long, default_value = "vector")]
+    field: String,
+    /// Largest number of active dimensions of a vector.
+    #[arg(long, value_parser = positive)]
+    max_active_dims: Option<usize>,
+    /// What a weight is multiplied by to become an integer (anserini, ciff, bmp; default: at most 100, and as much as fits).
+    #[arg(long)]
+    impact_scale: Option<f32>,
+    /// Documents that each exported query asks for, and that --check compares.
+    #[arg(long, default_value_t = 10, value_parser = positive)]
+    top_k: usize,
+    /// Compares the engine's ranking with the exact one, for the queries of --queries.
+    #[arg(long, requires_all = ["vectors", "queries"], conflicts_with = "output")]
+    check: bool,
+    /// File with the vectors of queries, as `encode --task query` writes them.
+    #[arg(long, requires = "check")]
+    queries: Option<PathBuf>,
+    /// Relevance judgements of the queries, as in a BEIR folder: query id, document id, score, separated by tabs.
+    #[arg(long, requires = "check")]
+    qrels: Option<PathBuf>,
+    /// Texts per forward pass.
+    #[arg(long, default_value_t = 32, value_parser = positive)]
+    batch_size: usize,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+/// Most texts encoded at a time: what stays in memory.
+const CHUNK: usize = 8192;
+
+/// The scale that the literature uses for integer impacts.
+const USUAL_SCALE: f32 = 100.0;
+
+impl Export {
+    pub(crate) fn run(self, global: &Global) -> Result<()> {
+        refuse_overlap(
+            &[("--output", self.output.as_deref())],
+            &[
+                ("--input", self.input.as_deref()),
+                ("--vectors", self.vectors.as_deref()),
+            ],
+        )?;
+        let stores_tokens = matches!(self.engine.profile().keys, Keys::Token { .. });
+        let needs_model = self.input.is_some() || self.dimensions.is_none() || stores_tokens;
+        let encoder = match &self.model {
+            Some(model) if needs_model => Some(load(model, global)?),
+            None if stores_tokens && !self.check => {
+                return Err(Failure::input(format!(
+                    "{} stores tokens: give --model, whose vocabulary names the dimensions",
+                    self.engine
+                )));
+            }
+            _ => None,
+        };
+        let n_dims = self
+            .dimensions
+            .or(encoder.as_ref().map(SparseEncoder::embedding_dimension))
+            .ok_or_else(|| {
+                Failure::input(
+                    "the file of vectors doesn't say how many dimensions they have: give --dimensions, or --model",
+                )
+            })?;
+        if let (true, Some(documents), Some(queries)) = (self.check, &self.vectors, &self.queries) {
+            return self.check(documents, queries, n_dims);
+        }
+        let side = match self.task {
+            Task::Query => Side::Query,
+            Task::Document => Side::Document,
+        };
+        let mut options = Options::new(n_dims)
+            .with_collection(&self.collection)
+            .with_field(&self.field)
+            .with_k(self.top_k);
+        if let (true, Some(encoder)) = (stores_tokens, &encoder) {
+            options = options.with_vocabulary(vocabulary(encoder, n_dims)?);
+        }
+        if let Some(impacts) = self.impacts(encoder.as_ref(), n_dims)? {
+            options = options.with_impacts(impacts);
+        }
+        let Some(output) = &self.output else {
+            return Err(Failure::input("give --output, a directory"));
+        };
+        let mut exporter = Exporter::create(output, self.engine, side, options)?;
+        self.each_part(encoder.as_ref(), n_dims, &mut |ids, rows| {
+            Ok(exporter.push(&ids, &rows)?)
+        })?;
+        let summary = exporter.finish()?;
+        if summary.n_empty > 0 {
+            tracing::warn!(
+                "{} vectors without an active dimension were left out: {} takes none",
+                summary.n_empty,
+                self.engine
+            );
+        }
+        if summary.n_lost_weights > 0 {
+            tracing::warn!(
+                "{} weights became the impact 0 and were left out",
+                summary.n_lost_weights
+            );
+        }
+        line(&format!(
+            "exported {} vectors of at most {} active dimensions for {} to `{}`",
+            summary.n_written,
+            summary.most_active,
+            self.engine,
+            output.display()
+        ))
+    }
+
+    /// Goes through the vectors a part at a time.
+    fn each_part(
+        &self,
+        encoder: Option<&SparseEncoder>,
+        n_dims: usize,
+        take: &mut dyn FnMut(Vec<String>, SparseMatrix) -> Result<()>,
+    ) -> Result<()> {
+        if let Some(path) = &self.vectors {
+            return self.each_part_of(path, n_dims, take);
+        }
+        let (Some(encoder), Some(path)) = (encoder, &self.input) else {
+            return Ok(());
+        };
+        let texts = Texts::open(path, &[], None, self.limits)?;
+        let options = EncodeOptions::default()
+            .with_batch_size(self.batch_size)
+            .with_max_active_dims(self.max_active_dims);
+        let bar = crate::progress::bar(texts.len(), "encoding");
+        let (mut rows, mut chunk) = (texts.rows(), EncodeChunk::new(CHUNK));
+        while let Some((ids, texts)) = rows.take(chunk.size())? {
+            let vectors = match self.task {
+                Task::Query => encoder.encode_query(&texts, &options)?,
+                Task::Document => encoder.encode_document(&texts, &options)?,
+            };
+            chunk.learn(&vectors);
+            take(id_texts(ids), vectors)?;
+            bar.set_position(rows.taken() as u64);
+        }
+        bar.finish();
+        Ok(())
+    }
+
+    fn each_part_of(
+        &self,
+        path: &Path,
+        n_dims: usize,
+        take: &mut dyn FnMut(Vec<String>, SparseMatrix) -> Result<()>,
+    ) -> Result<()> {
+        for batch in VectorReader::open_with(path, n_dims, self.limits.into())? {
+            let (ids, mut rows) = vectors(batch?, n_dims)?;
+            if let Some(limit) = self.max_active_dims {
+                rows = rows.prune(limit);
+            }
+            take(ids, rows).map_err(|failure| failure.about(&format!("`{}`", path.display())))?;
+        }
+        Ok(())
+    }
+
+    /// How weights become integers, where the engine stores some. Without a given scale, the vectors are gone through once before.
+    fn impacts(&self, encoder: Option<&SparseEncoder>, n_dims: usize) -> Result<Option<Impacts>> {
+        let Weights::Impacts { max } = self.engine.profile().weights else {
+            return match self.impact_scale {
+                None => Ok(None),
+                Some(_) => Err(Failure::input(format!(
+                    "--impact-scale: {} stores floating-point weights",
+                    self.engine
+                ))),
+            };
+        };
+        if let Some(scale) = self.impact_scale {
+            return Ok(Some(Impacts::new(scale, max)?));
+        }
+        if self.input.is_some() {
+            return Err(Failure::input(format!(
+                "{} stores integers, and texts are encoded only once: give --impact-scale, such as {USUAL_SCALE}, or encode them \
+                 first and give --vectors",
+                self.engine
+            )));
+        }
+        let mut largest = 0.0_f32;
+        self.each_part(encoder, n_dims, &mut |_, rows| {
+            largest = largest.max(Impacts::largest_weight(&rows));
+            Ok(())
+        })?;
+        Ok(Some(Impacts::fitting(largest, max, USUAL_SCALE)?))
+    }
+
+    /// Compares rankings.
+    fn check(&self, documents: &Path, queries: &Path, n_dims: usize) -> Result<()> {
+        let read = |path: &Path| -> Result<(Vec<String>, SparseMatrix)> {
+            let (mut ids, mut all) = (Vec::new(), SparseMatrix::new(n_dims));
+            self.each_part_of(path, n_dims, &mut |part_ids, rows| {
+                ids.extend(part_ids);
+                Ok(all.append(&rows)?)
+            })?;
+            Ok((ids, all))
+        };
+        let impacts = |vectors: &SparseMatrix| -> Result<Option<Impacts>> {
+            let Weights::Impacts { max } = self.engine.profile().weights else {
+                return Ok(None);
+            };
+            Ok(Some(match self.impact_scale {
+                Some(scale) => Impacts::new(scale, max)?,
+                None => Impacts::fitting(Impacts::largest_weight(vectors), max, USUAL_SCALE)?,
+            }))
+        };
+        let (documents, queries) = (read(documents)?, read(queries)?);
+        let scales = (impacts(&documents.1)?, impacts(&queries.1)?);
+        check(
+            self.engine,
+            (&documents.0, &documents.1),
+            (&queries.0, &queries.1),
+            scales,
+            self.qrels.as_deref(),
+            self.top_k,
+        )
+    }
+}
+
+/// The tokens of the dimensions.
+fn vocabulary(encoder: &SparseEncoder, n_dims: usize) -> Result<Vocabulary> {
+    let ids = 0..u32::try_from(n_dims).unwrap_or(u32::MAX);
+    // Decoding sorts by weight: falling weights keep the order of the dimensions.
+    let weights = ids.clone().map(|id| (n_dims - id as usize) as f32);
+    let every = SparseMatrix::from_csr(n_dims, vec![0, n_dims], ids.collect(), weights.collect())?;
+    let tokens = encoder.decode_row(every.row(0), None)?;
+    Ok(Vocabulary::new(
+        tokens.into_iter().map(|(token, _)| token).collect(),
+    ))
+}
