@@ -115,7 +115,7 @@ fn unify(tables: &[Table]) -> Result<Vec<Table>> {
 }
 
 /// The type that holds the values of both, if there is one.
-fn wider(a: &DataType, b: &DataType) -> Option<DataType> {
+pub(crate) fn wider(a: &DataType, b: &DataType) -> Option<DataType> {
     match (a, b) {
         _ if a == b => Some(a.clone()),
         (DataType::Null, other) | (other, DataType::Null) => Some(other.clone()),

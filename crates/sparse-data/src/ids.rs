@@ -197,21 +197,21 @@ impl Ids {
             .filter(|pair| texts[pair[0] as usize] == texts[pair[1] as usize]);
         // The first of them in the file.
         if let Some(pair) = repeats.min_by_key(|pair| pair[1]) {
-            let (first, second) = (pair[0] as usize, pair[1] as usize);
-            return Err(repeated(table, column, &texts[second], first, second));
+            let (first, id) = (pair[0] as usize, &texts[pair[1] as usize]);
+            let (first, second) = (table.origin(first), table.origin(pair[1] as usize));
+            return Err(repeated(column, id, first, second));
         }
         Ok(Self { texts, sorted })
     }
 }
 
-/// Fails if two rows have one id.
-pub(crate) fn check_unique(table: &Table, column: &str) -> Result<()> {
-    Ids::new(table, column).map(|_| ())
-}
-
-fn repeated(table: &Table, column: &str, id: &str, first: usize, second: usize) -> Error {
-    let (file, row) = table.origin(second);
-    let (first_file, first) = table.origin(first);
+/// The error for a row that repeats the id of an earlier one; each with its file and its number there.
+pub(crate) fn repeated(
+    column: &str,
+    id: &str,
+    (first_file, first): (&str, u64),
+    (file, row): (&str, u64),
+) -> Error {
     let place = if first_file == file {
         format!("row {first}")
     } else {

@@ -72,10 +72,10 @@ pub use sampler::{
     MultiDatasetSampler, NoDuplicatesSampler, SampleOrder, SamplerConfig, ShuffledSampler,
     TokenBudgetSampler,
 };
-pub use source::{DatabaseUrl, Format, Lines};
+pub use source::{DatabaseUrl, Format, Lines, ReadLimits};
 pub use split::SplitExpression;
 pub use stream::{StreamBatches, StreamConfig, StreamingTable};
 pub use table::Table;
-pub use texts::Texts;
+pub use texts::{TextRow, TextRows, Texts};
 pub use vector_file::VectorFile;
 pub use vector_reader::{VectorBatch, VectorReader};

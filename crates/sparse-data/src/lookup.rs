@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::columns::{LABEL_COLUMNS, is_leftover};
 use crate::error::{Error, Result};
 use crate::ids::{IdColumns, TextsById, id_text, id_value};
-use crate::source::{ReadOptions, read_path};
+use crate::source::{ReadLimits, ReadOptions, read_path};
 use crate::table::Table;
 
 /// The file in which the texts of an id column are.
@@ -68,13 +68,14 @@ impl Lookup {
         }
     }
 
-    fn read(&self) -> Result<TextsById> {
+    fn read(&self, limits: &ReadLimits) -> Result<TextsById> {
         let (id, text) = match self {
             Self::File(_) => (None, None),
             Self::Columns(columns) => (columns.id.clone(), columns.text.clone()),
         };
         let options = ReadOptions {
             columns: IdColumns::choice(id.clone(), text.clone()),
+            limits: *limits,
             ..ReadOptions::default()
         };
         let table = read_path(self.path(), &options)?;
@@ -99,12 +100,13 @@ pub(crate) fn resolve_ids(
     table: &Table,
     lookups: &BTreeMap<String, Lookup>,
     others: Others,
+    limits: &ReadLimits,
 ) -> Result<Table> {
     let mut files: BTreeMap<&Lookup, TextsById> = BTreeMap::new();
     for (column, lookup) in lookups {
         table.column_index(column)?;
         if !files.contains_key(lookup) {
-            files.insert(lookup, lookup.read()?);
+            files.insert(lookup, lookup.read(limits)?);
         }
     }
     let kept: Vec<&str> = table

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result, list_names, nearest};
 use crate::ids::{IdColumns, TextsById};
 use crate::memory::Column;
-use crate::source::{Format, Lines, ReadOptions, read_path, require};
+use crate::source::{Format, Lines, ReadLimits, ReadOptions, read_path, require};
 use crate::table::Table;
 
 /// A document that is relevant to a query, by their positions in the folder's files.
@@ -39,6 +39,7 @@ pub struct Judgement {
 #[derive(Debug, Clone)]
 pub struct Retrieval {
     folder: PathBuf,
+    limits: ReadLimits,
     queries: TextsById,
     corpus: TextsById,
 }
@@ -50,6 +51,15 @@ impl Retrieval {
     ///
     /// If a file is missing or malformed, an id is repeated, or a text is null.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(folder, ReadLimits::default())
+    }
+
+    /// As [`open`](Self::open), with other limits than the usual ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with(folder: impl AsRef<Path>, limits: ReadLimits) -> Result<Self> {
         let folder = folder.as_ref();
         require(folder)?;
         let read = |name: &str| -> Result<TextsById> {
@@ -58,10 +68,11 @@ impl Retrieval {
                 .map(|ending| folder.join(format!("{name}{ending}")))
                 .find(|path| path.exists())
                 .unwrap_or_else(|| folder.join(name));
-            read_texts_by_id(&path)
+            read_texts_by_id(&path, limits)
         };
         Ok(Self {
             folder: folder.to_owned(),
+            limits,
             queries: read("queries.jsonl")?,
             corpus: read("corpus.jsonl")?,
         })
@@ -73,7 +84,7 @@ impl Retrieval {
     ///
     /// If the file is missing or malformed, an id is repeated, or a text is null.
     pub fn read_texts(path: &Path) -> Result<Vec<(String, String)>> {
-        let texts = read_texts_by_id(path)?;
+        let texts = read_texts_by_id(path, ReadLimits::default())?;
         (0..texts.len())
             .map(|row| Ok((texts.id(row).to_owned(), texts.text(row)?)))
             .collect()
@@ -170,7 +181,7 @@ impl Retrieval {
             });
         }
         let path = self.folder.join("qrels").join(format!("{split}.tsv"));
-        let mut lines = Lines::open(&path)?;
+        let mut lines = Lines::open_with(&path, self.limits)?;
         let mut judgements: Vec<Judgement> = Vec::new();
         // Line and score of each pair so far.
         let mut judged = BTreeMap::new();
@@ -283,11 +294,12 @@ impl Retrieval {
 }
 
 /// Reads a file of ids and texts, whatever it is called.
-fn read_texts_by_id(path: &Path) -> Result<TextsById> {
+fn read_texts_by_id(path: &Path, limits: ReadLimits) -> Result<TextsById> {
     let options = ReadOptions {
         format: Format::from_path(path).is_none().then_some(Format::Json),
         // Other keys, such as `metadata`, may hold what they like.
         columns: IdColumns::choice(Some("_id".to_owned()), None),
+        limits,
         ..ReadOptions::default()
     };
     let table = read_path(path, &options)?;

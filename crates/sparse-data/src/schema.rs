@@ -98,23 +98,9 @@ fn first_lost(array: &ArrayRef, target: &DataType) -> Option<usize> {
     (0..array.len()).find(|&row| array.is_valid(row) && cast.is_null(row))
 }
 
-/// The most columns that a table can have: more are a file of something else, or keys that are values.
-pub(crate) const MAX_COLUMNS: usize = 10_000;
-
-/// The error for a file with more columns than that.
-pub(crate) fn too_many_columns(place: &str) -> Error {
-    Error::Columns {
-        place: place.to_owned(),
-        problem: format!("it has more than {MAX_COLUMNS} columns, the most that a table can have"),
-    }
-}
-
-/// Fails on a column without a name, two of the same, or too many.
+/// Fails on a column without a name, or two of the same.
 pub(crate) fn check_names(place: &str, schema: &Schema) -> Result<()> {
     let fields = schema.fields();
-    if fields.len() > MAX_COLUMNS {
-        return Err(too_many_columns(place));
-    }
     let mut known = BTreeMap::new();
     for (i, field) in fields.iter().enumerate() {
         if field.name().is_empty() {

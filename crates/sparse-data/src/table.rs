@@ -9,9 +9,7 @@ use datafusion::arrow::util::display::array_value_to_string;
 
 pub(crate) use crate::chunk::Chunk;
 use crate::error::{Error, Result, list_names, nearest};
-pub(crate) use crate::schema::{
-    MAX_COLUMNS, check_names, normal_type, normalize, too_many_columns, type_name,
-};
+pub(crate) use crate::schema::{check_names, normal_type, normalize, type_name};
 
 /// Rows of named columns: random access, ordered columns, immutable.
 ///

@@ -163,7 +163,7 @@ fn truth(cell: &str) -> Option<bool> {
 }
 
 /// An array with a type that all of its values have.
-fn converted(
+pub(crate) fn converted(
     array: &ArrayRef,
     wanted: &DataType,
 ) -> Result<ArrayRef, datafusion::arrow::error::ArrowError> {

@@ -18,8 +18,8 @@ use crate::error::{Error, Result};
 use crate::ids::id_value;
 use crate::json_id::Id;
 use crate::source::{
-    DataFile, Format, LocalFile, Reader, guarded, is_pipe, open_text, read_line, require,
-    unknown_column,
+    DataFile, Format, LocalFile, ReadLimits, Reader, guarded, is_pipe, open_text, read_line,
+    require, unknown_column,
 };
 use crate::table::{normal_type, type_name};
 
@@ -31,6 +31,7 @@ pub struct VectorReader {
     path: PathBuf,
     n_dims: usize,
     rows_read: usize,
+    limits: ReadLimits,
     source: Source,
     /// The copy of a pipe, as long as it is read.
     kept: Option<LocalFile>,
@@ -91,9 +92,19 @@ impl VectorReader {
     ///
     /// If the file is missing, has another ending, or isn't Parquet with these columns.
     pub fn open(path: &Path, n_dims: usize) -> Result<Self> {
+        Self::open_with(path, n_dims, ReadLimits::default())
+    }
+
+    /// As [`open`](Self::open), with other limits than the usual ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with(path: &Path, n_dims: usize, limits: ReadLimits) -> Result<Self> {
+        limits.validate()?;
         require(path)?;
         let kept = is_pipe(path)
-            .then(|| DataFile::Local(path.to_owned()).local())
+            .then(|| DataFile::Local(path.to_owned()).local(&limits))
             .transpose()?;
         let real = kept.as_ref().map_or(path, |kept| &kept.path);
         let format = match Format::from_path(path) {
@@ -120,6 +131,7 @@ impl VectorReader {
             path: real.to_path_buf(),
             n_dims,
             rows_read: 0,
+            limits,
             source,
             kept,
         })
@@ -151,7 +163,7 @@ impl VectorReader {
                 while batch.ids.len() < Self::BATCH_SIZE
                     && batch.indices.len() < Self::BATCH_ENTRIES
                 {
-                    if !read_line(&self.path, reader, *line + 1, buffer)? {
+                    if !read_line(&self.path, reader, *line + 1, buffer, &self.limits)? {
                         break;
                     }
                     *line += 1;

@@ -1,4 +1,4 @@
-//! A stream holds its buffer and no more, however large the file.
+//! A stream holds its buffer and no more, and texts one part, however large the file.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,7 +8,7 @@
 use std::io::Write;
 use std::sync::Mutex;
 
-use sparse_data::{DatasetConfig, StreamConfig, StreamingTable};
+use sparse_data::{DatasetConfig, StreamConfig, StreamingTable, Texts};
 
 /// Tests of one process measure one after the other.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -100,4 +100,48 @@ fn a_table_ten_times_the_allowance_streams() {
         ..DatasetConfig::default()
     };
     check(&config, ROWS);
+}
+
+/// A compressed file is read as [`Texts`], its ids checked, its texts taken one at a time.
+#[test]
+#[cfg(unix)]
+fn texts_ten_times_the_allowance_are_read_in_parts() {
+    let _alone = ALONE.lock();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("large.jsonl.gz");
+    let mut gzip = std::process::Command::new("gzip")
+        .args(["-1", "-c"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::fs::File::create(&path).unwrap())
+        .spawn()
+        .unwrap();
+    let text = "some words of a document ".repeat(400);
+    let (mut bytes, mut rows) = (0, 0);
+    {
+        let mut lines = std::io::BufWriter::new(gzip.stdin.take().unwrap());
+        while bytes < 10 * ALLOWANCE {
+            let line = format!("{{\"_id\": {rows}, \"text\": \"{text}{rows}\"}}\n");
+            lines.write_all(line.as_bytes()).unwrap();
+            bytes += line.len() as u64;
+            rows += 1;
+        }
+        lines.flush().unwrap();
+    }
+    assert!(gzip.wait().unwrap().success());
+    let Some(before) = peak_bytes() else {
+        return;
+    };
+    let texts = Texts::open(&path, None, &[]).unwrap();
+    texts.check_ids().unwrap();
+    assert_eq!(texts.len(), rows);
+    for (row, found) in texts.rows().enumerate() {
+        let found = found.unwrap();
+        assert_eq!(found.id, Some(row.to_string()));
+        assert!(found.text.ends_with(&format!("document {row}")));
+    }
+    let grown = peak_bytes().unwrap() - before;
+    assert!(
+        grown < ALLOWANCE,
+        "{grown} bytes more for {bytes} bytes of text"
+    );
 }

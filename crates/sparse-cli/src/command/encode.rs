@@ -14,7 +14,7 @@ use sparse_encoder::model::{EncodeOptions, EncoderPool};
 use super::{Task, load, positive};
 use crate::Global;
 use crate::failure::{Failure, Result};
-use crate::input::{Texts, id_texts};
+use crate::input::{Limits, Texts, id_texts};
 use crate::output::line;
 use crate::same_file::refuse_overlap;
 use crate::zero_vectors::ZeroVectors;
@@ -57,6 +57,8 @@ pub(crate) struct Encode {
     /// Writes {"token": weight} instead of indices and values.
     #[arg(long)]
     tokens: bool,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 /// Most texts encoded and written at a time: what stays in memory.
@@ -77,7 +79,7 @@ impl Encode {
             &[("--output", self.output.as_deref())],
             &[("--input", Some(&self.input))],
         )?;
-        let texts = Texts::open(&self.input, &self.columns, self.format)?;
+        let texts = Texts::open(&self.input, &self.columns, self.format, self.limits)?;
         let encoder = load(&self.model, global)?;
         let options = EncodeOptions::default()
             .with_batch_size(self.batch_size)
@@ -94,10 +96,8 @@ impl Encode {
         let mut sink = Sink::open(self.output.as_deref(), parquet, self.tokens)?;
         let bar = crate::progress::bar(texts.len(), "encoding");
         let (mut chunk_size, mut zero) = (EncodeChunk::new(CHUNK), ZeroVectors::default());
-        let mut start = 0;
-        while start < texts.len() {
-            let end = (start + chunk_size.size()).min(texts.len());
-            let (ids, chunk) = texts.rows(start, end)?;
+        let mut rows = texts.rows();
+        while let Some((ids, chunk)) = rows.take(chunk_size.size())? {
             let embeddings = match self.task {
                 Task::Query => pool.encode_query(&chunk, &options)?,
                 Task::Document => pool.encode_document(&chunk, &options)?,
@@ -105,8 +105,7 @@ impl Encode {
             chunk_size.learn(&embeddings);
             sink.write(&encoder, &ids, &embeddings)?;
             zero.add(&id_texts(ids), &embeddings);
-            bar.set_position(end as u64);
-            start = end;
+            bar.set_position(rows.taken() as u64);
         }
         bar.finish();
         sink.finish()?;

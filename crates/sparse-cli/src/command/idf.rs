@@ -11,7 +11,7 @@ use sparse_encoder::model::{DocumentFrequencies, check_target};
 use super::load;
 use crate::Global;
 use crate::failure::{Failure, Result};
-use crate::input::Texts;
+use crate::input::{Limits, Texts};
 use crate::output::line;
 use crate::same_file::refuse_overlap;
 
@@ -50,6 +50,8 @@ pub(crate) struct Idf {
     /// Keeps training from changing the weights.
     #[arg(long, requires = "output")]
     frozen: bool,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 /// Documents counted at a time: what stays in memory.
@@ -68,7 +70,12 @@ impl Idf {
             ],
         )?;
         let corpus = match &self.input {
-            Some(path) => Some(Texts::without_ids(path, &self.columns, self.format)?),
+            Some(path) => Some(Texts::without_ids(
+                path,
+                &self.columns,
+                self.format,
+                self.limits,
+            )?),
             None => None,
         };
         let encoder = load(&self.model, global)?;
@@ -96,15 +103,12 @@ impl Idf {
 }
 
 fn count(corpus: &Texts, encoder: &SparseEncoder) -> Result<Vec<f32>> {
-    let rows = corpus.len();
     let mut frequencies = DocumentFrequencies::new(encoder)?;
-    let bar = crate::progress::bar(rows, "counting");
-    let mut start = 0;
-    while start < rows {
-        let end = (start + CHUNK).min(rows);
-        frequencies.add(&corpus.texts(start, end)?)?;
-        bar.set_position(end as u64);
-        start = end;
+    let bar = crate::progress::bar(corpus.len(), "counting");
+    let mut rows = corpus.rows();
+    while let Some((_, texts)) = rows.take(CHUNK)? {
+        frequencies.add(&texts)?;
+        bar.set_position(rows.taken() as u64);
     }
     bar.finish();
     Ok(frequencies.weights())

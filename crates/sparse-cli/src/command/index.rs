@@ -11,14 +11,14 @@ use sparse_encoder::model::{EncodeOptions, ModelSource};
 use super::{load, positive};
 use crate::Global;
 use crate::failure::{Failure, Result};
-use crate::input::{Texts, id_texts, vectors};
+use crate::input::{Limits, Texts, id_texts, vectors};
 use crate::output::line;
 use crate::same_file::refuse_overlap;
 use crate::zero_vectors::ZeroVectors;
 
 /// Builds an index for `search`, from texts or from vectors that `encode` wrote.
 ///
-/// Vectors are read in parts: beyond the index itself, one part of the corpus is in memory.
+/// Texts and vectors are read in parts: beyond the index itself, one part of the corpus is in memory.
 #[derive(Debug, clap::Args)]
 #[command(
     group = clap::ArgGroup::new("source").required(true).args(["input", "vectors"]),
@@ -55,6 +55,8 @@ pub(crate) struct Index {
     /// Texts per forward pass.
     #[arg(long, default_value_t = 32, value_parser = positive)]
     batch_size: usize,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 /// Most texts encoded at a time: what stays in memory.
@@ -79,7 +81,7 @@ impl Index {
         let asked: Option<SimilarityFunction> = asked.map(str::parse).transpose()?;
         let texts = self.input.as_deref();
         let texts = texts
-            .map(|path| Texts::open(path, &self.columns, self.format))
+            .map(|path| Texts::open(path, &self.columns, self.format, self.limits))
             .transpose()?;
         // With vectors and their dimensions, the model is only a name.
         let encoder = match (&self.model, self.dimensions) {
@@ -105,7 +107,7 @@ impl Index {
             self.encode(encoder, texts, &mut builder, &mut zero)?;
         }
         if let Some(path) = &self.vectors {
-            for batch in VectorReader::open(path, n_dims)? {
+            for batch in VectorReader::open_with(path, n_dims, self.limits.into())? {
                 let (ids, mut rows) = vectors(batch?, n_dims)?;
                 if let Some(limit) = self.max_active_dims {
                     rows = rows.prune(limit);
@@ -134,6 +136,7 @@ impl Index {
         ))?;
         Ok(())
     }
+
     /// What makes sure that `search` asks with the model that the vectors are from, wherever it is started.
     fn description(
         &self,
@@ -183,17 +186,14 @@ impl Index {
             .with_max_active_dims(self.max_active_dims);
         let bar = crate::progress::bar(texts.len(), "encoding");
         let mut chunk_size = EncodeChunk::new(CHUNK);
-        let mut start = 0;
-        while start < texts.len() {
-            let end = (start + chunk_size.size()).min(texts.len());
-            let (ids, chunk) = texts.rows(start, end)?;
-            let rows = encoder.encode_document(&chunk, &options)?;
-            chunk_size.learn(&rows);
+        let mut rows = texts.rows();
+        while let Some((ids, chunk)) = rows.take(chunk_size.size())? {
+            let vectors = encoder.encode_document(&chunk, &options)?;
+            chunk_size.learn(&vectors);
             let ids = id_texts(ids);
-            zero.add(&ids, &rows);
-            builder.push(ids, &rows)?;
-            bar.set_position(end as u64);
-            start = end;
+            zero.add(&ids, &vectors);
+            builder.push(ids, &vectors)?;
+            bar.set_position(rows.taken() as u64);
         }
         bar.finish();
         Ok(())

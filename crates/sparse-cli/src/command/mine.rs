@@ -14,7 +14,7 @@ use sparse_encoder::model::EncodeOptions;
 use super::{load, positive};
 use crate::Global;
 use crate::failure::{Failure, Result};
-use crate::input::Texts;
+use crate::input::{Limits, Texts, dataset};
 use crate::output::{line, to_stderr};
 use crate::same_file::{Named, refuse_overlap};
 
@@ -71,6 +71,8 @@ pub(crate) struct Mine {
     /// File for the report, as JSON.
     #[arg(long)]
     report: Option<PathBuf>,
+    #[command(flatten)]
+    limits: Limits,
     #[command(flatten)]
     rules: Rules,
 }
@@ -214,7 +216,7 @@ impl Mine {
 
     fn data(&self) -> Result<MiningData> {
         if let Some(folder) = &self.retrieval {
-            let retrieval = Retrieval::open(folder)?;
+            let retrieval = Retrieval::open_with(folder, self.limits.into())?;
             let mut judgements = retrieval.judgements(&self.split)?;
             judgements.retain(|judgement| judgement.score > 0.0);
             let (mut queries, mut positives) = (Vec::new(), Vec::new());
@@ -231,8 +233,7 @@ impl Mine {
             .pairs
             .as_deref()
             .ok_or_else(|| Failure::input("--retrieval or --pairs is needed"))?;
-        let mut config = DatasetConfig::from_path(path);
-        config.format = self.format_of(path);
+        let mut config = dataset(path, self.format_of(path), self.limits);
         // Rows of columns that aren't used may hold what they like.
         config.columns = (self.columns.len() == 2).then(|| self.columns.clone());
         let table = Table::load(&config)?;
@@ -254,8 +255,12 @@ impl Mine {
         let corpus = match &self.corpus {
             Some(path) => {
                 let format = self.format_of(path);
-                let texts = Texts::without_ids(path, &self.corpus_columns, format)?;
-                texts.texts(0, texts.len())?
+                let texts = Texts::without_ids(path, &self.corpus_columns, format, self.limits)?;
+                let (mut corpus, mut rows) = (Vec::with_capacity(texts.len()), texts.rows());
+                while let Some((_, mut texts)) = rows.take(usize::MAX)? {
+                    corpus.append(&mut texts);
+                }
+                corpus
             }
             None => Vec::new(),
         };
@@ -263,7 +268,8 @@ impl Mine {
     }
 
     fn given_scores(&self) -> Result<Option<GivenScores>> {
-        let given = |path: &PathBuf| given_scores(path, self.format_of(path));
+        let given =
+            |path: &PathBuf| given_scores(path, dataset(path, self.format_of(path), self.limits));
         self.scores.as_ref().map(given).transpose()
     }
 
@@ -313,9 +319,7 @@ fn column(path: &Path, table: &Table, name: &str) -> Result<Vec<String>> {
     (0..table.num_rows()).map(cell).collect()
 }
 
-fn given_scores(path: &Path, format: Option<Format>) -> Result<GivenScores> {
-    let mut config = DatasetConfig::from_path(path);
-    config.format = format;
+fn given_scores(path: &Path, mut config: DatasetConfig) -> Result<GivenScores> {
     config.columns = Some(["query", "document", "score"].map(str::to_owned).to_vec());
     let table = Table::load(&config)?;
     let mut scores = GivenScores::default();

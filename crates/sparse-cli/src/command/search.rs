@@ -4,6 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use sparse_encoder::SparseEncoder;
 use sparse_encoder::data::VectorReader;
 use sparse_encoder::eval::{CorpusIndex, EncodeChunk, RankingFormat};
@@ -14,7 +15,7 @@ use sparse_encoder::model::EncodeOptions;
 use super::{load, load_from, positive};
 use crate::Global;
 use crate::failure::{Failure, Result};
-use crate::input::{Texts, id_texts, vectors};
+use crate::input::{Limits, Rows, Texts, id_texts, vectors};
 use crate::output::{line, table};
 use crate::same_file::refuse_overlap;
 use crate::zero_vectors::ZeroVectors;
@@ -73,6 +74,8 @@ pub(crate) struct Search {
     /// Reads the whole index first and compares its checksum.
     #[arg(long)]
     verify: bool,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 /// How results are written.
@@ -128,7 +131,7 @@ impl Search {
             Ok(())
         };
         if let Some(path) = &self.vectors {
-            for batch in VectorReader::open(path, index.n_dims())? {
+            for batch in VectorReader::open_with(path, index.n_dims(), self.limits.into())? {
                 let (ids, mut rows) = vectors(batch?, index.n_dims())?;
                 if let Some(limit) = self.max_active_dims {
                     rows = rows.prune(limit);
@@ -142,14 +145,12 @@ impl Search {
                 .with_batch_size(self.batch_size)
                 .with_max_active_dims(self.max_active_dims);
             let mut chunk_size = EncodeChunk::new(CHUNK);
-            let mut start = 0;
-            while start < queries.len() {
-                let end = (start + chunk_size.size()).min(queries.len());
-                let (ids, texts) = queries.rows(start, end)?;
+            let mut queries = queries.rows();
+            while let Some((ids, texts)) = queries.take(chunk_size.size())? {
+                let ids = id_texts(ids);
                 let rows = encoder.encode_query(&texts, &options)?;
                 chunk_size.learn(&rows);
                 answer(&ids, &texts, &rows)?;
-                start = end;
             }
         }
         if !global.quiet && (self.queries.is_some() || self.vectors.is_some()) {
@@ -178,7 +179,7 @@ impl Search {
 
     fn read_queries(&self) -> Result<Queries> {
         if let Some(path) = &self.queries {
-            let texts = Texts::open(path, &self.columns, self.queries_format)?;
+            let texts = Texts::open(path, &self.columns, self.queries_format, self.limits)?;
             return Ok(Queries::File(texts));
         }
         if let Some(query) = &self.query {
@@ -248,22 +249,30 @@ enum Queries {
 }
 
 impl Queries {
-    fn len(&self) -> usize {
+    fn rows(self) -> QueryRows {
         match self {
-            Self::File(texts) => texts.len(),
-            Self::Lines(lines) => lines.len(),
+            Self::File(texts) => QueryRows::File(Box::new(texts.rows())),
+            Self::Lines(lines) => QueryRows::Lines(lines.into_iter().enumerate()),
         }
     }
+}
 
-    fn rows(&self, start: usize, end: usize) -> Result<(Vec<String>, Vec<String>)> {
+/// Queries that are taken a few at a time.
+#[derive(Debug)]
+enum QueryRows {
+    File(Box<Rows>),
+    Lines(std::iter::Enumerate<std::vec::IntoIter<String>>),
+}
+
+impl QueryRows {
+    fn take(&mut self, most: usize) -> Result<Option<(Vec<Value>, Vec<String>)>> {
         match self {
-            Self::File(texts) => {
-                let (ids, texts) = texts.rows(start, end)?;
-                Ok((id_texts(ids), texts))
-            }
+            Self::File(rows) => rows.take(most),
             Self::Lines(lines) => {
-                let ids = (start..end).map(|id| id.to_string()).collect();
-                Ok((ids, lines[start..end].to_vec()))
+                let taken = lines.by_ref().take(most);
+                let (ids, texts): (Vec<Value>, Vec<String>) =
+                    taken.map(|(id, text)| (id.into(), text)).unzip();
+                Ok((!ids.is_empty()).then_some((ids, texts)))
             }
         }
     }

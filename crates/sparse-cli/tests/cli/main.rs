@@ -19,6 +19,8 @@ mod overview;
 #[cfg(unix)]
 mod reading;
 mod searching;
+#[cfg(unix)]
+mod streaming;
 mod support;
 mod training;
 mod wrong_input;

@@ -13,14 +13,14 @@ use crate::error::{Error, Result, list_names};
 use crate::lookup::{Lookup, Others, resolve_ids};
 use crate::retrieval::Retrieval;
 use crate::source::{
-    Choice, DataFile, DatabaseTable, DatabaseUrl, Format, ReadOptions, SplitFiles, canonical_split,
-    hub_splits, query, read_files, resolve,
+    Choice, DataFile, DatabaseTable, DatabaseUrl, Format, ReadLimits, ReadOptions, SplitFiles,
+    canonical_split, hub_splits, query, read_files, resolve,
 };
 use crate::split::SplitExpression;
 use crate::table::Table;
 
 /// One path, or several.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged, expecting = "expected a path or a list of paths")]
 pub enum Paths {
     /// A file, a directory or a pattern such as `data/*.parquet`.
@@ -45,6 +45,9 @@ impl From<&str> for Paths {
 }
 
 /// Where a data set comes from and what is taken from it: a `[[train_dataset]]` table of a training file.
+///
+/// What is shown and what is serialized has no secrets: `storage_options` such as `aws_secret_access_key` are left out and can
+/// come from the environment, addresses have no user, password and query.
 ///
 /// The steps are taken in this order: read, cut by `split`, replace ids through `lookups`, ask `sql`, choose `columns`.
 ///
@@ -73,7 +76,10 @@ pub struct DatasetConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<Paths>,
     /// Settings of an object store by name, such as `aws_endpoint`, beside those of the environment.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        skip_serializing_if = "BTreeMap::is_empty",
+        serialize_with = "shown::without_secrets"
+    )]
     pub storage_options: BTreeMap<String, String>,
     /// Id of a data set of the hub, such as `sentence-transformers/all-nli`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,6 +127,9 @@ pub struct DatasetConfig {
     /// Rows of a streamed data set that are in memory and shuffled together; 16,384 if missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub buffer_rows: Option<usize>,
+    /// What is taken of a file at most.
+    #[serde(skip_serializing_if = "ReadLimits::is_default")]
+    pub limits: ReadLimits,
 }
 
 #[expect(
@@ -152,25 +161,12 @@ impl DatasetConfig {
         self.split.as_deref().map(str::parse).transpose()
     }
 
-    /// Reads the chosen columns of files, however the rows are to be used.
-    pub(crate) fn load_chosen(&self, choice: Choice) -> Result<Table> {
-        self.validate()?;
-        let table = self.read(choice)?;
-        if table.is_empty() {
-            return Err(Error::Empty {
-                place: self.place(),
-                problem: "it has no rows".to_owned(),
-            });
-        }
-        Ok(table)
-    }
-
     /// Reads the rows of the splits that are asked for.
     fn read(&self, choice: Choice) -> Result<Table> {
         let split = self.split_expression()?;
         if let Some(folder) = &self.retrieval {
             let split = split.map_or_else(|| "train".parse(), Ok)?;
-            let retrieval = Retrieval::open(folder)?;
+            let retrieval = Retrieval::open_with(folder, self.limits)?;
             let known = retrieval.splits()?;
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
             split.check_names(&folder.display().to_string(), &known)?;
@@ -184,13 +180,7 @@ impl DatasetConfig {
             };
         }
         let splits = self.splits()?;
-        let options = ReadOptions {
-            format: self.format,
-            delimiter: self
-                .delimiter
-                .and_then(|delimiter| u8::try_from(delimiter).ok()),
-            columns: choice,
-        };
+        let options = self.read_options(choice);
         let Some(split) = self.choose_split(&splits)? else {
             return read_files(&splits[0].files, &options);
         };
@@ -201,6 +191,30 @@ impl DatasetConfig {
                 .flat_map(|split| &split.files);
             read_files(files, &options)
         })
+    }
+
+    /// How the chosen columns of files are read.
+    pub(crate) fn read_options(&self, columns: Choice) -> ReadOptions {
+        ReadOptions {
+            format: self.format,
+            delimiter: self
+                .delimiter
+                .and_then(|delimiter| u8::try_from(delimiter).ok()),
+            columns,
+            limits: self.limits,
+        }
+    }
+
+    /// The setting that needs all rows in memory, if there is one.
+    pub(crate) fn needs_memory(&self) -> Option<&'static str> {
+        let settings = [
+            ("retrieval", self.retrieval.is_some()),
+            ("sql", self.sql.is_some()),
+            ("query", self.query.is_some()),
+            ("lookups", !self.lookups.is_empty()),
+        ];
+        let mut given = settings.into_iter().filter(|(_, given)| *given);
+        given.next().map(|(key, _)| key)
     }
 
     /// The columns asked for, if nothing else looks at the others.
@@ -369,7 +383,7 @@ impl Table {
             } else {
                 Others::Trainable
             };
-            table = resolve_ids(&table, &config.lookups, others)?;
+            table = resolve_ids(&table, &config.lookups, others, &config.limits)?;
         }
         if let Some(sql) = &config.sql
             && !asked

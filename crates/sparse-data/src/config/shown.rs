@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use super::{DatasetConfig, Paths};
 use crate::source::{database_place, is_secret, masked};
 
@@ -52,6 +54,7 @@ impl fmt::Debug for DatasetConfig {
             columns,
             streaming,
             buffer_rows,
+            limits,
         } = self;
         let shown = |(name, value): (&'_ String, &'_ String)| {
             let value = if is_secret(name) { "***" } else { value };
@@ -77,7 +80,27 @@ impl fmt::Debug for DatasetConfig {
             .field("columns", columns)
             .field("streaming", streaming)
             .field("buffer_rows", buffer_rows)
+            .field("limits", limits)
             .finish()
+    }
+}
+
+/// Serializes the settings of a store that are no secrets.
+pub(super) fn without_secrets<S: Serializer>(
+    options: &BTreeMap<String, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let public = options.iter().filter(|(name, _)| !is_secret(name));
+    serializer.collect_map(public.map(|(name, value)| (name, masked(value))))
+}
+
+/// Addresses without accounts and signatures.
+impl Serialize for Paths {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::One(path) => serializer.serialize_str(&masked(path)),
+            Self::Many(paths) => serializer.collect_seq(paths.iter().map(|path| masked(path))),
+        }
     }
 }
 
@@ -111,8 +134,15 @@ mod tests {
             .into(),
             ..DatasetConfig::default()
         };
-        let shown = format!("{config:?} {}", config.place());
+        let serialized = serde_json::to_string(&config).unwrap();
+        let shown = format!("{config:?} {} {serialized}", config.place());
         assert!(!shown.contains("hush"), "{shown}");
+        let again: DatasetConfig = serde_json::from_str(&serialized).unwrap();
+        assert_eq!(again.path, Some("https://host/a.csv".into()));
+        assert_eq!(
+            again.storage_options,
+            [("aws_endpoint".to_owned(), "https://store".to_owned())].into()
+        );
         assert!(
             shown.contains("\"aws_endpoint\": \"https://store\""),
             "{shown}"

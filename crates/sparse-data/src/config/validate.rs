@@ -110,6 +110,7 @@ impl DatasetConfig {
             Some(0) => return setting("buffer_rows", "must be at least 1; got 0"),
             _ => {}
         }
+        self.limits.validate()?;
         self.split_expression()?;
         Ok(())
     }

@@ -4,28 +4,35 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::reader::{FileReader, StreamReader, read_footer_length};
 use datafusion::arrow::ipc::{Block, root_as_footer, root_as_message};
 
 use super::bytes::open_bytes;
-use super::{Choice, compression, io_error, malformed};
+use super::table_file::{Batches, Layout};
+use super::{compression, io_error, malformed};
 use crate::error::{Error, Result};
-use crate::table::{Table, check_names, number_chunks};
 
 /// First bytes of the file form; what begins otherwise is a stream.
 const FILE_MAGIC: &[u8] = b"ARROW1";
 
-/// Reads the chosen columns of a file or a stream.
-pub(super) fn read(path: &Path, choice: &Choice) -> Result<Table> {
+/// The two forms of Arrow IPC.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Form {
+    File,
+    Stream,
+}
+
+/// Checks the lengths in a file or a stream, and finds its columns.
+pub(super) fn open(path: &Path) -> Result<(Layout, Schema)> {
     let error = |error: ArrowError| damaged(path, &error.to_string());
     let mut reader = open_bytes(path)?;
     let is_file = reader
         .fill_buf()
         .map_err(|source| io_error(path, source))?
         .starts_with(FILE_MAGIC);
-    let (schema, batches): (_, Result<Vec<RecordBatch>, ArrowError>) = if is_file {
+    let (form, schema) = if is_file {
         if compression(path).is_compressed() {
             return Err(malformed(
                 path,
@@ -36,23 +43,41 @@ pub(super) fn read(path: &Path, choice: &Choice) -> Result<Table> {
         let mut file = File::open(path).map_err(|source| io_error(path, source))?;
         check_file(path, &mut file)?;
         let reader = FileReader::try_new(BufReader::new(file), None).map_err(error)?;
-        (reader.schema(), reader.collect())
+        (Form::File, reader.schema())
     } else {
         check_stream(path, reader)?;
         let reader = StreamReader::try_new(open_bytes(path)?, None).map_err(error)?;
-        (reader.schema(), reader.collect())
+        (Form::Stream, reader.schema())
     };
-    let place = path.display().to_string();
-    let positions = choice.positions(&place, &schema)?;
-    let batches = batches.map_err(error)?;
-    let chosen = batches
-        .iter()
-        .map(|batch| batch.project(&positions))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(error)?;
-    let schema = schema.project(&positions).map_err(error)?;
-    check_names(&place, &schema)?;
-    Table::from_chunks(&schema, number_chunks(&place, chosen))
+    Ok((Layout::Arrow(form), schema.as_ref().clone()))
+}
+
+/// The rows, as many at a time as were written together.
+pub(super) fn batches(path: &Path, form: Form, names: &[&str]) -> Result<Batches> {
+    let error = |error: ArrowError| damaged(path, &error.to_string());
+    let positions = |schema: &Schema| -> Vec<usize> {
+        let known = names.iter().filter_map(|name| schema.index_of(name).ok());
+        known.collect()
+    };
+    let owned = path.to_owned();
+    let read = move |batch: Result<_, ArrowError>| {
+        batch.map_err(|error| damaged(&owned, &error.to_string()))
+    };
+    Ok(match form {
+        Form::File => {
+            let file = File::open(path).map_err(|source| io_error(path, source))?;
+            let reader = FileReader::try_new(BufReader::new(file), None).map_err(error)?;
+            let positions = positions(&reader.schema());
+            let projected = reader.map(move |batch| batch?.project(&positions));
+            Box::new(projected.map(read))
+        }
+        Form::Stream => {
+            let reader = StreamReader::try_new(open_bytes(path)?, None).map_err(error)?;
+            let positions = positions(&reader.schema());
+            let projected = reader.map(move |batch| batch?.project(&positions));
+            Box::new(projected.map(read))
+        }
+    })
 }
 
 fn damaged(path: &Path, problem: &str) -> Error {

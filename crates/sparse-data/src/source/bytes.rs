@@ -4,14 +4,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
-use super::{compression, io_error, malformed};
-use crate::error::{Error, Result};
-
-/// The longest line or record that is read, so that a file without line ends can't fill the memory. Long books stay far below.
-pub(crate) const MAX_LINE_BYTES: usize = 64 << 20;
-
-/// Bytes of rows that are decoded at once, at most; the offsets of an Arrow array end at 2 GiB.
-pub(super) const MAX_BATCH_BYTES: usize = 256 << 20;
+use super::{ReadLimits, compression, io_error, malformed};
+use crate::error::Result;
 
 const BUFFER_BYTES: usize = 1 << 18;
 
@@ -69,42 +63,20 @@ pub(crate) fn read_line(
     reader: &mut impl BufRead,
     line: u64,
     buffer: &mut Vec<u8>,
+    limits: &ReadLimits,
 ) -> Result<bool> {
     // A buffer that held a long line once would hold its room for all the others.
     const KEPT_BYTES: usize = 1 << 20;
     buffer.clear();
     buffer.shrink_to(KEPT_BYTES);
     let n = reader
-        .take(MAX_LINE_BYTES as u64 + 1)
+        .take(limits.max_line_bytes as u64 + 1)
         .read_until(b'\n', buffer)
         .map_err(|source| io_error(path, source))?;
-    if n > MAX_LINE_BYTES {
-        return Err(too_long(path, None, line));
+    if n > limits.max_line_bytes {
+        return Err(limits.too_long(path, None, line));
     }
     Ok(n > 0)
-}
-
-/// The error for a line, or a record that begins on it, that is too long.
-pub(super) fn too_long(path: &Path, row: Option<u64>, line: u64) -> Error {
-    Error::Malformed {
-        file: path.display().to_string(),
-        row,
-        line: Some(line),
-        column: None,
-        problem: format!(
-            "is longer than {} MiB; a row must be shorter",
-            MAX_LINE_BYTES >> 20
-        ),
-    }
-}
-
-/// Rows that are decoded at once where the longest has so many bytes and each so many cells.
-pub(super) fn batch_rows(longest: usize, cells: usize) -> usize {
-    const MAX_CELLS: usize = 1 << 20;
-    super::engine::BATCH_ROWS
-        .min(MAX_BATCH_BYTES / longest.max(1))
-        .min(MAX_CELLS / cells.max(1))
-        .max(1)
 }
 
 /// The lines of a text file, one at a time: decompressed as its name says, without byte order mark and line ends.
@@ -125,6 +97,7 @@ pub struct Lines {
     reader: Reader,
     number: u64,
     buffer: Vec<u8>,
+    limits: ReadLimits,
 }
 
 impl Lines {
@@ -134,12 +107,22 @@ impl Lines {
     ///
     /// If it is missing, a device, or UTF-16.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, ReadLimits::default())
+    }
+
+    /// As [`open`](Self::open), with other limits than the usual ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with(path: &Path, limits: ReadLimits) -> Result<Self> {
         super::require(path)?;
         Ok(Self {
             path: path.to_owned(),
             reader: open_text(path)?,
             number: 0,
             buffer: Vec::new(),
+            limits,
         })
     }
 
@@ -147,10 +130,16 @@ impl Lines {
     ///
     /// # Errors
     ///
-    /// If the file can't be read, or the line is not UTF-8 or longer than 64 MiB.
+    /// If the file can't be read, or the line is not UTF-8 or longer than the limit.
     pub fn next_line(&mut self) -> Result<Option<(u64, &str)>> {
         self.number += 1;
-        if !read_line(&self.path, &mut self.reader, self.number, &mut self.buffer)? {
+        if !read_line(
+            &self.path,
+            &mut self.reader,
+            self.number,
+            &mut self.buffer,
+            &self.limits,
+        )? {
             return Ok(None);
         }
         let bytes = self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer);
@@ -205,17 +194,11 @@ mod tests {
     fn a_line_without_end_is_refused_before_it_fills_the_memory() {
         let mut endless = BufReader::new(std::io::repeat(0));
         let mut buffer = Vec::new();
-        let error = read_line(Path::new("zeros"), &mut endless, 3, &mut buffer).unwrap_err();
+        let limits = ReadLimits::default();
+        let error = read_line(Path::new("zeros"), &mut endless, 3, &mut buffer, &limits);
         assert_eq!(
-            error.to_string(),
-            "`zeros`, line 3: is longer than 64 MiB; a row must be shorter"
+            error.unwrap_err().to_string(),
+            "`zeros`, line 3: is longer than 64 MiB; a row must be shorter, or `limits.max_line_bytes` (--max-line-bytes) higher"
         );
-    }
-
-    #[test]
-    fn long_rows_and_many_columns_are_decoded_a_few_at_a_time() {
-        assert_eq!(batch_rows(100, 3), 8192);
-        assert_eq!(batch_rows(MAX_LINE_BYTES, 3), 4);
-        assert_eq!(batch_rows(100, 10_000), 104);
     }
 }

@@ -36,7 +36,7 @@ impl Choice {
     }
 
     /// The names chosen, of a file that has `names`; none where all are.
-    pub(super) fn names(&self, place: &str, names: &[&str]) -> Result<Option<Vec<String>>> {
+    pub(crate) fn names(&self, place: &str, names: &[&str]) -> Result<Option<Vec<String>>> {
         let chosen = match self {
             Self::All => return Ok(None),
             Self::These(columns) => columns.clone(),
@@ -59,14 +59,6 @@ impl Choice {
                 chosen.iter().filter_map(position).collect()
             }
         })
-    }
-
-    /// The columns chosen of a table.
-    pub(super) fn apply(&self, table: Table) -> Result<Table> {
-        match self.names(table.place(), &table.column_names())? {
-            Some(columns) => table.select_columns(&columns),
-            None => Ok(table),
-        }
     }
 
     /// Gives the tables of several files one set of columns: where a rule found a title in some only, the others have none.

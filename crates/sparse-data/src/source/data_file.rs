@@ -6,7 +6,7 @@ use sparse_files::TemporaryDirectory;
 
 use super::hub::HubFile;
 use super::remote::RemoteFile;
-use super::{Format, is_pipe, pipe};
+use super::{Format, ReadLimits, is_pipe, pipe};
 use crate::error::{Error, Result};
 use crate::table::Table;
 
@@ -42,10 +42,10 @@ impl DataFile {
     }
 
     /// The file on this machine: where it is, or a copy that lasts as long as the result.
-    pub(crate) fn local(&self) -> Result<LocalFile> {
+    pub(crate) fn local(&self, limits: &ReadLimits) -> Result<LocalFile> {
         match self {
             Self::Local(path) if is_pipe(path) => {
-                let (folder, kept) = pipe::keep(path)?;
+                let (folder, kept) = pipe::keep(path, limits)?;
                 Ok(LocalFile {
                     path: kept,
                     shown: Some(self.shown()),

@@ -7,64 +7,61 @@ use std::sync::Arc;
 use datafusion::arrow::csv::ReaderBuilder;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 
-use super::budget::Budget;
-use super::bytes::{MAX_LINE_BYTES, Reader, batch_rows, open_text, too_long};
+use super::bytes::{Reader, open_text};
+use super::table_file::{Batches, Layout};
 use super::text::invalid_utf8;
-use super::{Choice, io_error, malformed};
+use super::{BatchSize, ReadLimits, io_error, malformed};
 use crate::error::{Error, Result};
-use crate::table::{Chunk, MAX_COLUMNS, Table, check_names, too_many_columns};
 
 /// A byte that no UTF-8 text contains, to stand for "no quote character".
 const NO_QUOTE: u8 = 0xff;
 
-/// Reads a file with a header line. Cells are texts as they are written, an empty one is null; only a column with the name
-/// of a label becomes one of numbers, if all its cells are.
-pub(super) fn read(path: &Path, delimiter: u8, quoting: bool, choice: &Choice) -> Result<Table> {
-    let checked = Checker::new(path, delimiter, quoting).run(open_text(path)?)?;
-    let place = path.display().to_string();
-    let fields = checked
-        .names
-        .iter()
-        .map(|name| Field::new(name, DataType::Utf8, true));
-    let schema = Schema::new(fields.collect::<Vec<_>>());
-    check_names(&place, &schema)?;
-    let positions = choice.positions(&place, &schema)?;
-    let chosen = schema
-        .project(&positions)
-        .map_err(|error| malformed(path, error.to_string()))?;
-    let reader = ReaderBuilder::new(Arc::new(schema))
-        .with_header(true)
-        .with_delimiter(delimiter)
-        .with_quote(if quoting { b'"' } else { NO_QUOTE })
-        .with_batch_size(batch_rows(checked.longest, checked.names.len()))
-        .with_projection(positions)
-        .build_buffered(open_text(path)?)
-        .map_err(|error| malformed(path, error.to_string()))?;
-    let place: Arc<str> = place.into();
-    let mut chunks = Vec::new();
-    let mut first_row = 1;
-    let mut budget = Budget::of_machine();
-    for batch in reader {
-        let batch = batch.map_err(|error| malformed(path, error.to_string()))?;
-        let num_rows = batch.num_rows() as u64;
-        let chunk = Chunk {
-            batch,
-            file: Arc::clone(&place),
-            first_row,
-        };
-        let chunk = chunk.shrunk()?;
-        budget.take(path, chunk.batch.get_array_memory_size())?;
-        chunks.push(chunk);
-        first_row += num_rows;
-    }
-    Table::from_chunks(&chosen, chunks)?.with_written_types()
-}
-
-/// What is known of a file that was gone through.
-struct Checked {
+/// A file that was gone through.
+#[derive(Debug, Clone)]
+pub(super) struct Delimited {
+    delimiter: u8,
+    quoting: bool,
     names: Vec<String>,
     /// Bytes of the longest record.
     longest: usize,
+    pub(super) num_rows: u64,
+}
+
+/// Goes through a file with a header line. Cells are texts as they are written, an empty one is null.
+pub(super) fn open(
+    path: &Path,
+    delimiter: u8,
+    quoting: bool,
+    limits: &ReadLimits,
+) -> Result<(Layout, Schema)> {
+    let file = Checker::new(path, delimiter, quoting, limits).run(open_text(path)?)?;
+    let schema = file.schema();
+    Ok((Layout::Delimited(file), schema))
+}
+
+impl Delimited {
+    fn schema(&self) -> Schema {
+        let fields = self.names.iter();
+        let fields = fields.map(|name| Field::new(name, DataType::Utf8, true));
+        Schema::new(fields.collect::<Vec<_>>())
+    }
+
+    /// The rows.
+    pub(super) fn batches(&self, path: &Path, names: &[&str], size: BatchSize) -> Result<Batches> {
+        let position = |name: &&str| self.names.iter().position(|known| known == name);
+        let reader = ReaderBuilder::new(Arc::new(self.schema()))
+            .with_header(true)
+            .with_delimiter(self.delimiter)
+            .with_quote(if self.quoting { b'"' } else { NO_QUOTE })
+            .with_batch_size(size.rows_of(self.longest, self.names.len()))
+            .with_projection(names.iter().filter_map(position).collect())
+            .build_buffered(open_text(path)?)
+            .map_err(|error| malformed(path, error.to_string()))?;
+        let path = path.to_owned();
+        let batches =
+            reader.map(move |batch| batch.map_err(|error| malformed(&path, error.to_string())));
+        Ok(Box::new(batches))
+    }
 }
 
 /// Where in a record the checker is.
@@ -83,6 +80,7 @@ struct Checker<'a> {
     path: &'a Path,
     delimiter: u8,
     quoting: bool,
+    limits: ReadLimits,
     state: State,
     /// Number of the record; the header is 0.
     record: u64,
@@ -98,11 +96,12 @@ struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
-    fn new(path: &'a Path, delimiter: u8, quoting: bool) -> Self {
+    fn new(path: &'a Path, delimiter: u8, quoting: bool, limits: &ReadLimits) -> Self {
         Self {
             path,
             delimiter,
             quoting,
+            limits: *limits,
             state: State::CellStart,
             record: 0,
             line: 1,
@@ -116,7 +115,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Checks the whole file.
-    fn run(mut self, mut reader: Reader) -> Result<Checked> {
+    fn run(mut self, mut reader: Reader) -> Result<Delimited> {
         // Bytes at the end of a block that begin a character which the next block ends.
         let mut carried: Vec<u8> = Vec::new();
         loop {
@@ -153,8 +152,8 @@ impl<'a> Checker<'a> {
             self.bytes(valid)?;
             carried = rest.to_vec();
             reader.consume(length);
-            if self.length > MAX_LINE_BYTES {
-                return Err(too_long(self.path, self.row(), self.record_line));
+            if self.length > self.limits.max_line_bytes {
+                return Err(self.too_long());
             }
         }
         if !carried.is_empty() {
@@ -165,6 +164,11 @@ impl<'a> Checker<'a> {
                 self.column_name(),
             ));
         }
+        self.finish()
+    }
+
+    /// What is known at the end of the file.
+    fn finish(mut self) -> Result<Delimited> {
         if self.state == State::Quoted {
             return Err(self.error(
                 "a quote is opened and never closed; double a `\"` that belongs to the text",
@@ -176,9 +180,12 @@ impl<'a> Checker<'a> {
         match self.record {
             0 => Err(self.empty("it has no header line")),
             1 => Err(self.empty("it has a header line and no rows")),
-            _ => Ok(Checked {
+            records => Ok(Delimited {
+                delimiter: self.delimiter,
+                quoting: self.quoting,
                 names: self.names(),
                 longest: self.longest,
+                num_rows: records - 1,
             }),
         }
     }
@@ -209,9 +216,9 @@ impl<'a> Checker<'a> {
                     self.state = State::CellStart;
                     if self.record == 0 {
                         self.header.push(Vec::new());
-                        if self.header.len() > MAX_COLUMNS {
-                            return Err(too_many_columns(&self.path.display().to_string()));
-                        }
+                        let place = self.path.display();
+                        self.limits
+                            .check_columns(&place.to_string(), self.header.len())?;
                     }
                 }
                 (State::CellStart, b'"') if self.quoting => self.state = State::Quoted,
@@ -260,6 +267,9 @@ impl<'a> Checker<'a> {
                 problem: format!("has {found} cells, the header has {expected}{hint}"),
             });
         }
+        if self.length > self.limits.max_line_bytes {
+            return Err(self.too_long());
+        }
         self.record += 1;
         self.longest = self.longest.max(self.length);
         self.length = 0;
@@ -288,6 +298,11 @@ impl<'a> Checker<'a> {
             .filter(|_| self.record > 0)
     }
 
+    fn too_long(&self) -> Error {
+        self.limits
+            .too_long(self.path, self.row(), self.record_line)
+    }
+
     fn error(&self, problem: &str) -> Error {
         Error::Malformed {
             file: self.path.display().to_string(),
@@ -308,13 +323,24 @@ impl<'a> Checker<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Format, ReadOptions, read_file};
     use super::*;
+    use crate::table::Table;
 
-    fn read_bytes(bytes: impl AsRef<[u8]>, delimiter: u8, quoting: bool) -> Result<Table> {
+    fn read_with(bytes: impl AsRef<[u8]>, options: &ReadOptions) -> Result<Table> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a b%20[1].csv");
         std::fs::write(&path, bytes).unwrap();
-        read(&path, delimiter, quoting, &Choice::All)
+        read_file(&path, options)
+    }
+
+    fn read_bytes(bytes: impl AsRef<[u8]>, delimiter: u8, quoting: bool) -> Result<Table> {
+        let options = ReadOptions {
+            format: Some(if quoting { Format::Csv } else { Format::Tsv }),
+            delimiter: Some(delimiter),
+            ..ReadOptions::default()
+        };
+        read_with(bytes, &options)
     }
 
     fn problem(bytes: impl AsRef<[u8]>) -> String {
@@ -386,8 +412,33 @@ mod tests {
         let message = wide(20_000).unwrap_err().to_string();
         assert!(
             message.ends_with(
-                "[1].csv`: it has more than 10000 columns, the most that a table can have"
+                "[1].csv`: it has more than 10000 columns, the most that a table can have; to read them all, set \
+                 `limits.max_columns` (--max-columns) higher"
             ),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn limits_can_be_set() {
+        let read = |text: &str, limits: ReadLimits| {
+            let options = ReadOptions {
+                limits,
+                ..ReadOptions::default()
+            };
+            read_with(text, &options).map(|table| table.num_rows())
+        };
+        let few = |max_columns, max_line_bytes| ReadLimits {
+            max_columns,
+            max_line_bytes,
+            ..ReadLimits::default()
+        };
+        assert_eq!(read("a,b\n1,2\n", few(2, 4)).unwrap(), 1);
+        let message = read("a,b\n1,2\n", few(1, 4)).unwrap_err().to_string();
+        assert!(message.contains("more than 1 columns"), "{message}");
+        let message = read("a,b\n1,2\n1,23\n", few(2, 4)).unwrap_err().to_string();
+        assert!(
+            message.contains(", row 2 (line 3): is longer than 4 bytes"),
             "{message}"
         );
     }
@@ -395,7 +446,7 @@ mod tests {
     #[test]
     fn a_record_without_end_is_refused() {
         let mut text = b"a,b\nx,\"".to_vec();
-        text.resize(MAX_LINE_BYTES + (1 << 20), b'z');
+        text.resize(ReadLimits::default().max_line_bytes + (1 << 20), b'z');
         assert!(problem(text).starts_with(", row 1 (line 2): is longer than 64 MiB"));
     }
 

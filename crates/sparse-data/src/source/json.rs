@@ -4,62 +4,127 @@ use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::arrow::json::ReaderBuilder;
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 
-use super::budget::Budget;
-use super::bytes::{Reader, batch_rows, open_after_mark, open_text, read_line};
+use super::bytes::{Reader, open_after_mark, open_text, read_line};
 use super::json_array::Elements;
 use super::json_kind::Columns;
+use super::table_file::{Batches, Layout};
 use super::text::invalid_utf8;
-use super::{Choice, compression, io_error, malformed};
+use super::{BatchSize, Choice, ReadLimits, compression, io_error, malformed};
 use crate::error::{Error, Result};
-use crate::table::{Chunk, Table, check_names};
 
-/// Reads a file of one object a line, or of one array of objects. A key that a row lacks is null there.
-pub(super) fn read(path: &Path, choice: &Choice) -> Result<Table> {
+/// A file that was gone through.
+#[derive(Debug, Clone)]
+pub(super) struct Json {
+    is_array: bool,
+    /// All columns that hold something.
+    schema: SchemaRef,
+    /// Bytes of the longest row, and the number of all keys.
+    longest: usize,
+    keys: usize,
+    pub(super) num_rows: u64,
+    limits: ReadLimits,
+}
+
+/// Goes through a file of one object a line, or of one array of objects. A key that a row lacks is null there. Returns the
+/// chosen columns, in which values must go with each other.
+pub(super) fn open(path: &Path, choice: &Choice, limits: &ReadLimits) -> Result<(Layout, Schema)> {
     let mut reader = open_text(path)?;
     let is_array = begins_array(path, &mut reader)?;
     let mut longest = 0;
     let columns = if is_array {
-        let mut elements = Elements::measured(reader);
-        let columns = scan_array(path, BufReader::new(&mut elements))?;
-        longest = elements.longest() as u64;
+        let mut elements = Elements::measured(reader, limits);
+        let columns = scan_array(path, BufReader::new(&mut elements), limits)?;
+        longest = elements.longest();
         columns
     } else {
-        scan_lines(path, reader, |bytes, _| longest = longest.max(bytes))?
+        scan_lines(path, reader, limits, |bytes| longest = longest.max(bytes))?
     };
-    let schema = Arc::new(schema(path, &columns, choice)?);
-    let reader: Box<dyn BufRead> = if is_array {
-        Box::new(BufReader::new(Elements::bare(open_text(path)?)))
-    } else {
-        Box::new(open_text(path)?)
+    let schema = schema(path, &columns, choice)?;
+    let file = Json {
+        is_array,
+        schema: Arc::new(schema.clone()),
+        longest,
+        keys: columns.known.len(),
+        num_rows: columns.num_rows,
+        limits: *limits,
     };
-    let reader = ReaderBuilder::new(Arc::clone(&schema))
-        .with_batch_size(batch_rows(longest as usize, columns.known.len()))
-        // Numbers among texts have been let pass in columns of ids only, which keep them as they are written.
-        .with_coerce_primitive(true)
-        .build(reader)
-        .map_err(|error| malformed(path, error.to_string()))?;
-    let place: Arc<str> = path.display().to_string().into();
-    let mut chunks = Vec::new();
-    let mut first_row = 1;
-    let mut budget = Budget::of_machine();
-    for batch in reader {
-        let batch = batch.map_err(|error| malformed(path, error.to_string()))?;
-        let num_rows = batch.num_rows() as u64;
-        let chunk = Chunk {
-            batch,
-            file: Arc::clone(&place),
-            first_row,
+    Ok((Layout::Json(file), schema))
+}
+
+impl Json {
+    /// The rows of a range of lines, or all.
+    pub(super) fn batches(
+        &self,
+        path: &Path,
+        range: Option<LineRange>,
+        names: &[&str],
+        size: BatchSize,
+    ) -> Result<Batches> {
+        let reader: Box<dyn BufRead + Send> = match range {
+            Some(range) => Box::new(open_range(path, range)?),
+            None if self.is_array => Box::new(BufReader::new(Elements::bare(
+                open_text(path)?,
+                &self.limits,
+            ))),
+            None => Box::new(open_text(path)?),
         };
-        let chunk = chunk.shrunk()?;
-        budget.take(path, chunk.batch.get_array_memory_size())?;
-        chunks.push(chunk);
-        first_row += num_rows;
+        let known = names
+            .iter()
+            .filter_map(|name| self.schema.index_of(name).ok());
+        let schema = self
+            .schema
+            .project(&known.collect::<Vec<_>>())
+            .map_err(|error| malformed(path, error.to_string()))?;
+        let reader = ReaderBuilder::new(Arc::new(schema))
+            .with_batch_size(size.rows_of(self.longest, self.keys))
+            // Numbers among texts have been let pass in columns of ids only, which keep them as they are written.
+            .with_coerce_primitive(true)
+            .build(reader)
+            .map_err(|error| malformed(path, error.to_string()))?;
+        let path = path.to_owned();
+        let batches =
+            reader.map(move |batch| batch.map_err(|error| malformed(&path, error.to_string())));
+        Ok(Box::new(batches))
     }
-    Table::from_chunks(&schema, chunks)
+
+    /// Ranges of about `range_bytes` that can be read apart, and the number of rows of each; none if the file can only be read
+    /// from its beginning, as one array and a compressed file are.
+    pub(super) fn ranges(
+        &self,
+        path: &Path,
+        range_bytes: u64,
+    ) -> Result<Option<Vec<(LineRange, u64)>>> {
+        if self.is_array || compression(path).is_compressed() {
+            return Ok(None);
+        }
+        let (mut reader, mark) = open_after_mark(path)?;
+        let mut ranges = Vec::new();
+        let mut range = LineRange {
+            start: mark,
+            length: 0,
+        };
+        let (mut buffer, mut line, mut rows) = (Vec::new(), 0, 0);
+        while read_line(path, &mut reader, line + 1, &mut buffer, &self.limits)? {
+            line += 1;
+            rows += u64::from(!buffer.trim_ascii().is_empty());
+            range.length += buffer.len() as u64;
+            if range.length >= range_bytes {
+                ranges.push((range, std::mem::take(&mut rows)));
+                range = LineRange {
+                    start: range.start + range.length,
+                    length: 0,
+                };
+            }
+        }
+        if rows > 0 {
+            ranges.push((range, rows));
+        }
+        Ok(Some(ranges))
+    }
 }
 
 /// The schema of the chosen columns of a file that has been gone through.
@@ -93,73 +158,21 @@ fn schema(path: &Path, columns: &Columns, choice: &Choice) -> Result<Schema> {
         Some(Field::new(name, column.data_type()?, true))
     };
     let fields: Vec<Field> = names.into_iter().filter_map(field).collect();
-    let schema = Schema::new(fields);
-    check_names(&place, &schema)?;
-    Ok(schema)
+    Ok(Schema::new(fields))
 }
 
-/// A part of a file of lines: where it begins, how long it is, and which row (from 1) comes first.
+/// A part of a file of lines: where it begins, and how long it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LineRange {
-    pub(crate) start: u64,
-    pub(crate) length: u64,
-    pub(crate) first_row: u64,
+    start: u64,
+    length: u64,
 }
 
-/// Goes through a file of lines once; returns its schema, its number of rows, and ranges of about `range_bytes` that can
-/// be read apart. A compressed file can't be cut and is one range.
-pub(crate) fn line_ranges(
-    path: &Path,
-    range_bytes: u64,
-    choice: &Choice,
-) -> Result<(Schema, u64, Vec<LineRange>)> {
-    let (mut reader, mark) = open_after_mark(path)?;
-    if begins_array(path, &mut reader)? {
-        return Err(super::malformed(
-            path,
-            "is one JSON array, and only a file of one object a line can be streamed".to_owned(),
-        ));
-    }
-    let mut ranges = vec![LineRange {
-        start: mark,
-        length: 0,
-        first_row: 1,
-    }];
-    let mut offset = mark;
-    let columns = scan_lines(path, reader, |bytes, rows| {
-        offset += bytes;
-        if let Some(range) = ranges.last_mut() {
-            range.length = offset - range.start;
-            if range.length >= range_bytes {
-                ranges.push(LineRange {
-                    start: offset,
-                    length: 0,
-                    first_row: rows + 1,
-                });
-            }
-        }
-    })?;
-    ranges.retain(|range| range.length > 0);
-    let schema = schema(path, &columns, choice)?;
-    if compression(path).is_compressed() {
-        ranges = vec![LineRange {
-            start: 0,
-            length: offset,
-            first_row: 1,
-        }];
-    }
-    Ok((schema, columns.num_rows, ranges))
-}
-
-/// Opens a range that [`line_ranges`] found.
-pub(crate) fn open_range(path: &Path, range: LineRange) -> Result<Box<dyn BufRead + Send>> {
-    if compression(path).is_compressed() {
-        return Ok(Box::new(open_text(path)?));
-    }
+fn open_range(path: &Path, range: LineRange) -> Result<impl BufRead + Send + use<>> {
     let mut file = std::fs::File::open(path).map_err(|source| io_error(path, source))?;
     file.seek(std::io::SeekFrom::Start(range.start))
         .map_err(|source| io_error(path, source))?;
-    Ok(Box::new(BufReader::new(file.take(range.length))))
+    Ok(BufReader::new(file.take(range.length)))
 }
 
 fn begins_array(path: &Path, reader: &mut Reader) -> Result<bool> {
@@ -173,16 +186,17 @@ fn begins_array(path: &Path, reader: &mut Reader) -> Result<bool> {
     begins_array(path, reader)
 }
 
-/// Goes through lines; `visit` learns the bytes of each and the number of rows so far.
+/// Goes through lines; `visit` learns the bytes of each.
 fn scan_lines(
     path: &Path,
     mut reader: impl BufRead,
-    mut visit: impl FnMut(u64, u64),
+    limits: &ReadLimits,
+    mut visit: impl FnMut(usize),
 ) -> Result<Columns> {
-    let mut columns = Columns::default();
+    let mut columns = Columns::new(limits);
     let mut buffer = Vec::new();
     let mut line = 0;
-    while read_line(path, &mut reader, line + 1, &mut buffer)? {
+    while read_line(path, &mut reader, line + 1, &mut buffer, limits)? {
         line += 1;
         columns.line = Some(line);
         if !buffer.trim_ascii().is_empty() {
@@ -198,13 +212,13 @@ fn scan_lines(
                 return Err(fault(path, &mut columns, Some(line), &error));
             }
         }
-        visit(buffer.len() as u64, columns.num_rows);
+        visit(buffer.len());
     }
     Ok(columns)
 }
 
-fn scan_array(path: &Path, reader: impl Read) -> Result<Columns> {
-    let mut columns = Columns::default();
+fn scan_array(path: &Path, reader: impl Read, limits: &ReadLimits) -> Result<Columns> {
+    let mut columns = Columns::new(limits);
     let mut parser = serde_json::Deserializer::from_reader(reader);
     let parsed = parser
         .deserialize_seq(ArrayVisitor(&mut columns))
@@ -263,14 +277,16 @@ fn fault(
 
 #[cfg(test)]
 mod tests {
+    use super::super::{ReadOptions, read_file};
     use super::*;
     use crate::label::number;
+    use crate::table::Table;
 
     fn read_text(text: impl AsRef<[u8]>) -> Result<Table> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.jsonl");
         std::fs::write(&path, text).unwrap();
-        read(&path, &Choice::All)
+        read_file(&path, &ReadOptions::default())
     }
 
     fn problem(text: impl AsRef<[u8]>) -> String {
@@ -343,7 +359,13 @@ mod tests {
         let text =
             "{\"text\": \"a\", \"m\": {\"u\": 1}}\n{\"m\": {\"u\": \"x\"}, \"text\": \"b\"}\n";
         std::fs::write(&path, text).unwrap();
-        let of = |name: &str| read(&path, &Choice::These(vec![name.to_owned()]));
+        let of = |name: &str| {
+            let options = ReadOptions {
+                columns: Choice::These(vec![name.to_owned()]),
+                ..ReadOptions::default()
+            };
+            read_file(&path, &options)
+        };
         assert_eq!(of("text").unwrap().text("text", 1).unwrap(), Some("b"));
         let message = of("m").unwrap_err().to_string();
         assert!(
@@ -359,11 +381,15 @@ mod tests {
         let lines: String = (0..10_001).map(|i| format!("{{\"k{i}\": 1}}\n")).collect();
         assert_eq!(
             problem(lines),
-            ", row 10001 (line 10001), column `k10000`: has one more key, and all rows together may have 10000"
+            ", row 10001 (line 10001), column `k10000`: has one more key, and all rows together may have 10000; to read more, set \
+             `limits.max_columns` (--max-columns) higher"
         );
         let keys: Vec<String> = (0..10_001).map(|i| format!("\"k{i}\": 1")).collect();
         let nested = format!("{{\"m\": {{{}}}}}\n", keys.join(", "));
-        assert!(problem(nested).ends_with("column `m`: holds objects with more than 10000 keys"));
+        assert!(
+            problem(nested)
+                .contains("column `m`: holds objects with more than 10000 keys; to read them set")
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::bytes::MAX_LINE_BYTES;
+use super::ReadLimits;
 
 /// Reads an array of objects and measures its elements; without its brackets and commas, if these are to be left out. The text
 /// must be JSON, or else what comes out isn't either.
@@ -16,11 +16,12 @@ pub(super) struct Elements<R> {
     /// Bytes of the element so far, and of the longest.
     length: usize,
     longest: usize,
+    limits: ReadLimits,
 }
 
 impl<R: Read> Elements<R> {
     /// The array as it stands.
-    pub(super) fn measured(reader: R) -> Self {
+    pub(super) fn measured(reader: R, limits: &ReadLimits) -> Self {
         Self {
             reader,
             bare: false,
@@ -29,14 +30,15 @@ impl<R: Read> Elements<R> {
             escaped: false,
             length: 0,
             longest: 0,
+            limits: *limits,
         }
     }
 
     /// The elements alone.
-    pub(super) fn bare(reader: R) -> Self {
+    pub(super) fn bare(reader: R, limits: &ReadLimits) -> Self {
         Self {
             bare: true,
-            ..Self::measured(reader)
+            ..Self::measured(reader, limits)
         }
     }
 
@@ -88,11 +90,10 @@ impl<R: Read> Read for Elements<R> {
         for byte in &mut buffer[..n] {
             self.pass(byte);
         }
-        if self.length > MAX_LINE_BYTES {
-            let limit = MAX_LINE_BYTES >> 20;
+        if self.length > self.limits.max_line_bytes {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("an element of the array is longer than {limit} MiB"),
+                format!("an element of the array {}", self.limits.line_problem()),
             ));
         }
         Ok(n)
@@ -106,13 +107,13 @@ mod tests {
     #[test]
     fn only_the_frame_of_the_array_goes() {
         let array = r#" [{"a": "x, [\"y\\"}, {"b": [1, {"c": 2}]}] "#;
-        let mut elements = Elements::bare(array.as_bytes());
+        let mut elements = Elements::bare(array.as_bytes(), &ReadLimits::default());
         let mut text = String::new();
         elements.read_to_string(&mut text).unwrap();
         assert_eq!(text.trim(), r#"{"a": "x, [\"y\\"}  {"b": [1, {"c": 2}]}"#);
         assert_eq!(elements.longest(), r#" {"b": [1, {"c": 2}]}]"#.len());
         let mut same = String::new();
-        Elements::measured(array.as_bytes())
+        Elements::measured(array.as_bytes(), &ReadLimits::default())
             .read_to_string(&mut same)
             .unwrap();
         assert_eq!(same, array);
@@ -121,10 +122,13 @@ mod tests {
     #[test]
     fn an_element_without_end_is_refused() {
         let endless = b"[\"".chain(io::repeat(b'z'));
-        let error = io::copy(&mut Elements::bare(endless), &mut io::sink()).unwrap_err();
+        let error = io::copy(
+            &mut Elements::bare(endless, &ReadLimits::default()),
+            &mut io::sink(),
+        );
         assert_eq!(
-            error.to_string(),
-            "an element of the array is longer than 64 MiB"
+            error.unwrap_err().to_string(),
+            "an element of the array is longer than 64 MiB; a row must be shorter, or `limits.max_line_bytes` (--max-line-bytes) higher"
         );
     }
 }

@@ -5,11 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Fields};
-use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use crate::table::MAX_COLUMNS;
+use super::ReadLimits;
+use super::limits::raised_by;
 
 /// Type of a JSON value, or of all values of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,17 +28,17 @@ pub(super) enum Kind {
     Mixed(Box<(Self, Self)>),
     /// Texts and numbers, of which ids may be made.
     TextOrNumber(Box<(Self, Self)>),
-    /// Objects with more keys than a table has columns.
-    Endless,
+    /// Objects with more keys than these, as many as a table may have columns.
+    Endless(usize),
 }
 
 impl Kind {
-    /// The kind that holds the values of both.
-    fn merge(self, other: Self) -> Self {
+    /// The kind that holds the values of both; of objects, with at most so many keys.
+    fn merge(self, other: Self, max_keys: usize) -> Self {
         let is_number = |kind: &Self| matches!(kind, Self::Whole { .. } | Self::Number);
         match (self, other) {
             (Self::Null, kind) | (kind, Self::Null) => kind,
-            (Self::Endless, _) | (_, Self::Endless) => Self::Endless,
+            (Self::Endless(keys), _) | (_, Self::Endless(keys)) => Self::Endless(keys),
             (Self::Mixed(pair), _) | (_, Self::Mixed(pair)) => Self::Mixed(pair),
             (
                 Self::Whole { large, negative },
@@ -52,8 +51,8 @@ impl Kind {
                 negative: negative || other_negative,
             },
             (Self::Whole { .. }, Self::Number) | (Self::Number, Self::Whole { .. }) => Self::Number,
-            (Self::List(a), Self::List(b)) => Self::List(Box::new(a.merge(*b))),
-            (Self::Object(fields), Self::Object(others)) => merge_fields(fields, others),
+            (Self::List(a), Self::List(b)) => Self::List(Box::new(a.merge(*b, max_keys))),
+            (Self::Object(fields), Self::Object(others)) => merge_fields(fields, others, max_keys),
             (a, b) if a == b => a,
             (Self::TextOrNumber(pair), kind) | (kind, Self::TextOrNumber(pair))
                 if kind == Self::Text
@@ -83,7 +82,10 @@ impl Kind {
             }),
             Self::TextOrNumber(pair) if !ids => Some(mixed(pair)),
             Self::Mixed(pair) => Some(mixed(pair)),
-            Self::Endless => Some(format!("holds objects with more than {MAX_COLUMNS} keys")),
+            Self::Endless(keys) => Some(format!(
+                "holds objects with more than {keys} keys; to read them set {}",
+                raised_by("max_columns")
+            )),
             _ => None,
         }
     }
@@ -125,15 +127,19 @@ fn mixed_list((a, b): &(Kind, Kind)) -> String {
     format!("is a list that holds {a} and {b}")
 }
 
-fn merge_fields(mut fields: Vec<(String, Kind)>, others: Vec<(String, Kind)>) -> Kind {
+fn merge_fields(
+    mut fields: Vec<(String, Kind)>,
+    others: Vec<(String, Kind)>,
+    max_keys: usize,
+) -> Kind {
     for (name, kind) in others {
         let known = fields.iter().position(|(known, _)| *known == name);
         match known {
             Some(known) => {
                 let known = &mut fields[known].1;
-                *known = std::mem::replace(known, Kind::Null).merge(kind);
+                *known = std::mem::replace(known, Kind::Null).merge(kind, max_keys);
             }
-            None if fields.len() == MAX_COLUMNS => return Kind::Endless,
+            None if fields.len() == max_keys => return Kind::Endless(max_keys),
             None => fields.push((name, kind)),
         }
     }
@@ -149,7 +155,7 @@ impl fmt::Display for Kind {
             Self::Number => "a number",
             Self::Text => "a text",
             Self::List(_) => "a list",
-            Self::Object(_) | Self::Endless => "an object",
+            Self::Object(_) | Self::Endless(_) => "an object",
             Self::Mixed(pair) | Self::TextOrNumber(pair) => {
                 return write!(f, "{} or {}", pair.0, pair.1);
             }
@@ -161,69 +167,76 @@ impl fmt::Display for Kind {
     }
 }
 
-impl<'de> Deserialize<'de> for Kind {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KindVisitor;
-        impl<'de> Visitor<'de> for KindVisitor {
-            type Value = Kind;
+/// Finds the kind of a value; its objects have at most so many keys.
+#[derive(Clone, Copy)]
+struct KindSeed(usize);
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON value")
-            }
+impl<'de> DeserializeSeed<'de> for KindSeed {
+    type Value = Kind;
 
-            fn visit_unit<E>(self) -> Result<Kind, E> {
-                Ok(Kind::Null)
-            }
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Kind, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
 
-            fn visit_bool<E>(self, _: bool) -> Result<Kind, E> {
-                Ok(Kind::Boolean)
-            }
+impl<'de> Visitor<'de> for KindSeed {
+    type Value = Kind;
 
-            fn visit_i64<E>(self, value: i64) -> Result<Kind, E> {
-                Ok(Kind::Whole {
-                    large: false,
-                    negative: value < 0,
-                })
-            }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
 
-            fn visit_u64<E>(self, value: u64) -> Result<Kind, E> {
-                Ok(Kind::Whole {
-                    large: i64::try_from(value).is_err(),
-                    negative: false,
-                })
-            }
+    fn visit_unit<E>(self) -> Result<Kind, E> {
+        Ok(Kind::Null)
+    }
 
-            fn visit_f64<E>(self, _: f64) -> Result<Kind, E> {
-                Ok(Kind::Number)
-            }
+    fn visit_bool<E>(self, _: bool) -> Result<Kind, E> {
+        Ok(Kind::Boolean)
+    }
 
-            fn visit_str<E>(self, _: &str) -> Result<Kind, E> {
-                Ok(Kind::Text)
-            }
+    fn visit_i64<E>(self, value: i64) -> Result<Kind, E> {
+        Ok(Kind::Whole {
+            large: false,
+            negative: value < 0,
+        })
+    }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Kind, A::Error> {
-                let mut kind = Kind::Null;
-                while let Some(item) = items.next_element()? {
-                    kind = kind.merge(item);
-                }
-                Ok(Kind::List(Box::new(kind)))
-            }
+    fn visit_u64<E>(self, value: u64) -> Result<Kind, E> {
+        Ok(Kind::Whole {
+            large: i64::try_from(value).is_err(),
+            negative: false,
+        })
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Kind, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(entry) = entries.next_entry()? {
-                    if fields.len() <= MAX_COLUMNS {
-                        fields.push(entry);
-                    }
-                }
-                Ok(if fields.len() > MAX_COLUMNS {
-                    Kind::Endless
-                } else {
-                    Kind::Object(fields)
-                })
+    fn visit_f64<E>(self, _: f64) -> Result<Kind, E> {
+        Ok(Kind::Number)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Kind, E> {
+        Ok(Kind::Text)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Kind, A::Error> {
+        let mut kind = Kind::Null;
+        while let Some(item) = items.next_element_seed(self)? {
+            kind = kind.merge(item, self.0);
+        }
+        Ok(Kind::List(Box::new(kind)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Kind, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(name) = entries.next_key()? {
+            let kind = entries.next_value_seed(self)?;
+            if fields.len() <= self.0 {
+                fields.push((name, kind));
             }
         }
-        deserializer.deserialize_any(KindVisitor)
+        Ok(if fields.len() > self.0 {
+            Kind::Endless(self.0)
+        } else {
+            Kind::Object(fields)
+        })
     }
 }
 
@@ -254,6 +267,7 @@ fn holds_ids(name: &str) -> bool {
 /// The columns of a file as far as it has been read.
 #[derive(Debug, Default)]
 pub(super) struct Columns {
+    limits: ReadLimits,
     pub(super) known: Vec<JsonColumn>,
     /// Rows read, the one at fault included.
     pub(super) num_rows: u64,
@@ -264,6 +278,14 @@ pub(super) struct Columns {
 }
 
 impl Columns {
+    /// No columns yet.
+    pub(super) fn new(limits: &ReadLimits) -> Self {
+        Self {
+            limits: *limits,
+            ..Self::default()
+        }
+    }
+
     /// Position of a column, which is new unless it is known.
     fn column(&mut self, expected: usize, name: &str) -> Option<usize> {
         if self
@@ -275,9 +297,12 @@ impl Columns {
         }
         let position = self.known.iter().position(|column| column.name == name);
         if position.is_none() {
-            if self.known.len() == MAX_COLUMNS {
-                let problem =
-                    format!("has one more key, and all rows together may have {MAX_COLUMNS}");
+            let most = self.limits.max_columns;
+            if self.known.len() == most {
+                let problem = format!(
+                    "has one more key, and all rows together may have {most}; to read more, set {}",
+                    raised_by("max_columns")
+                );
                 self.fault = Some((Some(name.to_owned()), problem));
                 return None;
             }
@@ -294,6 +319,7 @@ impl Columns {
     /// Takes the value of a column in the present row.
     fn take(&mut self, column: usize, here: Kind) {
         let (row, line) = (self.num_rows, self.line);
+        let max_keys = self.limits.max_columns;
         let column = &mut self.known[column];
         if column.kind == here || column.clash.is_some() {
             return;
@@ -306,7 +332,7 @@ impl Columns {
             Kind::Object(_) if matches!(earlier, Kind::Object(_)) => None,
             here => Some(format!("is {here}, and {earlier} in an earlier row")),
         };
-        column.kind = earlier.merge(here);
+        column.kind = earlier.merge(here, max_keys);
         let problem = alone.or_else(|| {
             let fault = column.kind.fault(ids)?;
             Some(shown.unwrap_or(fault))
@@ -369,7 +395,7 @@ impl<'de> Visitor<'de> for RowVisitor<'_> {
                 return Err(A::Error::custom("duplicate key"));
             }
             known.seen = columns.num_rows;
-            let kind: Kind = entries.next_value()?;
+            let kind = entries.next_value_seed(KindSeed(columns.limits.max_columns))?;
             columns.take(column, kind);
         }
         Ok(())

@@ -14,10 +14,12 @@ mod hub;
 mod json;
 mod json_array;
 mod json_kind;
+mod limits;
 mod parquet;
 mod pipe;
 mod remote;
 mod secret;
+mod table_file;
 mod text;
 
 use std::path::Path;
@@ -39,10 +41,12 @@ pub(crate) use engine::query;
 pub(crate) use files::{SplitFiles, canonical_split, require, resolve};
 pub(crate) use guard::guarded;
 pub(crate) use hub::splits as hub_splits;
-pub(crate) use json::{LineRange, line_ranges, open_range};
+pub(crate) use limits::BatchSize;
+pub use limits::ReadLimits;
 pub(crate) use pipe::is_pipe;
 pub(crate) use remote::scheme;
 pub(crate) use secret::{is_secret, masked};
+pub(crate) use table_file::{Batches, Part, TableFile};
 
 /// Format of a data file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,30 +129,12 @@ pub(crate) struct ReadOptions {
     pub(crate) delimiter: Option<u8>,
     /// Columns to read. The others may hold what they like.
     pub(crate) columns: Choice,
+    pub(crate) limits: ReadLimits,
 }
 
 /// Reads one file.
 pub(crate) fn read_file(path: &Path, options: &ReadOptions) -> Result<Table> {
-    let format = options
-        .format
-        .or_else(|| Format::from_path(path))
-        .ok_or_else(|| Error::UnknownFormat {
-            path: path.to_owned(),
-            known: KNOWN_FORMATS.to_owned(),
-        })?;
-    require(path)?;
-    if format != Format::Text {
-        refuse_no_bytes(path)?;
-    }
-    let columns = &options.columns;
-    guarded(path, || match format {
-        Format::Csv => delimited::read(path, options.delimiter.unwrap_or(b','), true, columns),
-        Format::Tsv => delimited::read(path, options.delimiter.unwrap_or(b'\t'), false, columns),
-        Format::Json => json::read(path, columns),
-        Format::Parquet => parquet::read(path, columns),
-        Format::Arrow => arrow_ipc::read(path, columns),
-        Format::Text => text::read(path).and_then(|table| columns.apply(table)),
-    })
+    TableFile::open(path, options)?.read()
 }
 
 /// Fails on a file without a byte.
@@ -165,7 +151,7 @@ pub(crate) fn refuse_no_bytes(path: &Path) -> Result<()> {
 
 /// Reads a file of this machine, or a pipe.
 pub(crate) fn read_path(path: &Path, options: &ReadOptions) -> Result<Table> {
-    let file = DataFile::Local(path.to_owned()).local()?;
+    let file = DataFile::Local(path.to_owned()).local(&options.limits)?;
     file.named(read_file(&file.path, options))
 }
 
@@ -178,7 +164,7 @@ pub(crate) fn read_files<'a>(
     let mut tables = Vec::new();
     let mut empty = None;
     for file in files {
-        let local = file.local()?;
+        let local = file.local(&options.limits)?;
         match local.named(read_file(&local.path, options)) {
             Ok(table) if !table.is_empty() => tables.push(table),
             Err(error) if !matches!(error, Error::Empty { .. }) => return Err(error),

@@ -2,66 +2,56 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, Schema};
-use datafusion::arrow::record_batch::RecordBatchReader;
+use datafusion::arrow::datatypes::Schema;
 use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::budget::Budget;
-use super::engine::BATCH_ROWS;
-use super::{Choice, io_error, malformed};
+use super::table_file::Batches;
+use super::{BatchSize, io_error, malformed};
 use crate::error::Result;
-use crate::table::{Chunk, Table, check_names, normal_type, normalize};
 
-/// Reads the chosen columns of a file.
-pub(super) fn read(path: &Path, choice: &Choice) -> Result<Table> {
+fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     let file = File::open(path).map_err(|source| io_error(path, source))?;
-    let mut builder = ParquetRecordBatchReaderBuilder::try_new(file)
-        .map_err(|error| malformed(path, error.to_string()))?;
-    let place: Arc<str> = path.display().to_string().into();
-    let stored = Arc::clone(builder.schema());
-    check_names(&place, &stored)?;
-    let names: Vec<&str> = stored
-        .fields()
-        .iter()
-        .map(|field| field.name().as_str())
-        .collect();
-    let columns = choice.names(&place, &names)?;
-    if let Some(columns) = &columns {
-        let names = columns.iter().map(String::as_str);
-        let mask = ProjectionMask::columns(builder.parquet_schema(), names);
-        builder = builder.with_projection(mask);
+    ParquetRecordBatchReaderBuilder::try_new(file)
+        .map_err(|error| malformed(path, error.to_string()))
+}
+
+/// The columns of a file.
+pub(super) fn schema(path: &Path) -> Result<Schema> {
+    Ok(builder(path)?.schema().as_ref().clone())
+}
+
+/// The number of rows of each row group.
+pub(super) fn row_groups(path: &Path) -> Result<Vec<u64>> {
+    let builder = builder(path)?;
+    let groups = builder.metadata().row_groups().iter();
+    let rows = groups.map(|group| u64::try_from(group.num_rows()).unwrap_or(0));
+    Ok(rows.collect())
+}
+
+/// The rows of a row group, or of all.
+pub(super) fn batches(
+    path: &Path,
+    group: Option<usize>,
+    names: &[&str],
+    size: BatchSize,
+) -> Result<Batches> {
+    let mut builder = builder(path)?;
+    let columns = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
+    let groups = builder.metadata().row_groups().iter();
+    let mean = groups.map(|group| group.total_byte_size() / group.num_rows().max(1));
+    let mean = usize::try_from(mean.max().unwrap_or(0)).unwrap_or(0);
+    if let Some(group) = group {
+        builder = builder.with_row_groups(vec![group]);
     }
     let reader = builder
-        .with_batch_size(BATCH_ROWS)
+        .with_projection(columns)
+        .with_batch_size(size.rows_of(mean, names.len()))
         .build()
         .map_err(|error| malformed(path, error.to_string()))?;
-    let read = reader.schema();
-    let fields = read.fields().iter();
-    let fields: Vec<Field> = fields
-        .map(|field| Field::new(field.name(), normal_type(field.data_type()), true))
-        .collect();
-    let schema = Arc::new(Schema::new(fields));
-    let mut chunks = Vec::new();
-    let mut first_row = 1;
-    let mut budget = Budget::of_machine();
-    for batch in reader {
-        let batch = batch.map_err(|error| malformed(path, error.to_string()))?;
-        let chunk = Chunk {
-            batch,
-            file: Arc::clone(&place),
-            first_row,
-        };
-        let chunk = normalize(chunk, &schema)?.shrunk()?;
-        first_row += chunk.batch.num_rows() as u64;
-        budget.take(path, chunk.batch.get_array_memory_size())?;
-        chunks.push(chunk);
-    }
-    let table = Table::from_chunks(&schema, chunks)?;
-    match columns {
-        Some(columns) => table.select_columns(&columns),
-        None => Ok(table),
-    }
+    let path = path.to_owned();
+    let batches =
+        reader.map(move |batch| batch.map_err(|error| malformed(&path, error.to_string())));
+    Ok(Box::new(batches))
 }

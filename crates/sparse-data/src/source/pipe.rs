@@ -6,11 +6,9 @@ use std::path::{Path, PathBuf};
 
 use sparse_files::TemporaryDirectory;
 
-use super::{Format, compression, io_error, malformed};
+use super::limits::{raised_by, shown};
+use super::{Format, ReadLimits, compression, io_error, malformed};
 use crate::error::Result;
-
-/// Bytes that are taken from a pipe, at most, so that one without an end doesn't fill the disk.
-const MAX_PIPE_BYTES: u64 = 64 << 30;
 
 /// Whether a path names the standard input, or something else that can be read only once.
 pub(crate) fn is_pipe(path: &Path) -> bool {
@@ -60,8 +58,9 @@ pub(super) fn is_device(path: &Path) -> bool {
     }
 }
 
-/// Copies all that a pipe gives to a temporary file, whose name has the endings that the pipe's lacks.
-pub(super) fn keep(path: &Path) -> Result<(TemporaryDirectory, PathBuf)> {
+/// Copies all that a pipe gives to a temporary file, whose name has the endings that the pipe's lacks; a pipe without an end is
+/// refused before it fills the disk.
+pub(super) fn keep(path: &Path, limits: &ReadLimits) -> Result<(TemporaryDirectory, PathBuf)> {
     let failed = |source| io_error(path, source);
     let mut source: Box<dyn Read> = if is_standard_input(path) {
         Box::new(std::io::stdin().lock())
@@ -82,7 +81,10 @@ pub(super) fn keep(path: &Path) -> Result<(TemporaryDirectory, PathBuf)> {
     let folder = TemporaryDirectory::create("sparse-data-")?;
     let target = folder.path().join(name(path, &start));
     let mut file = File::create(&target).map_err(|source| io_error(&target, source))?;
-    let mut rest = start.as_slice().chain(source).take(MAX_PIPE_BYTES + 1);
+    let mut rest = start
+        .as_slice()
+        .chain(source)
+        .take(limits.max_pipe_bytes.saturating_add(1));
     let mut block = vec![0; 1 << 18];
     let mut total = 0;
     loop {
@@ -92,10 +94,12 @@ pub(super) fn keep(path: &Path) -> Result<(TemporaryDirectory, PathBuf)> {
             return Ok((folder, target));
         }
         total += n as u64;
-        if total > MAX_PIPE_BYTES {
-            let gigabytes = MAX_PIPE_BYTES >> 30;
-            let problem =
-                format!("gave more than {gigabytes} GiB; write it to a file and read that");
+        if total > limits.max_pipe_bytes {
+            let problem = format!(
+                "gave more than {}; write it to a file and read that, or set {}",
+                shown(limits.max_pipe_bytes),
+                raised_by("max_pipe_bytes")
+            );
             return Err(malformed(path, problem));
         }
         file.write_all(&block[..n])

@@ -46,6 +46,10 @@ mod tests {
             ("https://token@host/a b", "https://host/a b"),
             ("s3://key:se/cret@bucket/a", "s3://bucket/a"),
             (
+                "postgres://me:123/4@host:5432/db",
+                "postgres://host:5432/db",
+            ),
+            (
                 "error for (https://host/x?sig=1): refused, then https://u:p@h/",
                 "error for (https://host/x): refused, then https://h/",
             ),

@@ -1,56 +1,77 @@
 //! Plain text: one row a line, in the column `text`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringBuilder};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 
-use super::budget::Budget;
-use super::bytes::{MAX_BATCH_BYTES, open_text, read_line};
+use super::bytes::{Reader, open_text, read_line};
+use super::table_file::Batches;
+use super::{BatchSize, ReadLimits};
 use crate::error::{Error, Result};
-use crate::table::{Table, number_chunks};
 
-const BATCH_ROWS: usize = 8192;
+/// The only column.
+pub(super) fn schema() -> Schema {
+    Schema::new(vec![Field::new("text", DataType::Utf8, true)])
+}
 
-/// Reads a file; an empty line is an empty text.
-pub(super) fn read(path: &Path) -> Result<Table> {
-    let schema = Arc::new(Schema::new(vec![Field::new("text", DataType::Utf8, true)]));
-    let mut batches = Vec::new();
-    let mut finish = |builder: &mut StringBuilder| -> Result<()> {
-        let array: ArrayRef = Arc::new(builder.finish());
-        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![array]).map_err(|source| {
-            Error::Arrow {
-                place: path.display().to_string(),
-                source,
-            }
-        })?;
-        batches.push(batch);
-        Ok(())
+/// The rows; an empty line is an empty text.
+pub(super) fn batches(path: &Path, size: BatchSize, limits: ReadLimits) -> Result<Batches> {
+    let mut lines = TextLines {
+        path: path.to_owned(),
+        reader: open_text(path)?,
+        limits,
+        line: Vec::new(),
+        num_lines: 0,
     };
-    let mut builder = StringBuilder::new();
-    let mut reader = open_text(path)?;
-    let mut line = Vec::new();
-    let mut budget = Budget::of_machine();
-    let mut num_lines = 0_u64;
-    let (mut rows, mut bytes_held) = (0, 0);
-    while read_line(path, &mut reader, num_lines + 1, &mut line)? {
-        num_lines += 1;
-        let bytes = line.strip_suffix(b"\n").unwrap_or(&line);
-        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        let text = std::str::from_utf8(bytes)
-            .map_err(|_| invalid_utf8(path, num_lines, num_lines, None))?;
-        builder.append_value(text);
-        rows += 1;
-        bytes_held += text.len();
-        if rows == BATCH_ROWS || bytes_held >= MAX_BATCH_BYTES {
-            finish(&mut builder)?;
-            budget.take(path, bytes_held)?;
-            (rows, bytes_held) = (0, 0);
+    Ok(Box::new(std::iter::from_fn(move || {
+        lines.batch(size).transpose()
+    })))
+}
+
+struct TextLines {
+    path: PathBuf,
+    reader: Reader,
+    limits: ReadLimits,
+    line: Vec<u8>,
+    num_lines: u64,
+}
+
+impl TextLines {
+    fn batch(&mut self, size: BatchSize) -> Result<Option<RecordBatch>> {
+        let mut builder = StringBuilder::new();
+        let (mut rows, mut bytes_held) = (0, 0);
+        while rows < size.rows && bytes_held < size.bytes {
+            let Self {
+                path,
+                reader,
+                limits,
+                line,
+                num_lines,
+            } = self;
+            if !read_line(path, reader, *num_lines + 1, line, limits)? {
+                break;
+            }
+            *num_lines += 1;
+            let bytes = line.strip_suffix(b"\n").unwrap_or(line);
+            let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+            let text = std::str::from_utf8(bytes)
+                .map_err(|_| invalid_utf8(path, *num_lines, *num_lines, None))?;
+            builder.append_value(text);
+            rows += 1;
+            bytes_held += text.len();
         }
+        if rows == 0 {
+            return Ok(None);
+        }
+        let array: ArrayRef = Arc::new(builder.finish());
+        let batch = RecordBatch::try_new(Arc::new(schema()), vec![array]);
+        batch.map(Some).map_err(|source| Error::Arrow {
+            place: self.path.display().to_string(),
+            source,
+        })
     }
-    finish(&mut builder)?;
-    Table::from_chunks(&schema, number_chunks(&path.display().to_string(), batches))
 }
 
 /// The error for bytes that are not UTF-8.

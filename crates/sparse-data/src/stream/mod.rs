@@ -1,17 +1,18 @@
 //! Data larger than memory: read part by part, shuffled in a buffer.
 
+mod rows;
 mod shard;
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
-
-use self::shard::{Shard, ShardReader, database_shards, shards};
+pub(crate) use self::rows::{Parts, Rows};
+use self::shard::ShardReader;
 use crate::batch::Batch;
 use crate::columns::ColumnRoles;
 use crate::config::DatasetConfig;
 use crate::error::{Error, Result, list_names, nearest};
 use crate::random::RandomStream;
+use crate::source::Choice;
 use crate::table::{Table, number_chunks};
 
 /// How a [`StreamingTable`] is shuffled and cut.
@@ -38,10 +39,10 @@ impl Default for StreamConfig {
     }
 }
 
-/// Rows in files or in a database, read anew every epoch: Parquet, JSON lines, tables with a primary key.
+/// Rows in files or in a database, read anew every epoch: files of every format, tables with a primary key.
 ///
-/// An epoch takes the parts (row groups, ranges of lines, ranges of the key) in random order and moves their rows through a
-/// buffer: it is filled, shuffled, and half of it given out, until the end. Each row comes once an epoch. The order is
+/// An epoch takes the parts (row groups of Parquet, ranges of JSON lines, ranges of the key, other files as a whole) in random
+/// order and moves their rows through a buffer: it is filled, shuffled, and half of it given out, until the end. Each row comes once an epoch. The order is
 /// a pure function of seed and epoch, so a run goes on exactly by skipping the batches that it has seen.
 ///
 /// # Example
@@ -60,54 +61,22 @@ impl Default for StreamConfig {
 #[derive(Debug, Clone)]
 pub struct StreamingTable {
     name: Option<String>,
-    place: String,
-    schema: SchemaRef,
-    shards: Arc<[Shard]>,
-    num_rows: u64,
+    rows: Rows,
     buffer_rows: usize,
 }
 
 impl StreamingTable {
-    /// Finds the files, their columns and their number of rows. Parquet tells them in its footer; a file of JSON lines
-    /// is gone through once, which finds its faults before training.
+    /// Finds the files, their columns and their number of rows. Parquet tells them in its footer; other files are
+    /// gone through once, which finds their faults before training.
     ///
     /// # Errors
     ///
     /// If the configuration asks for what needs the whole table (`retrieval`, `sql`, `query`, `lookups`, a slice), a file is missing or
-    /// malformed or of another format, or a column is not there.
+    /// malformed, or a column is not there.
     pub fn open(config: &DatasetConfig) -> Result<Self> {
-        config.validate()?;
-        let needs_memory = [
-            ("retrieval", config.retrieval.is_some()),
-            ("sql", config.sql.is_some()),
-            ("query", config.query.is_some()),
-            ("lookups", !config.lookups.is_empty()),
-        ];
-        if let Some((key, _)) = needs_memory.into_iter().find(|(_, given)| *given) {
-            return Err(Error::Setting {
-                key,
-                problem: "needs the whole table in memory and can't be streamed".to_owned(),
-            });
-        }
-        let place = config.place();
-        let columns = config.columns.as_deref();
-        let (schema, shards) = match config.open_database()? {
-            Some(database) => database_shards(&database, columns, config.whole_database()?)?,
-            None => shards(&config.whole_splits()?, config.format, columns)?,
-        };
-        let num_rows = shards.iter().map(|shard| shard.num_rows).sum();
-        if num_rows == 0 {
-            return Err(Error::Empty {
-                place,
-                problem: "it has no rows".to_owned(),
-            });
-        }
         Ok(Self {
             name: config.name.clone(),
-            place,
-            schema,
-            shards: shards.into(),
-            num_rows,
+            rows: Rows::open(config, Choice::of(config.columns.as_deref()))?,
             buffer_rows: config
                 .buffer_rows
                 .unwrap_or(StreamConfig::default().buffer_rows),
@@ -121,7 +90,7 @@ impl StreamingTable {
 
     /// Number of rows.
     pub fn num_rows(&self) -> u64 {
-        self.num_rows
+        self.rows.num_rows
     }
 
     /// Rows that are shuffled together, as the configuration says.
@@ -136,17 +105,12 @@ impl StreamingTable {
     /// If a file can't be read.
     pub fn head(&self, n: usize) -> Result<Table> {
         let (mut parts, mut num_rows) = (Vec::new(), 0);
-        for shard in &*self.shards {
+        for part in self.rows.parts(&self.rows.schema) {
+            let part = part?;
+            num_rows += part.num_rows();
+            parts.push(part);
             if num_rows >= n {
                 break;
-            }
-            let mut reader = shard.open(&self.schema)?;
-            while num_rows < n {
-                let Some(part) = reader.next_part(&self.schema)? else {
-                    break;
-                };
-                num_rows += part.num_rows();
-                parts.push(part);
             }
         }
         let all = Table::concatenate(&parts)?.slice(0..n.min(num_rows))?;
@@ -158,7 +122,8 @@ impl StreamingTable {
 
     /// Names of the columns, in order.
     pub fn column_names(&self) -> Vec<&str> {
-        self.schema
+        self.rows
+            .schema
             .fields()
             .iter()
             .map(|field| field.name().as_str())
@@ -171,8 +136,8 @@ impl StreamingTable {
     ///
     /// If no input is left, or a column has a reserved name or holds no text.
     pub fn roles(&self) -> Result<ColumnRoles> {
-        Table::from_normal(Arc::clone(&self.schema), Vec::new(), None)
-            .with_name(&self.place)
+        Table::from_normal(Arc::clone(&self.rows.schema), Vec::new(), None)
+            .with_name(&self.rows.place)
             .roles()
     }
 
@@ -180,9 +145,9 @@ impl StreamingTable {
     pub fn num_batches(&self, config: &StreamConfig) -> u64 {
         let batch_size = config.batch_size.max(1) as u64;
         if config.drop_last {
-            self.num_rows / batch_size
+            self.rows.num_rows / batch_size
         } else {
-            self.num_rows.div_ceil(batch_size)
+            self.rows.num_rows.div_ceil(batch_size)
         }
     }
 
@@ -216,15 +181,15 @@ impl StreamingTable {
             .find(|name| !names.contains(&name.as_str()))
         {
             return Err(Error::UnknownColumn {
-                place: self.place.clone(),
+                place: self.rows.place.clone(),
                 column: column.clone(),
                 nearest: nearest(column, names.iter().copied()),
                 known: list_names(names),
             });
         }
-        let empty = Table::from_normal(Arc::clone(&self.schema), Vec::new(), None);
+        let empty = Table::from_normal(Arc::clone(&self.rows.schema), Vec::new(), None);
         let mut pending =
-            RandomStream::new(config.seed, "shards", epoch).permutation(self.shards.len());
+            RandomStream::new(config.seed, "shards", epoch).permutation(self.rows.shards.len());
         pending.reverse();
         Ok(StreamBatches {
             table: self.clone(),
@@ -325,9 +290,9 @@ impl StreamBatches {
 
     /// Copies rows, or else each would hold the whole part that it was read in.
     fn compact(&self, rows: &Table) -> Result<Table> {
-        let chunks = number_chunks(&self.table.place, rows.to_batches()?);
+        let chunks = number_chunks(&self.table.rows.place, rows.to_batches()?);
         Ok(Table::from_normal(
-            Arc::clone(&self.table.schema),
+            Arc::clone(&self.table.rows.schema),
             chunks,
             None,
         ))
@@ -337,7 +302,7 @@ impl StreamBatches {
     fn read(&mut self) -> Result<Option<Table>> {
         loop {
             if let Some(reader) = &mut self.reader {
-                if let Some(part) = reader.next_part(&self.table.schema)? {
+                if let Some(part) = reader.next_part(&self.table.rows.schema)? {
                     let report = part.check(&self.roles)?;
                     self.num_empty += report.empty_texts.iter().map(|(_, n)| n).sum::<usize>();
                     return Ok(Some(part));
@@ -349,12 +314,12 @@ impl StreamBatches {
                 if num_empty > 0 {
                     tracing::warn!(
                         "`{}` holds {num_empty} empty texts; they are kept and give empty vectors",
-                        self.table.place
+                        self.table.rows.place
                     );
                 }
                 return Ok(None);
             };
-            self.reader = Some(self.table.shards[shard].open(&self.table.schema)?);
+            self.reader = Some(self.table.rows.shards[shard].open(&self.table.rows.schema)?);
         }
     }
 

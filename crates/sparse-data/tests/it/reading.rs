@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{StringArray, UInt64Array};
-use sparse_data::{Column, Dataset, DatasetConfig, Format, Retrieval, StreamConfig, Table, Texts};
+use sparse_data::{
+    Column, Dataset, DatasetConfig, Format, Retrieval, StreamConfig, Table, TextRow, Texts,
+};
 
 use crate::{failure, load, texts, write};
 
@@ -12,10 +14,12 @@ const QUERIES: &str =
     "{\"_id\": \"q1\", \"text\": \"plays songs\"}\n{\"_id\": \"q2\", \"text\": \"sql\"}\n";
 const CORPUS: &str = "{\"_id\": \"d1\", \"text\": \"player\"}\n{\"_id\": \"d2\", \"text\": \"server\"}\n{\"_id\": \"d3\", \"text\": \"viewer\"}\n";
 
+fn rows(texts: &Texts) -> Vec<TextRow> {
+    texts.rows().map(Result::unwrap).collect()
+}
+
 fn ids(texts: &Texts) -> Vec<String> {
-    (0..texts.len())
-        .map(|row| texts.id(row).unwrap().unwrap())
-        .collect()
+    rows(texts).into_iter().map(|row| row.id.unwrap()).collect()
 }
 
 #[test]
@@ -81,7 +85,7 @@ fn ids_and_texts_of_csv_are_kept_as_they_are_written() {
     let found = Texts::open(Path::new(&path), None, &[]).unwrap();
     found.check_ids().unwrap();
     assert_eq!(ids(&found), ["1.1", "1.10", "2001"]);
-    assert_eq!(found.text(1).unwrap(), "2001");
+    assert_eq!(rows(&found)[1].text, "2001");
     write(
         root,
         "b.csv",
@@ -145,7 +149,7 @@ fn ids_of_64_bits_are_exact() {
     let path = root.join("corpus.parquet");
     table.write_parquet(&path).unwrap();
     let found = Texts::open(&path, None, &[]).unwrap();
-    assert_eq!(found.id(0).unwrap().unwrap(), "18446744073709551615");
+    assert_eq!(rows(&found)[0].id.as_deref(), Some("18446744073709551615"));
     write(
         root,
         "a.jsonl",
@@ -190,8 +194,9 @@ fn a_byte_order_mark_is_no_part_of_the_data() {
     ] {
         let path = write(root, name, marked(content));
         let found = Texts::open(Path::new(&path), None, &[]).unwrap();
-        assert_eq!(found.text(0).unwrap(), "x", "{name}");
-        assert_eq!(found.id(0).unwrap().is_none(), name == "a.txt");
+        let row = &rows(&found)[0];
+        assert_eq!(row.text, "x", "{name}");
+        assert_eq!(row.id.is_none(), name == "a.txt");
     }
     // A streamed file is cut at positions that count the mark.
     let lines: String = (0..3000)
@@ -222,28 +227,29 @@ fn a_byte_order_mark_is_no_part_of_the_data() {
 fn a_missing_or_null_title_is_no_title() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
-    let rows = [
+    let lines = [
         "{\"_id\": \"a\", \"title\": \"Alpha\", \"text\": \"first\"}\n",
         "{\"_id\": \"b\", \"text\": \"second\"}\n",
         "{\"_id\": \"c\", \"title\": null, \"text\": \"third\"}\n",
     ];
     let open = |path: &str| {
         let found = Texts::open(Path::new(path), None, &[]).unwrap();
-        (0..found.len())
-            .map(|row| found.text(row).unwrap())
+        rows(&found)
+            .into_iter()
+            .map(|row| row.text)
             .collect::<Vec<_>>()
     };
-    let all = write(root, "corpus.jsonl", rows.concat());
+    let all = write(root, "corpus.jsonl", lines.concat());
     assert_eq!(open(&all), ["Alpha first", "second", "third"]);
     write(root, "queries.jsonl", QUERIES);
     let retrieval = Retrieval::open(root).unwrap();
     assert_eq!(retrieval.document_text(2).unwrap(), "third");
-    let null = write(root, "null.jsonl", rows[2]);
+    let null = write(root, "null.jsonl", lines[2]);
     assert_eq!(open(&null), ["third"]);
     let empty = write(root, "empty.csv", "id,title,text\na,,first\n");
     assert_eq!(open(&empty), ["first"]);
     // Some parts of a corpus have titles, others don't.
-    for (part, row) in rows.iter().enumerate() {
+    for (part, row) in lines.iter().enumerate() {
         write(root, &format!("parts/{part}.jsonl"), row);
     }
     assert_eq!(
@@ -257,7 +263,7 @@ fn a_missing_or_null_title_is_no_title() {
     );
     let found = Texts::open(Path::new(&error), None, &[]).unwrap();
     assert_eq!(
-        found.text(1).unwrap_err().to_string(),
+        found.rows().nth(1).unwrap().unwrap_err().to_string(),
         format!("`{error}`, row 2, column `text`: has no text (null)")
     );
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 
+use datafusion::arrow::ipc::writer::FileWriter;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::file::properties::WriterProperties;
 use sparse_data::{Batch, Column, DatasetConfig, StreamConfig, StreamingTable, Table};
@@ -163,12 +164,11 @@ fn faults_are_found_before_or_named_during_the_stream() {
         "{message}"
     );
     assert!(batches.next().is_none());
-    let path = write(root, "c.csv", "a\n1\n");
+    let path = write(root, "c.csv", "query,label\na,1\nb,2,3\n");
+    let message = open(&path).unwrap_err().to_string();
     assert!(
-        open(&path)
-            .unwrap_err()
-            .to_string()
-            .ends_with("can't be streamed: only Parquet and JSON lines can")
+        message.contains("c.csv`, row 2 (line 3): has 3 cells, the header has 2"),
+        "{message}"
     );
     let sliced = DatasetConfig {
         path: Some(path.as_str().into()),
@@ -196,4 +196,75 @@ fn faults_are_found_before_or_named_during_the_stream() {
     );
     folder.split = Some("train + dev".to_owned());
     assert_eq!(StreamingTable::open(&folder).unwrap().num_rows(), 3);
+}
+
+/// Rows of a table in every format, streamed in order, are the rows of the table in memory, with the same types.
+#[test]
+fn every_format_is_streamed_with_the_rows_that_it_has_in_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let row = |i: usize| {
+        (
+            format!("q{i}"),
+            format!("a \"quoted\" answer, {i}"),
+            i as f64 / 2.0,
+        )
+    };
+    let rows = 3001;
+    let csv: String = (0..rows)
+        .map(row)
+        .map(|(q, a, s)| format!("{q},\"{}\", {s}\n", a.replace('"', "\"\"")))
+        .collect();
+    let tsv: String = (0..rows)
+        .map(row)
+        .map(|(q, a, s)| format!("{q}\t{a}\t{s}\n"))
+        .collect();
+    let objects: Vec<String> = (0..rows)
+        .map(row)
+        .map(|(q, a, s)| {
+            let a = a.replace('"', "\\\"");
+            format!("{{\"query\": \"{q}\", \"answer\": \"{a}\", \"score\": {s}}}")
+        })
+        .collect();
+    write(root, "a.csv", format!("query,answer,score\n{csv}"));
+    write(root, "a.tsv", format!("query\tanswer\tscore\n{tsv}"));
+    write(root, "a.jsonl", objects.join("\n"));
+    write(root, "a.json", format!("[{}]", objects.join(",\n")));
+    write(root, "a.txt", tsv);
+    let table = Table::read(&format!("{}/a.csv", root.display())).unwrap();
+    table.write_parquet(&root.join("a.parquet")).unwrap();
+    let mut arrow =
+        FileWriter::try_new(File::create(root.join("a.arrow")).unwrap(), table.schema());
+    let writer = arrow.as_mut().unwrap();
+    for batch in table.to_batches().unwrap() {
+        writer.write(&batch).unwrap();
+    }
+    writer.finish().unwrap();
+    for name in [
+        "a.csv",
+        "a.tsv",
+        "a.jsonl",
+        "a.json",
+        "a.parquet",
+        "a.arrow",
+        "a.txt",
+    ] {
+        let path = format!("{}/{name}", root.display());
+        let table = Table::read(&path).unwrap();
+        let stream = open(&path).unwrap();
+        assert_eq!(stream.num_rows(), rows as u64, "{name}");
+        let streamed = stream.head(rows).unwrap();
+        assert_eq!(streamed.schema(), table.schema(), "{name}");
+        for column in table.column_names() {
+            let cells = |table: &Table| -> Vec<String> {
+                (0..rows)
+                    .map(|row| table.value_as_text(column, row).unwrap())
+                    .collect()
+            };
+            assert_eq!(cells(&streamed), cells(&table), "{name} {column}");
+        }
+        let batches = epoch(&stream, &StreamConfig::default(), 0);
+        let streamed: usize = batches.iter().map(Batch::num_rows).sum();
+        assert_eq!(streamed, rows, "{name}");
+    }
 }

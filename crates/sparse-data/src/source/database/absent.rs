@@ -27,6 +27,10 @@ impl DatabaseTable {
         match *self {}
     }
 
+    pub(crate) fn column_names(&self) -> Vec<&str> {
+        match *self {}
+    }
+
     pub(crate) fn query(&self, _: &str) -> Result<Table> {
         match *self {}
     }

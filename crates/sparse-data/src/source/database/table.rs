@@ -81,6 +81,12 @@ impl DatabaseTable {
         Table::from_chunks(&schema, chunks.collect::<Result<_>>()?)
     }
 
+    /// Names of the columns, in order.
+    pub(crate) fn column_names(&self) -> Vec<&str> {
+        let columns = self.relation().columns.iter();
+        columns.map(|column| column.name.as_str()).collect()
+    }
+
     pub(super) fn relation(&self) -> &Relation {
         &self.inner.relation
     }

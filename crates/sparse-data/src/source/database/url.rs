@@ -252,6 +252,15 @@ mod tests {
                 "postgres://me:se@cr/et@host/shop?sslmode=require",
                 "postgres://me@host/shop",
             ),
+            // A number and a slash may be a port and a path, but not before an `@`.
+            (
+                "postgres://me:123/secret@host/shop",
+                "postgres://me@host/shop",
+            ),
+            (
+                "postgres://me:5432/7@host:5432/shop",
+                "postgres://me@host:5432/shop",
+            ),
             ("postgres://:secret@host/shop", "postgres://@host/shop"),
             ("postgres://me@host/shop", "postgres://me@host/shop"),
             ("sqlite:data/a@b.db", "sqlite:data/a@b.db"),
