@@ -51,7 +51,7 @@ fn train_and_push(
     };
     let (train, eval) = (packages("train[:160]")?, packages("dev[:32]")?);
 
-    // 3. A loss: each query ranks its document above the others of the batch, and regularisers keep vectors sparse.
+    // 3. A loss: each query ranks its document above the others of the batch, and regularizers keep vectors sparse.
     let loss = LossConfig::Splade(SpladeLossConfig {
         query_regularizer_weight: Some(3e-4),
         document_regularizer_weight: Some(1e-4),

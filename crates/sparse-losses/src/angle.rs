@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::co_sent::{check_labelled_pairs, ranking_loss, require_positive_scale};
+use crate::co_sent::{check_labelled_pairs, ranking_loss};
+use crate::error::require_positive;
 use crate::overview::Role;
 use crate::similarity::row_norms;
 use crate::{
@@ -45,7 +46,7 @@ impl AngleLossConfig {
     ///
     /// If `scale` is not positive.
     pub fn init(&self) -> Result<AngleLoss> {
-        require_positive_scale(NAME, self.scale)?;
+        require_positive((NAME, "scale"), self.scale)?;
         Ok(AngleLoss {
             config: self.clone(),
         })

@@ -17,10 +17,10 @@ pub struct EmbeddedBatch {
     pub labels: Option<Labels>,
     /// What the sparse autoencoder left behind, one entry per column; empty for models without one.
     pub autoencoder: Vec<AutoencoderFeatures>,
-    /// Regulariser weights in force at this step; `None` means those of the loss's configuration.
+    /// Regularizer weights in force at this step; `None` means those of the loss's configuration.
     pub regularizer_weights: Option<RegularizerWeights>,
     /// `[vocab_size]` share of the documents in which each dimension is active, between 0 and 1, as estimated so
-    /// far; `None` lets a regulariser that needs it count in the batch at hand.
+    /// far; `None` lets a regularizer that needs it count in the batch at hand.
     pub document_frequencies: Option<Tensor<1>>,
 }
 
@@ -48,7 +48,7 @@ impl EmbeddedBatch {
         self
     }
 
-    /// Sets the regulariser weights in force.
+    /// Sets the regularizer weights in force.
     pub fn with_regularizer_weights(mut self, weights: RegularizerWeights) -> Self {
         self.regularizer_weights = Some(weights);
         self
@@ -171,12 +171,12 @@ pub(crate) fn describe(labels: Option<&Labels>) -> String {
     }
 }
 
-/// Weights of the two regularisers, as they are in force at one step or as their maxima.
+/// Weights of the two regularizers, as they are in force at one step or as their maxima.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RegularizerWeights {
-    /// Factor on the document regulariser (dimensionless).
+    /// Factor on the document regularizer (dimensionless).
     pub document: f64,
-    /// Factor on the query regulariser; `None` means that there is no query term.
+    /// Factor on the query regularizer; `None` means that there is no query term.
     pub query: Option<f64>,
 }
 
@@ -190,7 +190,7 @@ impl RegularizerWeights {
     }
 }
 
-/// Numbers of active dimensions to aim at, instead of fixed weights of the regularisers.
+/// Numbers of active dimensions to aim at, instead of fixed weights of the regularizers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TargetActiveDims {
     /// Mean over the documents; `None`: the document weight follows its schedule.

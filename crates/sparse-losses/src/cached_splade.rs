@@ -3,17 +3,21 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::error::require;
 use crate::overview::Role;
-use crate::{
-    DataFormat, DataSummary, Description, EmbeddedBatch, Error, Loss, LossOutput, MiniBatches,
-    RegularizerWeights, Result, SpladeLoss, SpladeLossConfig, TargetActiveDims, citation,
-};
+use crate::splade::Caching;
+use crate::{DataFormat, Result, SpladeLoss, SpladeLossConfig};
 
-const NAME: &str = "cached_splade";
+pub(crate) const NAME: &str = "cached_splade";
 const SIZE: &str = "mini_batch_size";
 const NUM_TOKENS: &str = "mini_batch_num_tokens";
 
-/// Configuration of [`CachedSpladeLoss`]: the options of [`SpladeLossConfig`] and two of its own, in one table.
+/// Configuration of a [`SpladeLoss`] that is trained with gradient caching
+/// ([Gao et al., 2021](https://arxiv.org/abs/2101.06983)): the options of [`SpladeLossConfig`] and two of its own, in one table.
+///
+/// Values and gradients are those of `splade`; only the trainer reads the difference, which is how much it embeds at a time.
+/// The argument `mini_batch_size` asks for gradient caching with any loss.
+#[doc(alias = "CachedSpladeLoss")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Map<String, Value>", into = "Map<String, Value>")]
 pub struct CachedSpladeLossConfig {
@@ -44,24 +48,20 @@ impl CachedSpladeLossConfig {
     /// # Errors
     ///
     /// As [`SpladeLossConfig::init`], and if a mini-batch would be empty.
-    pub fn init(&self) -> Result<CachedSpladeLoss> {
-        for (option, value) in [
+    pub fn init(&self) -> Result<SpladeLoss> {
+        let given = [
             (SIZE, Some(self.mini_batch_size)),
             (NUM_TOKENS, self.mini_batch_num_tokens),
-        ] {
-            if value == Some(0) {
-                return Err(Error::Option {
-                    loss: NAME,
-                    option,
-                    expected: "at least 1".to_owned(),
-                    found: "0".to_owned(),
-                });
-            }
+        ];
+        for (option, value) in given {
+            require(value != Some(0), (NAME, option), "at least 1", 0)?;
         }
-        Ok(CachedSpladeLoss {
-            splade: self.splade.init()?,
-            config: self.clone(),
-        })
+        let mut loss = self.splade.init()?;
+        loss.caching = Some(Caching {
+            mini_batch_size: self.mini_batch_size,
+            mini_batch_num_tokens: self.mini_batch_num_tokens,
+        });
+        Ok(loss)
     }
 }
 
@@ -111,77 +111,11 @@ fn without_nulls(value: Value) -> Value {
     }
 }
 
-/// [`SpladeLoss`], trained with gradient caching ([Gao et al., 2021](https://arxiv.org/abs/2101.06983)).
-///
-/// Values and gradients are those of [`SpladeLoss`]; only the trainer reads the difference, which is how much it embeds at
-/// a time. Gradient caching is no matter of the loss here: the argument `mini_batch_size` asks for it with any loss.
-#[derive(Debug)]
-pub struct CachedSpladeLoss {
-    splade: SpladeLoss,
-    config: CachedSpladeLossConfig,
-}
-
-impl Loss for CachedSpladeLoss {
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    fn forward(&self, batch: &EmbeddedBatch) -> LossOutput {
-        self.splade.forward(batch)
-    }
-
-    fn forward_jointly(&self, batches: &[EmbeddedBatch]) -> LossOutput {
-        self.splade.forward_jointly(batches)
-    }
-
-    fn check(&self, data: &DataSummary) -> Result<()> {
-        self.splade.check(data)
-    }
-
-    fn describe(&self) -> Description {
-        let splade = self.splade.describe();
-        Description {
-            class_name: "CachedSpladeLoss".to_owned(),
-            citation: Some(format!("{}\n\n{}", citation::GRAD_CACHE, citation::SPLADE)),
-            ..splade
-        }
-        .option(SIZE, json!(self.config.mini_batch_size))
-        .option(NUM_TOKENS, json!(self.config.mini_batch_num_tokens))
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        self.splade.warnings()
-    }
-
-    fn regularizer_weights(&self) -> Option<RegularizerWeights> {
-        self.splade.regularizer_weights()
-    }
-
-    fn target_active_dims(&self) -> TargetActiveDims {
-        self.splade.target_active_dims()
-    }
-
-    fn mini_batches(&self) -> Option<MiniBatches> {
-        Some(match self.config.mini_batch_num_tokens {
-            Some(tokens) => MiniBatches::Tokens(tokens),
-            None => MiniBatches::Rows(self.config.mini_batch_size),
-        })
-    }
-
-    fn needs_document_frequencies(&self) -> bool {
-        self.splade.needs_document_frequencies()
-    }
-
-    fn gathers_across_devices(&self) -> bool {
-        self.splade.gathers_across_devices()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::LossConfig;
     use crate::testing::{N1, P, Q, total};
+    use crate::{LossConfig, MiniBatches};
 
     const FILE: &str = r#"
         type = "cached_splade"

@@ -142,7 +142,7 @@ impl DataSummary {
 }
 
 impl LabelSummary {
-    /// The error for a shape that the loss can't read.
+    /// The error for a shape that the loss cannot read.
     pub(crate) fn wrong_shape(&self, loss: &'static str, needed: &str, fix: String) -> Error {
         Error::LabelShape {
             loss,

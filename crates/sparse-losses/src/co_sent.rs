@@ -4,10 +4,11 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::error::require_positive;
 use crate::overview::Role;
 use crate::{
-    DataFormat, DataSummary, Description, EmbeddedBatch, Error, Loss, LossOutput, Result,
-    Similarity, citation,
+    DataFormat, DataSummary, Description, EmbeddedBatch, Loss, LossOutput, Result, Similarity,
+    citation,
 };
 
 const NAME: &str = "co_sent";
@@ -49,24 +50,11 @@ impl CoSentLossConfig {
     ///
     /// If `scale` is not positive.
     pub fn init(&self) -> Result<CoSentLoss> {
-        require_positive_scale(NAME, self.scale)?;
+        require_positive((NAME, "scale"), self.scale)?;
         Ok(CoSentLoss {
             config: self.clone(),
         })
     }
-}
-
-/// Refuses a scale that is not positive and finite.
-pub(crate) fn require_positive_scale(loss: &'static str, scale: f64) -> Result<()> {
-    if scale > 0.0 && scale.is_finite() {
-        return Ok(());
-    }
-    Err(Error::Option {
-        loss,
-        option: "scale",
-        expected: "positive and finite".to_owned(),
-        found: scale.to_string(),
-    })
 }
 
 /// Ranks pairs: one with a higher label must be more similar

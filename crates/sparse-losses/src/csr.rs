@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::csr_reconstruction::require_weight;
+use crate::error::require_weight;
 use crate::overview::Role;
 use crate::{
     CsrReconstructionLoss, CsrReconstructionLossConfig, DataFormat, DataSummary, Description,
@@ -47,8 +47,8 @@ impl CsrLossConfig {
     ///
     /// If a factor is negative or the inner loss is a wrapper or invalid.
     pub fn init(&self) -> Result<CsrLoss> {
-        require_weight(NAME, "beta", self.beta)?;
-        require_weight(NAME, "gamma", self.gamma)?;
+        require_weight((NAME, "beta"), self.beta)?;
+        require_weight((NAME, "gamma"), self.gamma)?;
         Ok(CsrLoss {
             loss: self.loss.init_inside(NAME)?,
             reconstruction: CsrReconstructionLossConfig { beta: self.beta }.init()?,
@@ -178,7 +178,7 @@ mod tests {
                 .init()
                 .unwrap_err()
                 .to_string()
-                .contains("`csr` can't contain `splade`")
+                .contains("`csr` cannot contain `splade`")
         );
         let error = CsrLossConfig {
             gamma: f64::NAN,

@@ -4,10 +4,11 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::error::require_weight;
 use crate::overview::Role;
 use crate::{
-    AutoencoderFeatures, DataFormat, DataSummary, Description, EmbeddedBatch, Error, Loss,
-    LossOutput, Result, citation,
+    AutoencoderFeatures, DataFormat, DataSummary, Description, EmbeddedBatch, Loss, LossOutput,
+    Result, citation,
 };
 
 const NAME: &str = "csr_reconstruction";
@@ -39,22 +40,9 @@ impl CsrReconstructionLossConfig {
     ///
     /// If `beta` is negative or not finite.
     pub fn init(&self) -> Result<CsrReconstructionLoss> {
-        require_weight(NAME, "beta", self.beta)?;
+        require_weight((NAME, "beta"), self.beta)?;
         Ok(CsrReconstructionLoss { beta: self.beta })
     }
-}
-
-/// Refuses a weight that is negative or not finite.
-pub(crate) fn require_weight(loss: &'static str, option: &'static str, weight: f64) -> Result<()> {
-    if weight >= 0.0 && weight.is_finite() {
-        return Ok(());
-    }
-    Err(Error::Option {
-        loss,
-        option,
-        expected: "at least 0 and finite".to_owned(),
-        found: weight.to_string(),
-    })
 }
 
 /// The reconstruction terms of contrastive sparse representation

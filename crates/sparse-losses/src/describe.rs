@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-/// Name, options and literature of a loss or regulariser, in the reference's words.
+/// Name, options and literature of a loss or regularizer, in the reference's words.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Description {
     /// Class name, as in the reference where it has the loss.
@@ -11,7 +11,7 @@ pub struct Description {
     pub options: Map<String, Value>,
     /// BibTeX entry of the paper.
     pub citation: Option<String>,
-    /// Losses and regularisers inside this one.
+    /// Losses and regularizers inside this one.
     pub parts: Vec<Self>,
 }
 
@@ -46,7 +46,7 @@ impl Description {
         self
     }
 
-    /// Adds a loss or regulariser that is inside this one.
+    /// Adds a loss or regularizer that is inside this one.
     pub fn part(mut self, part: Self) -> Self {
         self.parts.push(part);
         self

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::batch::describe;
+use crate::error::require;
 use crate::overview::Role;
 use crate::{
     DataFormat, DataSummary, Description, EmbeddedBatch, Error, LabelShape, Labels, Loss,
@@ -62,15 +63,9 @@ impl DistillKlDivLossConfig {
             ("teacher_temperature", self.teacher_temperature),
         ];
         for (option, temperature) in temperatures {
-            if let Some(temperature) = temperature
-                && !(temperature > 0.0 && temperature.is_finite())
-            {
-                return Err(Error::Option {
-                    loss: NAME,
-                    option,
-                    expected: "a positive finite number".to_owned(),
-                    found: temperature.to_string(),
-                });
+            if let Some(value) = temperature {
+                let holds = value > 0.0 && value.is_finite();
+                require(holds, (NAME, option), "a positive finite number", value)?;
             }
         }
         Ok(DistillKlDivLoss {

@@ -7,7 +7,7 @@ pub enum Error {
     /// An option's value is outside its domain.
     #[error("`{option}` of `{loss}` must be {expected}; got {found}")]
     Option {
-        /// Loss, regulariser or schedule that owns the option.
+        /// Loss, regularizer or schedule that owns the option.
         loss: &'static str,
         /// Name of the option.
         option: &'static str,
@@ -26,8 +26,8 @@ pub enum Error {
         /// What to change.
         fix: String,
     },
-    /// A wrapper was given a loss that it can't wrap.
-    #[error("`{outer}` can't contain `{inner}`: its `loss` must be one of {accepted}")]
+    /// A wrapper was given a loss that it cannot wrap.
+    #[error("`{outer}` cannot contain `{inner}`: its `loss` must be one of {accepted}")]
     Nested {
         /// The wrapper.
         outer: &'static str,
@@ -38,7 +38,7 @@ pub enum Error {
     },
     /// A base loss stands alone, so that nothing would make the embeddings sparse.
     #[error(
-        "`{loss}` on its own has no regulariser, so nothing would make the embeddings sparse: put it inside `splade` \
+        "`{loss}` on its own has no regularizer, so nothing would make the embeddings sparse: put it inside `splade` \
          (or inside `csr` for a model with a sparse autoencoder), as in loss = {{ type = \"splade\", \
          document_regularizer_weight = 3e-5, query_regularizer_weight = 5e-5, loss = {{ type = \"{loss}\" }} }}"
     )]
@@ -113,6 +113,36 @@ pub enum Error {
 
 /// Result whose error is this crate's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Fails with [`Error::Option`] unless a value holds.
+pub(crate) fn require(
+    holds: bool,
+    (loss, option): (&'static str, &'static str),
+    expected: impl Into<String>,
+    found: impl ToString,
+) -> Result<()> {
+    if holds {
+        return Ok(());
+    }
+    Err(Error::Option {
+        loss,
+        option,
+        expected: expected.into(),
+        found: found.to_string(),
+    })
+}
+
+/// Requires a factor that is positive and finite.
+pub(crate) fn require_positive(option: (&'static str, &'static str), value: f64) -> Result<()> {
+    let holds = value > 0.0 && value.is_finite();
+    require(holds, option, "positive and finite", value)
+}
+
+/// Requires a weight that is not negative and finite.
+pub(crate) fn require_weight(option: (&'static str, &'static str), value: f64) -> Result<()> {
+    let holds = value >= 0.0 && value.is_finite();
+    require(holds, option, "at least 0 and finite", value)
+}
 
 impl Error {
     /// Whether the user's input is at fault: always, since this crate opens no file and owns no device.

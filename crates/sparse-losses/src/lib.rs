@@ -1,4 +1,4 @@
-//! Losses and regularisers for learned sparse encoders.
+//! Losses and regularizers for learned sparse encoders.
 //!
 //! A [`Loss`] turns the embeddings of one batch into named scalars whose sum is differentiated: it sees no text, no
 //! file and no model. **Base losses** compare embeddings ([`MultipleNegativesRankingLoss`], [`MarginMseLoss`], …);
@@ -63,7 +63,7 @@ pub use angle::{AngleLoss, AngleLossConfig};
 pub use batch::{
     AutoencoderFeatures, EmbeddedBatch, Labels, MiniBatches, RegularizerWeights, TargetActiveDims,
 };
-pub use cached_splade::{CachedSpladeLoss, CachedSpladeLossConfig};
+pub use cached_splade::CachedSpladeLossConfig;
 pub use check::{DataSummary, LabelShape, LabelSummary};
 pub use co_sent::{CoSentLoss, CoSentLossConfig};
 pub use cosine_similarity::{
@@ -88,7 +88,7 @@ pub use regularizer::{
     DfFlopsConfig, DfFlopsRegularizer, FlopsConfig, FlopsRegularizer, L0MaskConfig,
     L0MaskRegularizer, L1Config, L1Regularizer, Regularizer, RegularizerConfig, RegularizerInput,
 };
-pub use schedule::{RegularizerScheduleConfig, SchedulerType, weight_factor};
+pub use schedule::{RegularizerScheduleConfig, WeightScheduleType, weight_factor};
 pub use sigmoid::{SigmoidLoss, SigmoidLossConfig};
 pub use similarity::Similarity;
 pub use splade::{DOCUMENT_REGULARIZER_LOSS, QUERY_REGULARIZER_LOSS, SpladeLoss, SpladeLossConfig};

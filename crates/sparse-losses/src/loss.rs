@@ -27,9 +27,9 @@ pub trait Loss: Debug + Send + Sync {
     fn forward(&self, batch: &EmbeddedBatch) -> LossOutput;
 
     /// The loss of several batches that make one update: terms that belong to a batch are averaged over the batches,
-    /// regularisers see all rows together, as if the batches were one.
+    /// regularizers see all rows together, as if the batches were one.
     ///
-    /// What is averaged by default is every term. [`SpladeLoss`](crate::SpladeLoss) keeps its regularisers apart, whose
+    /// What is averaged by default is every term. [`SpladeLoss`](crate::SpladeLoss) keeps its regularizers apart, whose
     /// value over many rows is not the mean of their values over a few.
     ///
     /// # Panics
@@ -55,12 +55,12 @@ pub trait Loss: Debug + Send + Sync {
         Vec::new()
     }
 
-    /// The largest weights of the regularisers, which a schedule scales; `None` for losses without regularisers.
+    /// The largest weights of the regularizers, which a schedule scales; `None` for losses without regularizers.
     fn regularizer_weights(&self) -> Option<RegularizerWeights> {
         None
     }
 
-    /// Numbers of active dimensions that a controller shall reach by setting the weights of the regularisers.
+    /// Numbers of active dimensions that a controller shall reach by setting the weights of the regularizers.
     fn target_active_dims(&self) -> TargetActiveDims {
         TargetActiveDims::default()
     }

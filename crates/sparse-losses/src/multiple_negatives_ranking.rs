@@ -4,6 +4,7 @@ use burn::tensor::{Bool, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::error::{require, require_positive, require_weight};
 use crate::overview::Role;
 use crate::similarity::Rows;
 use crate::{
@@ -104,43 +105,18 @@ impl MultipleNegativesRankingLossConfig {
     /// If `scale` is not positive, `hardness_strength` negative, or the directions don't fit each other or
     /// `partition_mode`.
     pub fn init(&self) -> Result<MultipleNegativesRankingLoss> {
-        let invalid = |option, expected: &str, found: String| Error::Option {
-            loss: NAME,
-            option,
-            expected: expected.to_owned(),
-            found,
+        require_positive((NAME, "scale"), self.scale)?;
+        require_weight((NAME, "hardness_strength"), self.hardness_strength)?;
+        let directions = &self.directions;
+        let require_directions = |holds: bool, expected: &str| {
+            require(holds, (NAME, "directions"), expected, json!(directions))
         };
-        if !(self.scale > 0.0 && self.scale.is_finite()) {
-            return Err(invalid(
-                "scale",
-                "positive and finite",
-                self.scale.to_string(),
-            ));
-        }
-        if !(self.hardness_strength >= 0.0 && self.hardness_strength.is_finite()) {
-            return Err(invalid(
-                "hardness_strength",
-                "at least 0 and finite",
-                self.hardness_strength.to_string(),
-            ));
-        }
-        if !self.directions.contains(&Direction::QueryToDoc) {
-            let expected = "a list with \"query_to_doc\", which holds the positive pair";
-            return Err(invalid(
-                "directions",
-                expected,
-                json!(self.directions).to_string(),
-            ));
-        }
-        let twice = (1..self.directions.len())
-            .find(|end| self.directions[..*end].contains(&self.directions[*end]));
-        if twice.is_some() {
-            return Err(invalid(
-                "directions",
-                "a list without repetitions",
-                json!(self.directions).to_string(),
-            ));
-        }
+        require_directions(
+            directions.contains(&Direction::QueryToDoc),
+            "a list with \"query_to_doc\", which holds the positive pair",
+        )?;
+        let twice = (1..directions.len()).any(|end| directions[..end].contains(&directions[end]));
+        require_directions(!twice, "a list without repetitions")?;
         let one_kind = |direction: &&Direction| {
             matches!(direction, Direction::QueryToQuery | Direction::DocToDoc)
         };

@@ -104,7 +104,7 @@ pub fn overview_markdown() -> String {
         fitting.sort_by_key(|(later, _)| *later);
         let names: Vec<_> = fitting.into_iter().map(|(_, name)| name).collect();
         writeln!(page, "| {inputs} | {labels} | {} |", names.join(", "))
-            .expect("writing to a string can't fail");
+            .expect("writing to a string cannot fail");
     }
     page.push_str("\n## All losses\n\n| `type` | role | what it does |\n| --- | --- | --- |\n");
     for entry in entries {
@@ -115,7 +115,7 @@ pub fn overview_markdown() -> String {
             entry.role.describe(),
             entry.summary
         )
-        .expect("writing to a string can't fail");
+        .expect("writing to a string cannot fail");
     }
     page
 }

@@ -190,7 +190,7 @@ mod tests {
             .check_stands_alone()
             .unwrap_err();
         assert!(
-            error.to_string().contains("on its own has no regulariser"),
+            error.to_string().contains("on its own has no regularizer"),
             "{error}"
         );
         LossConfig::default().check_stands_alone().unwrap();
@@ -206,7 +206,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("`splade` can't contain `splade`") && error.contains("margin_mse"),
+            error.contains("`splade` cannot contain `splade`") && error.contains("margin_mse"),
             "{error}"
         );
     }

@@ -1,13 +1,16 @@
-//! How the regulariser weights grow during training.
+//! How the regularizer weights grow during training.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::error::require;
 use crate::{Error, Result};
+
+const NAME: &str = "regularizer_schedule";
 
 /// Shape of the ramp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SchedulerType {
+pub enum WeightScheduleType {
     /// Proportional to the step.
     Linear,
     /// Proportional to the square of the step, as in SPLADE.
@@ -17,7 +20,7 @@ pub enum SchedulerType {
     Constant,
 }
 
-impl SchedulerType {
+impl WeightScheduleType {
     const NAMES: [(&'static str, Self); 3] = [
         ("linear", Self::Linear),
         ("quadratic", Self::Quadratic),
@@ -25,7 +28,7 @@ impl SchedulerType {
     ];
 }
 
-impl<'de> Deserialize<'de> for SchedulerType {
+impl<'de> Deserialize<'de> for WeightScheduleType {
     /// Reads a name in any case, as the reference does.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
@@ -47,18 +50,18 @@ impl<'de> Deserialize<'de> for SchedulerType {
 /// ```
 ///
 /// The first step of a ramp therefore runs with weight 0.
-pub fn weight_factor(kind: SchedulerType, step: u64, warmup_steps: u64) -> f64 {
-    if kind == SchedulerType::Constant || step >= warmup_steps {
+pub fn weight_factor(kind: WeightScheduleType, step: u64, warmup_steps: u64) -> f64 {
+    if kind == WeightScheduleType::Constant || step >= warmup_steps {
         return 1.0;
     }
     let share = step as f64 / warmup_steps as f64;
     match kind {
-        SchedulerType::Quadratic => share * share,
-        SchedulerType::Linear | SchedulerType::Constant => share,
+        WeightScheduleType::Quadratic => share * share,
+        WeightScheduleType::Linear | WeightScheduleType::Constant => share,
     }
 }
 
-/// The ramp of the regulariser weights: its shape, and its length as a share of training or in steps.
+/// The ramp of the regularizer weights: its shape, and its length as a share of training or in steps.
 ///
 /// The reference calls it `SpladeRegularizerWeightSchedulerCallback`; older pages of its documentation speak of
 /// `SpladeLambdaSchedulerCallback` for the same thing, with λ for the weight.
@@ -68,7 +71,7 @@ pub fn weight_factor(kind: SchedulerType, step: u64, warmup_steps: u64) -> f64 {
 #[serde(deny_unknown_fields, default)]
 pub struct RegularizerScheduleConfig {
     /// Shape of the ramp: `linear`, `quadratic` (default) or `constant`.
-    pub scheduler_type: SchedulerType,
+    pub scheduler_type: WeightScheduleType,
     /// Length as a share of all optimizer steps, in (0, 1]; 1/3 when neither length is given.
     pub warmup_ratio: Option<f64>,
     /// Length in optimizer steps, at least 1; instead of `warmup_ratio`.
@@ -82,37 +85,22 @@ impl RegularizerScheduleConfig {
     ///
     /// If both lengths are given or one is outside its domain.
     pub fn validate(&self) -> Result<()> {
-        let invalid = |option, expected: &str, found: String| Error::Option {
-            loss: "regularizer_schedule",
-            option,
-            expected: expected.to_owned(),
-            found,
-        };
         if self.warmup_ratio.is_some() && self.warmup_steps.is_some() {
             return Err(Error::Conflict {
-                loss: "regularizer_schedule",
+                loss: NAME,
                 problem: "`warmup_ratio` and `warmup_steps` both give the length of the ramp"
                     .to_owned(),
                 fix: "keep one of them".to_owned(),
             });
         }
-        if let Some(ratio) = self.warmup_ratio
-            && !(ratio > 0.0 && ratio <= 1.0)
-        {
-            return Err(invalid(
-                "warmup_ratio",
-                "greater than 0 and at most 1",
-                ratio.to_string(),
-            ));
+        if let Some(ratio) = self.warmup_ratio {
+            let holds = ratio > 0.0 && ratio <= 1.0;
+            let expected = "greater than 0 and at most 1";
+            require(holds, (NAME, "warmup_ratio"), expected, ratio)?;
         }
-        if self.warmup_steps == Some(0) {
-            return Err(invalid(
-                "warmup_steps",
-                "at least 1 (for no ramp, scheduler_type = \"constant\")",
-                "0".to_owned(),
-            ));
-        }
-        Ok(())
+        let expected = "at least 1 (for no ramp, scheduler_type = \"constant\")";
+        let holds = self.warmup_steps != Some(0);
+        require(holds, (NAME, "warmup_steps"), expected, 0)
     }
 
     /// Length of the ramp in a run of `total_steps` optimizer steps: `max(1, floor(total · ratio))`.
@@ -126,8 +114,10 @@ impl RegularizerScheduleConfig {
     /// The first step of a run that has the full weights.
     pub fn full_from(&self, total_steps: u64) -> u64 {
         match self.scheduler_type {
-            SchedulerType::Constant => 0,
-            SchedulerType::Linear | SchedulerType::Quadratic => self.ramp_length(total_steps),
+            WeightScheduleType::Constant => 0,
+            WeightScheduleType::Linear | WeightScheduleType::Quadratic => {
+                self.ramp_length(total_steps)
+            }
         }
     }
 
@@ -148,13 +138,16 @@ mod tests {
                 .map(|step| 2.0 * weight_factor(kind, step, 4))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(ramp(SchedulerType::Linear), [0.0, 0.5, 1.0, 1.5, 2.0, 2.0]);
+        assert_eq!(
+            ramp(WeightScheduleType::Linear),
+            [0.0, 0.5, 1.0, 1.5, 2.0, 2.0]
+        );
         // 2 · (g/4)²
         assert_eq!(
-            ramp(SchedulerType::Quadratic),
+            ramp(WeightScheduleType::Quadratic),
             [0.0, 0.125, 0.5, 1.125, 2.0, 2.0]
         );
-        assert_eq!(ramp(SchedulerType::Constant), [2.0; 6]);
+        assert_eq!(ramp(WeightScheduleType::Constant), [2.0; 6]);
     }
 
     #[test]
@@ -162,7 +155,7 @@ mod tests {
         let config = RegularizerScheduleConfig::default();
         assert_eq!(
             (config.scheduler_type, config.ramp_length(12)),
-            (SchedulerType::Quadratic, 4)
+            (WeightScheduleType::Quadratic, 4)
         );
         assert_eq!(config.ramp_length(2), 1);
         let steps = RegularizerScheduleConfig {
@@ -176,7 +169,7 @@ mod tests {
     fn names_are_read_in_any_case() {
         let config: RegularizerScheduleConfig =
             serde_json::from_str(r#"{"scheduler_type": "LINEAR"}"#).unwrap();
-        assert_eq!(config.scheduler_type, SchedulerType::Linear);
+        assert_eq!(config.scheduler_type, WeightScheduleType::Linear);
         let error =
             serde_json::from_str::<RegularizerScheduleConfig>(r#"{"scheduler_type": "cubic"}"#)
                 .unwrap_err();

@@ -5,12 +5,12 @@ use burn::tensor::activation::log_sigmoid;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::co_sent::require_positive_scale;
+use crate::error::{require, require_positive};
 use crate::overview::Role;
 use crate::similarity::Rows;
 use crate::{
-    DataFormat, DataSummary, Description, EmbeddedBatch, Error, Loss, LossOutput, Result,
-    Similarity, citation,
+    DataFormat, DataSummary, Description, EmbeddedBatch, Loss, LossOutput, Result, Similarity,
+    citation,
 };
 
 const NAME: &str = "sigmoid";
@@ -53,15 +53,9 @@ impl SigmoidLossConfig {
     ///
     /// If `scale` is not positive or `bias` not finite.
     pub fn init(&self) -> Result<SigmoidLoss> {
-        require_positive_scale(NAME, self.scale)?;
-        if !self.bias.is_finite() {
-            return Err(Error::Option {
-                loss: NAME,
-                option: "bias",
-                expected: "a finite number".to_owned(),
-                found: self.bias.to_string(),
-            });
-        }
+        require_positive((NAME, "scale"), self.scale)?;
+        let finite = self.bias.is_finite();
+        require(finite, (NAME, "bias"), "a finite number", self.bias)?;
         Ok(SigmoidLoss {
             config: self.clone(),
         })

@@ -3,12 +3,14 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use serde_with_macros::skip_serializing_none;
 
+use crate::error::{require, require_weight};
 use crate::overview::Role;
 use crate::{
     DataFormat, DataSummary, Description, EmbeddedBatch, Error, FlopsConfig, Loss, LossConfig,
-    LossOutput, MultipleNegativesRankingLossConfig, Regularizer, RegularizerConfig,
-    RegularizerInput, RegularizerWeights, Result, TargetActiveDims, citation,
+    LossOutput, MiniBatches, MultipleNegativesRankingLossConfig, Regularizer, RegularizerConfig,
+    RegularizerInput, RegularizerWeights, Result, TargetActiveDims, cached_splade, citation,
 };
 
 /// Name of the weighted document term.
@@ -25,37 +27,32 @@ const DEFAULT_WEIGHTS: RegularizerWeights = RegularizerWeights {
 };
 
 /// Configuration of [`SpladeLoss`].
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpladeLossConfig {
     /// The base loss.
     pub loss: Box<LossConfig>,
-    /// Factor on the document regulariser (at least 0). Typical: 3e-5 with `multiple_negatives_ranking`, 0.08 with
+    /// Factor on the document regularizer (at least 0). Typical: 3e-5 with `multiple_negatives_ranking`, 0.08 with
     /// `margin_mse`. It may be left out beside `document_target_active_dims`, whose controller starts from it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(alias = "lambda_corpus")]
     pub document_regularizer_weight: Option<f64>,
-    /// Factor on the query regulariser (at least 0); `None`: queries are not regularised, unless
+    /// Factor on the query regularizer (at least 0); `None`: queries are not regularized, unless
     /// `query_target_active_dims` is given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(alias = "lambda_query")]
     pub query_regularizer_weight: Option<f64>,
     /// Mean number of active dimensions of a document that training shall reach (at least 1): the trainer then sets the
     /// weight, step by step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document_target_active_dims: Option<usize>,
     /// Likewise for queries.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query_target_active_dims: Option<usize>,
     /// What is applied to documents; `None`: FLOPS.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document_regularizer: Option<RegularizerConfig>,
     /// What is applied to queries; `None`: FLOPS.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query_regularizer: Option<RegularizerConfig>,
-    /// Threshold of the default document regulariser, see [`FlopsConfig`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Threshold of the default document regularizer, see [`FlopsConfig`].
     pub document_regularizer_threshold: Option<usize>,
-    /// Threshold of the default query regulariser.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Threshold of the default query regularizer.
     pub query_regularizer_threshold: Option<usize>,
     /// Treats every column as documents: for symmetric data, such as pairs of similar sentences.
     #[serde(default)]
@@ -77,7 +74,7 @@ impl Default for SpladeLossConfig {
 
 impl SpladeLossConfig {
     pub(crate) const ROLE: Role = Role::Wrapper;
-    pub(crate) const SUMMARY: &'static str = "a base loss plus weighted regularisers of documents and queries (FLOPS unless told otherwise)";
+    pub(crate) const SUMMARY: &'static str = "a base loss plus weighted regularizers of documents and queries (FLOPS unless told otherwise)";
     pub(crate) const FORMATS: &'static [DataFormat] = &[];
 
     /// `loss` with FLOPS on the documents and nothing on the queries.
@@ -101,7 +98,7 @@ impl SpladeLossConfig {
     /// # Errors
     ///
     /// If the inner loss is a wrapper, a weight is missing, negative or not finite, a target is 0 or contradicts
-    /// `use_document_regularizer_only`, a threshold stands beside a regulariser of its own, or `df_flops` is asked for on
+    /// `use_document_regularizer_only`, a threshold stands beside a regularizer of its own, or `df_flops` is asked for on
     /// queries.
     pub fn init(&self) -> Result<SpladeLoss> {
         let weights = [
@@ -112,22 +109,15 @@ impl SpladeLossConfig {
             ("query_regularizer_weight", self.query_regularizer_weight),
         ];
         for (option, weight) in weights {
-            if let Some(weight) = weight
-                && !(weight >= 0.0 && weight.is_finite())
-            {
-                return Err(Error::Option {
-                    loss: NAME,
-                    option,
-                    expected: "at least 0 and finite".to_owned(),
-                    found: weight.to_string(),
-                });
+            if let Some(weight) = weight {
+                require_weight((NAME, option), weight)?;
             }
         }
         let weights = self.start_weights()?;
         if matches!(self.query_regularizer, Some(RegularizerConfig::DfFlops(_))) {
             return Err(Error::Conflict {
                 loss: NAME,
-                problem: "`df_flops` counts documents, so it can't regularise queries".to_owned(),
+                problem: "`df_flops` counts documents, so it cannot regularize queries".to_owned(),
                 fix: "use it as `document_regularizer`, and `flops`, `l1` or `l0_mask` for queries"
                     .to_owned(),
             });
@@ -153,6 +143,7 @@ impl SpladeLossConfig {
             ignored_query_weight: self
                 .query_regularizer_weight
                 .filter(|_| self.use_document_regularizer_only),
+            caching: None,
         })
     }
 }
@@ -167,13 +158,8 @@ impl SpladeLossConfig {
             ),
             ("query_target_active_dims", self.query_target_active_dims),
         ];
-        if let Some((option, _)) = targets.iter().find(|(_, target)| *target == Some(0)) {
-            return Err(Error::Option {
-                loss: NAME,
-                option,
-                expected: "at least 1".to_owned(),
-                found: "0".to_owned(),
-            });
+        for (option, target) in targets {
+            require(target != Some(0), (NAME, option), "at least 1", 0)?;
         }
         if self.query_target_active_dims.is_some() && self.use_document_regularizer_only {
             return Err(Error::Conflict {
@@ -206,7 +192,7 @@ impl SpladeLossConfig {
     }
 }
 
-/// The regulariser of one side.
+/// The regularizer of one side.
 fn regularizer(
     option: &'static str,
     config: Option<&RegularizerConfig>,
@@ -216,7 +202,7 @@ fn regularizer(
         (Some(_), Some(_)) => Err(Error::Conflict {
             loss: NAME,
             problem: format!(
-                "`{option}_threshold` belongs to the default regulariser, but `{option}` is given"
+                "`{option}_threshold` belongs to the default regularizer, but `{option}` is given"
             ),
             fix: format!(
                 "write the threshold inside `{option}`, as in {{ type = \"l0_mask\", threshold = 200 }}"
@@ -227,7 +213,7 @@ fn regularizer(
     }
 }
 
-/// A base loss plus regularisers, the loss of SPLADE and of inference-free models
+/// A base loss plus regularizers, the loss of SPLADE and of inference-free models
 /// ([Formal et al., 2022](https://arxiv.org/abs/2205.04733)).
 ///
 /// ```text
@@ -251,10 +237,19 @@ pub struct SpladeLoss {
     targets: TargetActiveDims,
     use_document_regularizer_only: bool,
     ignored_query_weight: Option<f64>,
+    /// What the loss asks for as `cached_splade`.
+    pub(crate) caching: Option<Caching>,
+}
+
+/// Texts that are embedded at a time, or tokens instead.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caching {
+    pub(crate) mini_batch_size: usize,
+    pub(crate) mini_batch_num_tokens: Option<usize>,
 }
 
 impl SpladeLoss {
-    /// A loss from parts of your own, for a base loss or regularisers that no configuration names.
+    /// A loss from parts of your own, for a base loss or regularizers that no configuration names.
     pub fn from_parts(
         loss: Box<dyn Loss>,
         document_regularizer: Box<dyn Regularizer>,
@@ -269,6 +264,7 @@ impl SpladeLoss {
             targets: TargetActiveDims::default(),
             use_document_regularizer_only: false,
             ignored_query_weight: None,
+            caching: None,
         }
     }
 
@@ -279,7 +275,7 @@ impl SpladeLoss {
         self
     }
 
-    /// Adds the regularisers' terms over `columns`, under the weights and frequencies of `batch`.
+    /// Adds the regularizers' terms over `columns`, under the weights and frequencies of `batch`.
     fn regularize(&self, output: &mut LossOutput, columns: &[Tensor<2>], batch: &EmbeddedBatch) {
         let weights = batch.regularizer_weights.unwrap_or(self.weights);
         let weighted = |regularizer: &dyn Regularizer, columns: &[Tensor<2>], weight: f64| {
@@ -310,7 +306,7 @@ impl SpladeLoss {
 
 impl Loss for SpladeLoss {
     fn name(&self) -> &str {
-        NAME
+        self.caching.map_or(NAME, |_| cached_splade::NAME)
     }
 
     fn forward(&self, batch: &EmbeddedBatch) -> LossOutput {
@@ -384,7 +380,17 @@ impl Loss for SpladeLoss {
             }
             description = description.part(part);
         }
+        let Some(caching) = self.caching else {
+            return description;
+        };
+        description.class_name = "CachedSpladeLoss".to_owned();
         description
+            .citation(&format!("{}\n\n{}", citation::GRAD_CACHE, citation::SPLADE))
+            .option("mini_batch_size", json!(caching.mini_batch_size))
+            .option(
+                "mini_batch_num_tokens",
+                json!(caching.mini_batch_num_tokens),
+            )
     }
 
     fn regularizer_weights(&self) -> Option<RegularizerWeights> {
@@ -393,6 +399,14 @@ impl Loss for SpladeLoss {
 
     fn target_active_dims(&self) -> TargetActiveDims {
         self.targets
+    }
+
+    fn mini_batches(&self) -> Option<MiniBatches> {
+        let caching = self.caching?;
+        Some(match caching.mini_batch_num_tokens {
+            Some(tokens) => MiniBatches::Tokens(tokens),
+            None => MiniBatches::Rows(caching.mini_batch_size),
+        })
     }
 
     fn needs_document_frequencies(&self) -> bool {
@@ -412,7 +426,7 @@ impl Loss for SpladeLoss {
             ));
         } else if self.weights.query.is_none() && !self.use_document_regularizer_only {
             warnings.push(
-                "`query_regularizer_weight` is not set, so queries are not regularised: right for inference-free \
+                "`query_regularizer_weight` is not set, so queries are not regularized: right for inference-free \
                  models, otherwise queries may stay dense"
                     .to_owned(),
             );

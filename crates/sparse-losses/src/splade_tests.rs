@@ -67,7 +67,7 @@ fn the_batch_s_weights_take_precedence() {
 
 #[test]
 fn a_query_weight_of_zero_gives_exactly_no_gradient() {
-    // the base loss sees the two columns' sum, so that the query's gradient comes from the regulariser alone
+    // the base loss sees the two columns' sum, so that the query's gradient comes from the regularizer alone
     #[derive(Debug)]
     struct Documents;
     impl Loss for Documents {
@@ -103,7 +103,7 @@ fn a_query_weight_of_zero_gives_exactly_no_gradient() {
 }
 
 #[test]
-fn document_only_mode_regularises_every_column_and_ignores_the_query_weight() {
+fn document_only_mode_regularizes_every_column_and_ignores_the_query_weight() {
     let loss = SpladeLossConfig {
         use_document_regularizer_only: true,
         ..config()
@@ -161,7 +161,7 @@ fn contradictions_are_refused() {
 }
 
 #[test]
-fn regularisers_over_several_batches_are_those_of_one_large_batch() {
+fn regularizers_over_several_batches_are_those_of_one_large_batch() {
     for regularizer in [
         r#"{"type": "flops"}"#,
         r#"{"type": "flops", "threshold": 1}"#,
@@ -267,10 +267,10 @@ fn a_single_column_needs_document_only_mode() {
 }
 
 #[test]
-fn missing_query_regularisation_is_mentioned() {
+fn missing_query_regularization_is_mentioned() {
     let loss = SpladeLossConfig::new(MultipleNegativesRankingLossConfig::default(), 3e-5)
         .init()
         .unwrap();
-    assert!(loss.warnings()[0].contains("queries are not regularised"));
+    assert!(loss.warnings()[0].contains("queries are not regularized"));
     assert!(config().init().unwrap().warnings().is_empty());
 }

@@ -3,13 +3,14 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::Result;
+use crate::error::require;
 
 const NAME: &str = "top_k_schedule";
 
 /// How many dimensions of each vector stay active during training: many at first, few in the end.
 ///
-/// The alternative to a regulariser's weight when the number of active dimensions is what counts. It shrinks
+/// The alternative to a regularizer's weight when the number of active dimensions is what counts. It shrinks
 /// geometrically, by the same factor each step, since going from 20,000 to 10,000 dimensions is as large a change as
 /// going from 200 to 100:
 ///
@@ -50,24 +51,22 @@ impl TopKScheduleConfig {
     ///
     /// If the ramp goes upwards or to 0, or its length is outside (0, 1].
     pub fn validate(&self) -> Result<()> {
-        let invalid = |option, expected: String, found: String| Error::Option {
-            loss: NAME,
-            option,
+        let Self {
+            initial_k,
+            final_k,
+            ramp_ratio,
+        } = *self;
+        require(final_k > 0, (NAME, "final_k"), "at least 1", final_k)?;
+        let expected = format!("at least `final_k`, which is {final_k}");
+        require(
+            initial_k >= final_k,
+            (NAME, "initial_k"),
             expected,
-            found,
-        };
-        if self.final_k == 0 {
-            return Err(invalid("final_k", "at least 1".to_owned(), "0".to_owned()));
-        }
-        if self.initial_k < self.final_k {
-            let expected = format!("at least `final_k`, which is {}", self.final_k);
-            return Err(invalid("initial_k", expected, self.initial_k.to_string()));
-        }
-        if !(self.ramp_ratio > 0.0 && self.ramp_ratio <= 1.0) {
-            let expected = "greater than 0 and at most 1".to_owned();
-            return Err(invalid("ramp_ratio", expected, self.ramp_ratio.to_string()));
-        }
-        Ok(())
+            initial_k,
+        )?;
+        let holds = ramp_ratio > 0.0 && ramp_ratio <= 1.0;
+        let expected = "greater than 0 and at most 1";
+        require(holds, (NAME, "ramp_ratio"), expected, ramp_ratio)
     }
 
     /// Active dimensions allowed during `step` of a run of `total_steps`.

@@ -5,10 +5,11 @@ use burn::tensor::activation::relu;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::error::require;
 use crate::overview::Role;
 use crate::{
-    DataFormat, DataSummary, Description, EmbeddedBatch, Error, Loss, LossOutput, Result,
-    Similarity, citation,
+    DataFormat, DataSummary, Description, EmbeddedBatch, Loss, LossOutput, Result, Similarity,
+    citation,
 };
 
 const NAME: &str = "triplet";
@@ -85,14 +86,9 @@ impl TripletLossConfig {
     ///
     /// If `triplet_margin` is not finite.
     pub fn init(&self) -> Result<TripletLoss> {
-        if !self.triplet_margin.is_finite() {
-            return Err(Error::Option {
-                loss: NAME,
-                option: "triplet_margin",
-                expected: "a finite number".to_owned(),
-                found: self.triplet_margin.to_string(),
-            });
-        }
+        let margin = self.triplet_margin;
+        let option = (NAME, "triplet_margin");
+        require(margin.is_finite(), option, "a finite number", margin)?;
         Ok(TripletLoss {
             config: self.clone(),
         })

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::error::{require, require_positive};
 use crate::overview::Role;
 use crate::{
-    BASE_LOSS, DataFormat, DataSummary, Description, EmbeddedBatch, Error, Loss, LossConfig,
-    LossOutput, Result,
+    BASE_LOSS, DataFormat, DataSummary, Description, EmbeddedBatch, Loss, LossConfig, LossOutput,
+    Result,
 };
 
 const NAME: &str = "weighted_sum";
@@ -47,23 +48,11 @@ impl WeightedSumLossConfig {
     ///
     /// If there is no term, a weight is not positive, or a loss inside is a wrapper or invalid.
     pub fn init(&self) -> Result<WeightedSumLoss> {
-        if self.losses.is_empty() {
-            return Err(Error::Option {
-                loss: NAME,
-                option: "losses",
-                expected: "a list of at least one { weight, loss }".to_owned(),
-                found: "an empty list".to_owned(),
-            });
-        }
+        let expected = "a list of at least one { weight, loss }";
+        let given = !self.losses.is_empty();
+        require(given, (NAME, "losses"), expected, "an empty list")?;
         let terms = self.losses.iter().map(|term| {
-            if !(term.weight > 0.0 && term.weight.is_finite()) {
-                return Err(Error::Option {
-                    loss: NAME,
-                    option: "weight",
-                    expected: "positive and finite".to_owned(),
-                    found: term.weight.to_string(),
-                });
-            }
+            require_positive((NAME, "weight"), term.weight)?;
             Ok((term.weight, term.loss.init_inside(NAME)?))
         });
         Ok(WeightedSumLoss {
@@ -226,7 +215,7 @@ mod tests {
             sum(vec![(1.0, LossConfig::default())])
                 .unwrap_err()
                 .to_string()
-                .contains("can't contain `splade`")
+                .contains("cannot contain `splade`")
         );
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sparse_data::Batch;
 use sparse_model::{PackedTokens, PreprocessOptions, Preprocessor};
 
-use crate::arguments::{Prompts, Routes};
+use crate::arguments::{ColumnPrompts, Routes};
 use crate::error::{Error, Result};
 use crate::token_cache::TokenCache;
 
@@ -13,7 +13,7 @@ use crate::token_cache::TokenCache;
 #[derive(Debug, Clone)]
 pub(crate) struct Collator {
     preprocessor: Preprocessor,
-    prompts: Option<Prompts>,
+    prompts: Option<ColumnPrompts>,
     routes: BTreeMap<String, Routes>,
     cache: Option<TokenCache>,
 }
@@ -36,7 +36,7 @@ pub(crate) struct CollatedBatch {
 impl Collator {
     pub(crate) fn new(
         preprocessor: Preprocessor,
-        prompts: Option<Prompts>,
+        prompts: Option<ColumnPrompts>,
         routes: BTreeMap<String, Routes>,
     ) -> Self {
         Self {
@@ -118,17 +118,17 @@ impl Collator {
     fn prompt(&self, dataset: Option<&str>, column: &str) -> Result<Option<String>> {
         let named = match &self.prompts {
             None => return Ok(None),
-            Some(Prompts::All(text)) => return Ok(Some(text.clone())),
-            Some(Prompts::Named(named)) => named,
+            Some(ColumnPrompts::All(text)) => return Ok(Some(text.clone())),
+            Some(ColumnPrompts::Named(named)) => named,
         };
         match dataset.and_then(|name| named.get(name)) {
-            Some(Prompts::All(text)) => return Ok(Some(text.clone())),
-            Some(Prompts::Named(columns)) => return Ok(text_of(columns.get(column))),
+            Some(ColumnPrompts::All(text)) => return Ok(Some(text.clone())),
+            Some(ColumnPrompts::Named(columns)) => return Ok(text_of(columns.get(column))),
             None => {}
         }
         let nested = named
             .values()
-            .any(|prompt| matches!(prompt, Prompts::Named(_)));
+            .any(|prompt| matches!(prompt, ColumnPrompts::Named(_)));
         if nested && dataset.is_none() {
             let names: Vec<&str> = named.keys().map(String::as_str).collect();
             return Err(Error::argument(
@@ -147,9 +147,9 @@ impl Collator {
     }
 }
 
-fn text_of(prompt: Option<&Prompts>) -> Option<String> {
+fn text_of(prompt: Option<&ColumnPrompts>) -> Option<String> {
     match prompt {
-        Some(Prompts::All(text)) => Some(text.clone()),
+        Some(ColumnPrompts::All(text)) => Some(text.clone()),
         _ => None,
     }
 }

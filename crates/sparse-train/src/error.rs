@@ -9,13 +9,45 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A training file can't be read or doesn't say what it must.
+    /// A training file cannot be read or doesn't say what it must.
     #[error("`{}`: {message}", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// What is wrong with it, naming the key.
         message: String,
+    },
+    /// A training file cannot be read.
+    #[error("`{}`: cannot be read", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A training file says something wrong.
+    #[error("`{}`: {source}", path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<Self>,
+    },
+    /// A text is given for a table, and is not JSON.
+    #[error("`{key}` must be a table, or a JSON object as a string: {source}")]
+    Json {
+        /// Key of the training file.
+        key: String,
+        /// Where the JSON is wrong.
+        source: serde_json::Error,
+    },
+    /// A pattern is not a regular expression.
+    #[error("`{key}` is not a regular expression: {source}")]
+    Pattern {
+        /// Key of the training file, which is the pattern.
+        key: String,
+        /// Where the pattern is wrong.
+        source: regex::Error,
     },
     /// A value of the configuration is outside its domain, or contradicts another one.
     #[error("`{key}` {message}")]
@@ -25,9 +57,75 @@ pub enum Error {
         /// What was expected and what was found.
         message: String,
     },
-    /// A part that a run can't do without is missing.
-    #[error("{0}")]
-    Incomplete(String),
+    /// The text of a training file is not TOML.
+    #[error(
+        "is not valid TOML{}{}: {problem}",
+        place.map_or_else(String::new, |(line, column)| format!(" at line {line}, column {column}")),
+        key.as_ref().map_or_else(String::new, |key| format!(", `{key}`"))
+    )]
+    NotToml {
+        /// Line and column, both counted from 1.
+        place: Option<(usize, usize)>,
+        /// Key of that line.
+        key: Option<String>,
+        /// What the parser expected there.
+        problem: String,
+    },
+    /// The outermost table of a training file holds an unknown key, or lacks one.
+    #[error("{problem}")]
+    Table {
+        /// The key, and the known ones.
+        problem: String,
+    },
+    /// A run has no data set, or nothing to evaluate.
+    #[error("there is nothing to {purpose}: add {parts}")]
+    Nothing {
+        /// What it was needed for, as a verb.
+        purpose: &'static str,
+        /// Tables of a training file that would do.
+        parts: &'static str,
+    },
+    /// The training data gives no batch.
+    #[error(
+        "the training data gives no batch of {batch_size} rows; lower `per_device_train_batch_size` or unset `dataloader_drop_last`"
+    )]
+    NoBatch {
+        /// Rows of a batch.
+        batch_size: usize,
+    },
+    /// A later epoch gives none, and would have no end.
+    #[error(
+        "epoch {epoch} of the training data gives no batch; lower `per_device_train_batch_size` or unset `dataloader_drop_last`"
+    )]
+    EmptyEpoch {
+        /// The epoch, counted from 0.
+        epoch: usize,
+    },
+    /// The data ended before the run.
+    #[error("the data ended before the run")]
+    DataEnded,
+    /// A process that was started with others cannot join them.
+    #[error("process {rank} of {size} cannot use MPI: {reason}")]
+    Mpi {
+        /// Number of the process, from 0.
+        rank: usize,
+        /// Number of processes.
+        size: usize,
+        /// Why.
+        reason: String,
+    },
+    /// Processes were started together, and this build cannot let them work together.
+    #[error(
+        "this is process {rank} of {size} started together, but this build knows no MPI, and they would overwrite each other's \
+         files: build with the feature `mpi` (cargo install --path crates/sparse-cli --features mpi), or start one process \
+         without `mpirun`"
+    )]
+    WithoutMpi {
+        /// Number of the process, from 0.
+        rank: usize,
+        /// Number of processes.
+        size: usize,
+    },
     /// The loss or a gradient is no number any more.
     #[error(
         "step {step}: {what} is {value}{}; checkpoints are untouched. Usual causes: a learning rate that is too high (now \
@@ -50,7 +148,7 @@ pub enum Error {
     /// Every vector of a side is empty, so that no gradient flows any more.
     #[error(
         "step {step}: every {side} vector of the last {updates} updates is empty, so that nothing is learned any more; \
-         checkpoints are untouched. Usual causes: a regulariser weight that is too large (now {weights}) or rises too fast, \
+         checkpoints are untouched. Usual causes: a regularizer weight that is too large (now {weights}) or rises too fast, \
          or a learning rate that is too high; lower `{side}_regularizer_weight` (begin with a tenth), lengthen \
          `regularizer_schedule`, or give `{side}_target_active_dims` instead, and start from a checkpoint before the collapse"
     )]
@@ -65,8 +163,15 @@ pub enum Error {
         weights: String,
     },
     /// The processes of a run don't do the same.
-    #[error("{0}")]
-    Processes(String),
+    #[error("process {rank} of {size} differs from process 0 in {what}")]
+    Processes {
+        /// Number of the first process that differs, from 0.
+        rank: usize,
+        /// Number of processes.
+        size: usize,
+        /// What differs.
+        what: String,
+    },
     /// A step needs more memory than the device has, in the smallest mini-batches.
     #[error(
         "the device is out of memory, even one text at a time ({message}); lower `max_seq_length` or `per_device_train_batch_size`"
@@ -83,9 +188,9 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
-    /// A checkpoint can't be written.
+    /// A checkpoint cannot be written.
     #[error(
-        "checkpoint `{}` can't be saved, {}",
+        "checkpoint `{}` cannot be saved, {}",
         path.display(),
         last.as_ref().map_or_else(
             || "and there is no earlier one".to_owned(),
@@ -100,7 +205,7 @@ pub enum Error {
         /// What went wrong.
         source: Box<Self>,
     },
-    /// A file can't be written.
+    /// A file cannot be written.
     #[error(transparent)]
     Write(#[from] sparse_files::Error),
     /// The file system refused.
@@ -113,19 +218,19 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The model can't be loaded, run or saved.
+    /// The model cannot be loaded, run or saved.
     #[error(transparent)]
     Model(#[from] sparse_model::Error),
-    /// A data set can't be read or batched.
+    /// A data set cannot be read or batched.
     #[error(transparent)]
     Data(#[from] sparse_data::Error),
     /// The loss refuses its configuration or the data.
     #[error(transparent)]
     Loss(#[from] sparse_losses::Error),
-    /// The hub refuses a repository or can't be reached.
+    /// The hub refuses a repository or cannot be reached.
     #[error(transparent)]
     Hub(#[from] sparse_hub::Error),
-    /// An evaluator can't be built.
+    /// An evaluator cannot be built.
     #[error(transparent)]
     Evaluation(#[from] sparse_eval::Error),
     /// An evaluator failed during a run.
@@ -161,12 +266,23 @@ impl Error {
         match self {
             Self::File { .. }
             | Self::Argument { .. }
-            | Self::Incomplete(_)
+            | Self::NotToml { .. }
+            | Self::Table { .. }
+            | Self::Nothing { .. }
+            | Self::NoBatch { .. }
+            | Self::EmptyEpoch { .. }
+            | Self::InFile { .. }
+            | Self::Unreadable { .. }
+            | Self::Json { .. }
+            | Self::Pattern { .. }
+            | Self::DataEnded
+            | Self::Mpi { .. }
+            | Self::WithoutMpi { .. }
             | Self::Checkpoint { .. } => true,
             Self::NonFinite { .. }
             | Self::DeadModel { .. }
             | Self::Save { .. }
-            | Self::Processes(_)
+            | Self::Processes { .. }
             | Self::OutOfMemory { .. }
             | Self::Write(_)
             | Self::Io { .. } => false,

@@ -43,7 +43,7 @@ mod token_cache;
 mod trainer;
 
 pub use arguments::{
-    CountTokens, IntervalStrategy, Prompts, Routes, SaveStrategy, Tracker, TrainingArguments,
+    ColumnPrompts, CountTokens, IntervalStrategy, Routes, SaveStrategy, Tracker, TrainingArguments,
 };
 pub use callback::{
     Callback, CallbackContext, EarlyStopping, EnergyMeter, JsonLines, StepReport, TensorBoard,

@@ -8,7 +8,7 @@ use crate::secret::mask_secrets;
 /// Longest name, so that what is put around it fits into the 255 bytes of a file's name.
 const LONGEST: usize = 160;
 
-/// Refuses a name that can't stand in the name of a file; an empty one is left out of it.
+/// Refuses a name that cannot stand in the name of a file; an empty one is left out of it.
 fn check_file_name(key: &str, name: &str) -> Result<()> {
     let shown = mask_secrets(name);
     let refuse = |message: String| Err(Error::argument(key, message));
@@ -28,7 +28,7 @@ fn check_file_name(key: &str, name: &str) -> Result<()> {
         ));
     }
     if name == "." || name == ".." {
-        return refuse(format!("= {shown:?} can't be part of the name of a file"));
+        return refuse(format!("= {shown:?} cannot be part of the name of a file"));
     }
     if name.len() > LONGEST {
         return refuse(format!(
@@ -39,7 +39,7 @@ fn check_file_name(key: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Refuses an evaluator of a training file whose name can't stand in the name of a file, or which has one inside.
+/// Refuses an evaluator of a training file whose name cannot stand in the name of a file, or which has one inside.
 pub(crate) fn check_configs(evaluators: &[EvaluatorConfig]) -> Result<()> {
     for (index, evaluator) in evaluators.iter().enumerate() {
         let settings = serde_json::to_value(evaluator).unwrap_or_default();
@@ -70,7 +70,7 @@ pub(crate) fn check_evaluators<'a>(
     Ok(())
 }
 
-/// Refuses a name of a data set that can't stand in the keys of logs and in tables.
+/// Refuses a name of a data set that cannot stand in the keys of logs and in tables.
 pub(crate) fn check_data_set(key: &str, name: &str) -> Result<()> {
     if name.trim().is_empty() || name.chars().any(char::is_control) {
         return Err(Error::argument(
@@ -103,7 +103,7 @@ mod tests {
         );
         assert!(named("a\\b").contains("must not hold '\\\\'"));
         assert!(named("a\nb").contains("must not hold '\\n'"));
-        assert!(named("..").contains("can't be part of the name of a file"));
+        assert!(named("..").contains("cannot be part of the name of a file"));
         assert!(named(&"x".repeat(161)).ends_with("longer than 160 bytes; got 161"));
     }
 

@@ -238,10 +238,9 @@ impl Plan {
         let accumulation = arguments.gradient_accumulation_steps;
         let (batches, rows) = feed.length(0)?;
         if batches == 0 {
-            return Err(Error::Incomplete(format!(
-                "the training data gives no batch of {} rows; lower `per_device_train_batch_size` or unset `dataloader_drop_last`",
-                arguments.per_device_train_batch_size
-            )));
+            return Err(Error::NoBatch {
+                batch_size: arguments.per_device_train_batch_size,
+            });
         }
         let first = Epoch {
             number: 0,
@@ -360,9 +359,7 @@ fn require_batches(n_batches: usize, epoch: usize) -> Result<()> {
     if n_batches > 0 {
         return Ok(());
     }
-    Err(Error::Incomplete(format!(
-        "epoch {epoch} of the training data gives no batch; lower `per_device_train_batch_size` or unset `dataloader_drop_last`"
-    )))
+    Err(Error::EmptyEpoch { epoch })
 }
 
 fn sampler_config(arguments: &TrainingArguments, batch_size: usize) -> SamplerConfig {

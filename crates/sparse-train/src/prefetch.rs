@@ -58,11 +58,7 @@ impl Prefetch {
 
     /// The next batch and the data set it comes from.
     pub(crate) fn next(&mut self) -> Result<(usize, CollatedBatch)> {
-        let ended = || {
-            Err(Error::Incomplete(
-                "the data ended before the run".to_owned(),
-            ))
-        };
+        let ended = || Err(Error::DataEnded);
         let batch = match self.batches.try_recv() {
             Ok(batch) => batch,
             Err(TryRecvError::Disconnected) => ended(),

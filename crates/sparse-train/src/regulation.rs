@@ -1,4 +1,4 @@
-//! What keeps vectors sparse and changes from step to step: the weights of the regularisers, and what they are set by.
+//! What keeps vectors sparse and changes from step to step: the weights of the regularizers, and what they are set by.
 
 use std::collections::BTreeMap;
 
@@ -111,7 +111,7 @@ impl Regulation {
         Ok(())
     }
 
-    /// Weights in force in a step: the maxima under the schedule, or what a controller says. `None` without regularisers.
+    /// Weights in force in a step: the maxima under the schedule, or what a controller says. `None` without regularizers.
     pub(crate) fn weights(
         &self,
         dataset: &DatasetWithLoss,

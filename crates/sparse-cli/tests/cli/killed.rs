@@ -201,7 +201,7 @@ fn a_full_disk_leaves_the_checkpoint_before_it() {
     assert_eq!(failed.status.code(), Some(1));
     let log = String::from_utf8(failed.stderr).unwrap();
     for part in [
-        "checkpoint `out/checkpoint-11` can't be saved",
+        "checkpoint `out/checkpoint-11` cannot be saved",
         "go on from it with `--resume out/checkpoint-10`",
         "File too large",
     ] {

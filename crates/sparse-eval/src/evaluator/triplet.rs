@@ -94,7 +94,10 @@ pub struct TripletConfig {
     /// Texts per forward pass.
     pub batch_size: usize,
     /// Similarity whose figure is the primary one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        alias = "main_distance_function",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub main_similarity_function: Option<SimilarityFunction>,
     /// Similarities to evaluate; the main one, else the model's own, if absent.
     #[serde(skip_serializing_if = "Option::is_none")]

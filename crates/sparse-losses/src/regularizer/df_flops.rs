@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Regularizer, RegularizerInput, sum, sum_of_rows};
-use crate::{Description, Error, Result, citation};
+use crate::error::require;
+use crate::{Description, Result, citation};
+
+const NAME: &str = "df_flops";
 
 /// Configuration of [`DfFlopsRegularizer`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,28 +30,17 @@ impl Default for DfFlopsConfig {
 }
 
 impl DfFlopsConfig {
-    /// Builds the regulariser.
+    /// Builds the regularizer.
     ///
     /// # Errors
     ///
     /// If `alpha` is not between 0 and 1 or `beta` not positive.
     pub fn init(&self) -> Result<DfFlopsRegularizer> {
-        let invalid = |option, expected: &str, found: f64| Error::Option {
-            loss: "df_flops",
-            option,
-            expected: expected.to_owned(),
-            found: found.to_string(),
-        };
-        if !(self.alpha > 0.0 && self.alpha < 1.0) {
-            return Err(invalid(
-                "alpha",
-                "greater than 0 and less than 1, a share of the documents",
-                self.alpha,
-            ));
-        }
-        if !(self.beta > 0.0 && self.beta.is_finite()) {
-            return Err(invalid("beta", "a positive finite number", self.beta));
-        }
+        let Self { alpha, beta } = *self;
+        let share = "greater than 0 and less than 1, a share of the documents";
+        require(alpha > 0.0 && alpha < 1.0, (NAME, "alpha"), share, alpha)?;
+        let positive = beta > 0.0 && beta.is_finite();
+        require(positive, (NAME, "beta"), "a positive finite number", beta)?;
         Ok(DfFlopsRegularizer {
             config: self.clone(),
         })
@@ -89,7 +81,7 @@ impl DfFlopsRegularizer {
 
 impl Regularizer for DfFlopsRegularizer {
     fn name(&self) -> &str {
-        "df_flops"
+        NAME
     }
 
     /// # Panics

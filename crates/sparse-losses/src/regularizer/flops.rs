@@ -1,4 +1,4 @@
-//! The FLOPS regulariser.
+//! The FLOPS regularizer.
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ pub struct FlopsConfig {
 }
 
 impl FlopsConfig {
-    /// Builds the regulariser.
+    /// Builds the regularizer.
     ///
     /// # Errors
     ///

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Regularizer, RegularizerInput, sum, sum_of_dense_rows};
-use crate::{Description, Error, Result, citation};
+use crate::error::require;
+use crate::{Description, Result, citation};
+
+const NAME: &str = "l0_mask";
 
 /// Configuration of [`L0MaskRegularizer`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,20 +19,14 @@ pub struct L0MaskConfig {
 }
 
 impl L0MaskConfig {
-    /// Builds the regulariser.
+    /// Builds the regularizer.
     ///
     /// # Errors
     ///
     /// If `threshold` is 0, which would be plain FLOPS.
     pub fn init(&self) -> Result<L0MaskRegularizer> {
-        if self.threshold == 0 {
-            return Err(Error::Option {
-                loss: "l0_mask",
-                option: "threshold",
-                expected: "at least 1, the number of active dimensions to leave alone".to_owned(),
-                found: "0".to_owned(),
-            });
-        }
+        let expected = "at least 1, the number of active dimensions to leave alone";
+        require(self.threshold > 0, (NAME, "threshold"), expected, 0)?;
         Ok(L0MaskRegularizer {
             threshold: self.threshold,
         })
@@ -54,7 +51,7 @@ pub struct L0MaskRegularizer {
 
 impl Regularizer for L0MaskRegularizer {
     fn name(&self) -> &str {
-        "l0_mask"
+        NAME
     }
 
     fn forward(&self, input: &RegularizerInput<'_>) -> Tensor<1> {

@@ -1,4 +1,4 @@
-//! The L1 regulariser.
+//! The L1 regularizer.
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::{Description, Result, citation};
 pub struct L1Config {}
 
 impl L1Config {
-    /// Builds the regulariser.
+    /// Builds the regularizer.
     ///
     /// # Errors
     ///

@@ -37,10 +37,10 @@ pub trait Regularizer: Debug + Send + Sync {
     }
 }
 
-/// What a regulariser sees.
+/// What a regularizer sees.
 #[derive(Debug, Clone, Copy)]
 pub struct RegularizerInput<'a> {
-    /// The regularised columns, `[batch_size, vocab_size]` each; at least one. Most regularisers read them as one
+    /// The regularized columns, `[batch_size, vocab_size]` each; at least one. Most regularizers read them as one
     /// matrix of all rows, without copying them together.
     pub columns: &'a [Tensor<2>],
     /// See [`EmbeddedBatch::document_frequencies`](crate::EmbeddedBatch::document_frequencies).
@@ -77,7 +77,7 @@ pub enum RegularizerConfig {
 }
 
 impl RegularizerConfig {
-    /// Builds the regulariser.
+    /// Builds the regularizer.
     ///
     /// # Errors
     ///
@@ -101,7 +101,7 @@ fn sum_of_rows(columns: &[Tensor<2>]) -> Tensor<2> {
 fn sum<const D: usize>(terms: impl Iterator<Item = Tensor<D>>) -> Tensor<D> {
     terms
         .reduce(|sum, term| sum + term)
-        .expect("a regulariser gets at least one column")
+        .expect("a regularizer gets at least one column")
 }
 
 /// Sum over those rows of `column` that have more than `threshold` active dimensions: `[1, vocab_size]`.

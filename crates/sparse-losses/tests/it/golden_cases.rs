@@ -278,7 +278,7 @@ const ERRORS: &[ErrorCase] = &[
         "found one number per row",
     ),
     (
-        // FLOPS is a regulariser here, so it can't even be named as a loss
+        // FLOPS is a regularizer here, so it cannot even be named as a loss
         "error.splade.flops_alone",
         || {
             serde_json::from_value::<LossConfig>(json!({"type": "flops"}))
@@ -296,7 +296,7 @@ const ERRORS: &[ErrorCase] = &[
                 json!({"document_regularizer_weight": 1, "loss": inner}),
             )
         },
-        "can't contain `splade`",
+        "cannot contain `splade`",
     ),
 ];
 

@@ -1,4 +1,4 @@
-//! The reference's regulariser weights, step by step.
+//! The reference's regularizer weights, step by step.
 
 use serde_json::json;
 use sparse_losses::{RegularizerScheduleConfig, RegularizerWeights};

@@ -2,7 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
-    reason = "a test that can't read its data has failed"
+    reason = "a test that cannot read its data has failed"
 )]
 
 mod catalogue;

@@ -1,6 +1,7 @@
 //! What a training run can be told: `[arguments]` of a training file.
 
 pub(crate) mod foreign;
+mod setters;
 mod tokens;
 mod tracker;
 mod validate;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use smart_default::SmartDefault;
 use sparse_data::{BatchSamplerKind, MultiDatasetKind, SampleOrder};
 use sparse_kernels::Precision;
 
@@ -54,7 +56,7 @@ pub enum SaveStrategy {
     untagged,
     expecting = "expected a text, or a table of texts by column or by data set"
 )]
-pub enum Prompts {
+pub enum ColumnPrompts {
     /// In front of every text.
     All(String),
     /// Keyed by column or data set.
@@ -88,21 +90,39 @@ impl From<String> for Routes {
 
 /// Arguments of a training run, under the names and defaults of the reference.
 ///
-/// Unknown names are errors. Values are checked by [`TrainingArguments::validate`] before anything is loaded.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Unknown names are errors. Values are checked by [`TrainingArguments::validate`] before anything is loaded. Every argument has
+/// a method `with_*`; those that may be left out take the value itself:
+///
+/// ```
+/// use sparse_train::TrainingArguments;
+///
+/// let arguments = TrainingArguments::new("runs/first")
+///     .with_learning_rate(2e-5)
+///     .with_warmup_ratio(0.1)
+///     .with_run_name("first");
+/// arguments.validate()?;
+/// # Ok::<(), sparse_train::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, SmartDefault, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainingArguments {
     /// Directory of checkpoints, evaluation files and the final model (`final`).
+    #[default(PathBuf::from("trainer_output"))]
     pub output_dir: PathBuf,
     /// Passes over the data; a fraction stops within the last one.
+    #[default = 3.0]
     pub num_train_epochs: f64,
     /// Update steps; above 0 it overrides `num_train_epochs`.
+    #[default(-1)]
     pub max_steps: i64,
     /// Rows of a micro-batch.
+    #[default = 8]
     pub per_device_train_batch_size: usize,
     /// Rows of a batch of an evaluation data set.
+    #[default = 8]
     pub per_device_eval_batch_size: usize,
     /// Micro-batches whose gradients are averaged into one update.
+    #[default = 1]
     pub gradient_accumulation_steps: usize,
     /// Texts that are embedded at a time: turns gradient caching on, which trains on a large batch in the memory of a small
     /// one and gives the same gradient, with any loss.
@@ -115,10 +135,11 @@ pub struct TrainingArguments {
     pub gradient_checkpointing: bool,
     /// Halves the mini-batches of gradient caching when the device is out of memory, instead of failing. The batch stays.
     pub auto_find_batch_size: bool,
-    /// Computes regularisers over all micro-batches of an update together, as if they were one batch, instead of averaging
+    /// Computes regularizers over all micro-batches of an update together, as if they were one batch, instead of averaging
     /// their values. Costs a second forward pass where `gradient_accumulation_steps` is above 1.
     pub exact_regularizer: bool,
     /// Peak learning rate.
+    #[default = 5e-5]
     pub learning_rate: f64,
     /// Shape of the learning rate over the run.
     pub lr_scheduler_type: SchedulerType,
@@ -143,17 +164,22 @@ pub struct TrainingArguments {
     /// Weight decay, on everything but biases and norms.
     pub weight_decay: f64,
     /// Decay of AdamW's first moment, and β₁ of Lion.
+    #[default = 0.9]
     pub adam_beta1: f64,
     /// Decay of AdamW's second moment, and β₂ of Lion.
+    #[default = 0.999]
     pub adam_beta2: f64,
     /// Added to AdamW's denominator.
+    #[default = 1e-8]
     pub adam_epsilon: f64,
     /// Largest global L2 norm of the gradient; 0 leaves it as it is.
+    #[default = 1.0]
     pub max_grad_norm: f64,
     /// Learning rates of parameters whose name matches a regular expression; of several that match, the last in
     /// alphabetical order wins.
     pub learning_rate_mapping: BTreeMap<String, f64>,
     /// Seed of all randomness.
+    #[default = 42]
     pub seed: u64,
     /// Seed of the order of the data, instead of `seed`.
     pub data_seed: Option<u64>,
@@ -168,19 +194,22 @@ pub struct TrainingArguments {
     /// Leaves out a last batch that isn't full.
     pub dataloader_drop_last: bool,
     /// Text in front of the inputs.
-    pub prompts: Option<Prompts>,
+    pub prompts: Option<ColumnPrompts>,
     /// Route of each column in a model with routes: by column, or by data set and column.
     pub router_mapping: BTreeMap<String, Routes>,
     /// Megabytes in which the tokens of texts are remembered from one epoch to the next; 0 tokenizes anew.
     pub tokenization_cache_mb: usize,
     /// When to log.
+    #[default(IntervalStrategy::Steps)]
     pub logging_strategy: IntervalStrategy,
     /// Steps between logs; below 1 a share of all steps.
+    #[default = 500.0]
     pub logging_steps: f64,
     /// Logs the first step too.
     pub logging_first_step: bool,
     /// Lets the mean of the losses since the last log stand for a loss that is no finite number, in logs. Matters only where
     /// the guard `non_finite` is off.
+    #[default = true]
     pub logging_nan_inf_filter: bool,
     /// Adds the number of tokens so far, and tokens per second, to the logs.
     pub include_num_input_tokens_seen: CountTokens,
@@ -195,10 +224,11 @@ pub struct TrainingArguments {
     /// When to save a checkpoint.
     pub save_strategy: SaveStrategy,
     /// Steps between checkpoints; below 1 a share of all steps.
+    #[default = 500.0]
     pub save_steps: f64,
     /// Checkpoints kept, the best one always among them.
     pub save_total_limit: Option<usize>,
-    /// Leaves optimizer and position out of checkpoints; they can't be resumed.
+    /// Leaves optimizer and position out of checkpoints; they cannot be resumed.
     pub save_only_model: bool,
     /// Returns to the best checkpoint at the end.
     pub load_best_model_at_end: bool,
@@ -218,8 +248,10 @@ pub struct TrainingArguments {
     /// Where event files for TensorBoard go; `runs/NAME` in the output directory by default.
     pub logging_dir: Option<PathBuf>,
     /// Grams of CO2 equivalent for each kWh of electricity; by default the mean over the world (IEA, 2019).
+    #[default = 475.0]
     pub carbon_intensity: f64,
     /// Draws `training_curve.svg` into the output directory at the end.
+    #[default = true]
     pub training_curve: bool,
     /// Uploads the model to the hub.
     pub push_to_hub: bool,
@@ -235,81 +267,6 @@ pub struct TrainingArguments {
     pub hub_always_push: bool,
     /// Branch of the repository, made if it isn't there (default: main).
     pub hub_revision: Option<String>,
-}
-
-impl Default for TrainingArguments {
-    fn default() -> Self {
-        Self {
-            output_dir: PathBuf::from("trainer_output"),
-            num_train_epochs: 3.0,
-            max_steps: -1,
-            per_device_train_batch_size: 8,
-            per_device_eval_batch_size: 8,
-            gradient_accumulation_steps: 1,
-            mini_batch_size: None,
-            mini_batch_num_tokens: None,
-            gradient_checkpointing: false,
-            auto_find_batch_size: false,
-            exact_regularizer: false,
-            learning_rate: 5e-5,
-            lr_scheduler_type: SchedulerType::Linear,
-            lr_scheduler_kwargs: SchedulerOptions::default(),
-            warmup_steps: 0.0,
-            warmup_ratio: None,
-            bf16: false,
-            fp16: false,
-            bf16_full_eval: false,
-            fp16_full_eval: false,
-            optim: OptimizerType::default(),
-            optim_args: None,
-            weight_decay: 0.0,
-            adam_beta1: 0.9,
-            adam_beta2: 0.999,
-            adam_epsilon: 1e-8,
-            max_grad_norm: 1.0,
-            learning_rate_mapping: BTreeMap::new(),
-            seed: 42,
-            data_seed: None,
-            batch_sampler: BatchSamplerKind::default(),
-            order: SampleOrder::default(),
-            token_budget: None,
-            multi_dataset_batch_sampler: MultiDatasetKind::default(),
-            dataloader_drop_last: false,
-            prompts: None,
-            router_mapping: BTreeMap::new(),
-            tokenization_cache_mb: 0,
-            logging_strategy: IntervalStrategy::Steps,
-            logging_steps: 500.0,
-            logging_first_step: false,
-            logging_nan_inf_filter: true,
-            include_num_input_tokens_seen: CountTokens::No,
-            eval_strategy: IntervalStrategy::No,
-            eval_steps: None,
-            eval_delay: 0.0,
-            eval_on_start: false,
-            save_strategy: SaveStrategy::Steps,
-            save_steps: 500.0,
-            save_total_limit: None,
-            save_only_model: false,
-            load_best_model_at_end: false,
-            metric_for_best_model: None,
-            greater_is_better: None,
-            early_stopping_patience: None,
-            early_stopping_threshold: 0.0,
-            report_to: Vec::new(),
-            run_name: None,
-            logging_dir: None,
-            carbon_intensity: 475.0,
-            training_curve: true,
-            push_to_hub: false,
-            hub_model_id: None,
-            hub_strategy: HubStrategy::default(),
-            hub_private_repo: None,
-            hub_token: None,
-            hub_always_push: false,
-            hub_revision: None,
-        }
-    }
 }
 
 impl TrainingArguments {

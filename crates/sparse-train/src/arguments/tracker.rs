@@ -44,13 +44,13 @@ fn trackers<S: AsRef<str>>(names: &[S]) -> Result<Vec<Tracker>, String> {
             "all" => trackers.extend(Tracker::ALL),
             "wandb" => {
                 return Err(format!(
-                    "\"wandb\" can't be reported to: its run files have no specification, and no maintained writer of them exists \
+                    "\"wandb\" cannot be reported to: its run files have no specification, and no maintained writer of them exists \
                      outside Python; use \"tensorboard\", which wandb reads with `sync_tensorboard`, or \"jsonl\". Known: {known}"
                 ));
             }
             other if OTHERS.contains(&other) => {
                 return Err(format!(
-                    "\"{other}\" can't be reported to: it needs its Python client; use \"tensorboard\" or \"jsonl\", which it can \
+                    "\"{other}\" cannot be reported to: it needs its Python client; use \"tensorboard\" or \"jsonl\", which it can \
                      import. Known: {known}"
                 ));
             }

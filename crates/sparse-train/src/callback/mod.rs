@@ -58,7 +58,7 @@ pub struct StepReport {
     pub loss_scale: Option<(f64, usize)>,
     /// Learning rate of the update.
     pub learning_rate: f64,
-    /// Regulariser weights in force.
+    /// Regularizer weights in force.
     pub weights: Option<RegularizerWeights>,
     /// Active dimensions of the first column, mean over its texts.
     pub query_active_dims: f64,

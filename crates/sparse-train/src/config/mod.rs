@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 use sparse_data::DatasetConfig;
 use sparse_eval::EvaluatorConfig;
 use sparse_losses::{LossConfig, RegularizerScheduleConfig, TopKScheduleConfig};
@@ -45,6 +46,7 @@ pub(crate) use model_card::is_hub_id;
 /// assert_eq!(file.arguments.seed, 7);
 /// # Ok::<(), sparse_train::Error>(())
 /// ```
+#[skip_serializing_none]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingFile {
@@ -57,16 +59,14 @@ pub struct TrainingFile {
     #[serde(default)]
     pub eval_dataset: Vec<DatasetConfig>,
     /// The loss of every data set; the reference's default where neither this nor `losses` is given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<LossConfig>,
     /// A loss for each data set, by its name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub losses: BTreeMap<String, LossConfig>,
-    /// How the weights of regularisers grow.
+    /// How the weights of regularizers grow.
     #[serde(default)]
     pub regularizer_schedule: RegularizerScheduleConfig,
     /// How many dimensions of each vector stay active, fewer and fewer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_k_schedule: Option<TopKScheduleConfig>,
     /// What the model's card says beside what the run gives.
     #[serde(default)]
@@ -86,19 +86,17 @@ pub struct TrainingFile {
 }
 
 /// `[model]` of a training file.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
     /// A directory or the id of a model on the hub.
     pub name_or_path: String,
     /// Branch, tag or commit of a model on the hub; `main` by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
     /// Folder of the directory or repository that holds the model.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subfolder: Option<String>,
     /// Directory that models of the hub are kept in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_dir: Option<PathBuf>,
     /// Uses nothing but that directory, no network.
     #[serde(default)]
@@ -107,10 +105,8 @@ pub struct ModelConfig {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub prompts: BTreeMap<String, String>,
     /// Longest text in tokens, special tokens included.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_seq_length: Option<usize>,
     /// Largest number of active dimensions of an embedding.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_active_dims: Option<usize>,
 }
 
@@ -119,19 +115,16 @@ impl TrainingFile {
     ///
     /// # Errors
     ///
-    /// If the file can't be read, is no TOML, holds an unknown key (with the nearest known one), a value of the wrong type, or
+    /// If the file cannot be read, is no TOML, holds an unknown key (with the nearest known one), a value of the wrong type, or
     /// a value outside its domain.
     pub fn load(path: &std::path::Path, overrides: &[String]) -> Result<Self> {
         let text = read::text(path)?;
         Self::parse(&text, overrides).map_err(|error| match error {
-            error @ (Error::Argument { .. }
-            | Error::Incomplete(_)
-            | Error::Loss(_)
-            | Error::Evaluation(_)) => Error::File {
+            error @ Error::InFile { .. } => error,
+            error => Error::InFile {
                 path: path.to_path_buf(),
-                message: error.to_string(),
+                source: Box::new(error),
             },
-            other => other,
         })
     }
 
@@ -170,7 +163,7 @@ impl TrainingFile {
         if self.loss.is_some() && !self.losses.is_empty() {
             return Err(Error::argument(
                 "losses",
-                "can't stand beside `[loss]`: give one loss for all data sets or one for each",
+                "cannot stand beside `[loss]`: give one loss for all data sets or one for each",
             ));
         }
         self.regularizer_schedule.validate()?;

@@ -29,11 +29,14 @@ pub(super) fn text(path: &Path) -> Result<String> {
             "is longer than {LARGEST} bytes: is it a training file?"
         ))),
         Ok(_) => Ok(text),
-        Err(source) => Err(refused(match source.kind() {
-            ErrorKind::NotFound => "no such file".to_owned(),
-            ErrorKind::InvalidData => "is not valid UTF-8".to_owned(),
-            _ => format!("can't be read: {source}"),
-        })),
+        Err(source) => Err(match source.kind() {
+            ErrorKind::NotFound => refused("no such file".to_owned()),
+            ErrorKind::InvalidData => refused("is not valid UTF-8".to_owned()),
+            _ => Error::Unreadable {
+                path: path.to_path_buf(),
+                source,
+            },
+        }),
     }
 }
 
@@ -56,10 +59,12 @@ pub(super) fn parse<T: DeserializeOwned>(
         ));
         // serde's path of an unknown key ends in that key, which the message names already.
         let key = match path.rsplit_once('.') {
-            _ if path == "." => return Error::Incomplete(message),
+            _ if path == "." => return Error::Table { problem: message },
             _ if message.starts_with("missing field") => path,
             Some((parent, last)) if message.contains(&format!("`{last}`")) => parent.to_owned(),
-            None if message.contains(&format!("`{path}`")) => return Error::Incomplete(message),
+            None if message.contains(&format!("`{path}`")) => {
+                return Error::Table { problem: message };
+            }
             _ => path,
         };
         Error::argument(key, format!("has an error: {message}"))
@@ -69,7 +74,7 @@ pub(super) fn parse<T: DeserializeOwned>(
 
 /// Where a text stops to be TOML, by line, column and key. The line itself isn't shown: there may be a token or a password in it.
 fn not_toml(text: &str, error: &toml::de::Error) -> Error {
-    let place = error.span().map_or_else(String::new, |span| {
+    let found = error.span().map(|span| {
         let mut start = span.start.min(text.len());
         while !text.is_char_boundary(start) {
             start -= 1;
@@ -83,14 +88,15 @@ fn not_toml(text: &str, error: &toml::de::Error) -> Error {
         let key = whole
             .split_once('=')
             .map(|(key, _)| key.trim())
-            .filter(|key| !key.is_empty() && key.chars().all(is_key))
-            .map_or_else(String::new, |key| format!(", `{key}`"));
-        format!(" at line {}, column {column}{key}", line + 1)
+            .filter(|key| !key.is_empty() && key.chars().all(is_key));
+        ((line + 1, column), key.map(mask_secrets))
     });
-    let message = error.message().lines().next().unwrap_or_default();
-    Error::Incomplete(mask_secrets(&format!(
-        "is not valid TOML{place}: {message}"
-    )))
+    let (place, key) = found.unzip();
+    Error::NotToml {
+        place,
+        key: key.flatten(),
+        problem: mask_secrets(error.message().lines().next().unwrap_or_default()),
+    }
 }
 
 /// A message of serde's, which quotes the value that it refuses, without the value where that may be a secret.
@@ -149,7 +155,7 @@ fn apply(table: &mut Table, entry: &str) -> Result<()> {
             _ => {
                 return Err(Error::argument(
                     key,
-                    format!("can't be set: `{part}` is a value"),
+                    format!("cannot be set: `{part}` is a value"),
                 ));
             }
         };
@@ -183,11 +189,9 @@ fn read_json(table: &mut Table) -> Result<()> {
             Ok(table) => Value::Table(table),
             // As in the reference.
             Err(_) if name == PROMPTS => continue,
-            Err(error) => {
-                return Err(Error::argument(
-                    format!("arguments.{name}"),
-                    format!("must be a table, or a JSON object as a string: {error}"),
-                ));
+            Err(source) => {
+                let key = format!("arguments.{name}");
+                return Err(Error::Json { key, source });
             }
         };
     }
@@ -201,18 +205,18 @@ fn take_foreign(table: &mut Table) -> Result<Vec<String>> {
     let Some(arguments) = table.get_mut("arguments").and_then(Value::as_table_mut) else {
         return Ok(warnings);
     };
-    for (name, default, reason) in foreign::WITHOUT_EFFECT {
-        if let Some(value) = arguments.remove(*name)
-            && !is_default(&value, default)
-        {
+    let mut given = |name: &str, default: &str| {
+        let value = arguments.remove(name);
+        value.is_some_and(|value| !is_default(&value, default))
+    };
+    for (reason, names) in foreign::WITHOUT_EFFECT {
+        for (name, _) in names.iter().filter(|(name, default)| given(name, default)) {
             warnings.push(format!("`arguments.{name}` has no effect: {reason}"));
         }
     }
-    for (name, default, reason) in foreign::REFUSED {
-        if let Some(value) = arguments.remove(*name)
-            && !is_default(&value, default)
-        {
-            return Err(Error::argument(format!("arguments.{name}"), *reason));
+    for (instead, names) in foreign::REFUSED {
+        if let Some((name, _)) = names.iter().find(|(name, default)| given(name, default)) {
+            return Err(Error::argument(format!("arguments.{name}"), *instead));
         }
     }
     let optim = arguments.get("optim").and_then(Value::as_str);

@@ -1,6 +1,6 @@
 //! What a training file may say, and what is said of one that doesn't.
 
-use crate::{Prompts, TrainingFile};
+use crate::{ColumnPrompts, TrainingFile};
 
 const FILE: &str = "[model]\nname_or_path = \"m\"\n[[train_dataset]]\npath = \"a.tsv\"\n";
 
@@ -27,108 +27,34 @@ fn unknown_keys_come_with_the_nearest_name() {
     );
 }
 
+/// The table at fault, the unknown key, the nearest one, and the text; `;` stands for the end of a line.
+const UNKNOWN: &str = r#"
+arguments | lerning_rate | learning_rate | [arguments]; lerning_rate = 1
+arguments.lr_scheduler_kwargs | num_cycle | num_cycles | [arguments]; lr_scheduler_type = "cosine"; lr_scheduler_kwargs = { num_cycle = 1 }
+model_card | licens | license | [model_card]; licens = "mit"
+guards | dense | dense_model | [guards]; dense = false
+regularizer_schedule | warmup_rato | warmup_ratio | [regularizer_schedule]; warmup_rato = 0.5
+top_k_schedule | ramp_rato | ramp_ratio | [top_k_schedule]; initial_k = 9; final_k = 3; ramp_rato = 0.5
+eval_dataset[0] | paht | path | [[eval_dataset]]; paht = "x"
+eval_dataset[0].lookups.a | pth | path | [[eval_dataset]]; path = "x"; lookups = { a = { pth = "x" } }
+loss | query_regularizer_wieght | query_regularizer_weight | LOSS; query_regularizer_wieght = 1
+loss | scal | scale | LOSS; loss = { type = "multiple_negatives_ranking", scal = 2 }
+loss | alph | alpha | LOSS; document_regularizer = { type = "df_flops", alph = 2 }
+losses.a | los | loss | [losses.a]; type = "splade"; los = 1
+evaluator[0] | retreival | retrieval | [[evaluator]]; type = "information_retrieval"; retreival = "x"
+evaluator[0] | nam | name | [[evaluator]]; type = "sequential"; evaluators = [{ type = "triplet", nam = "x" }]
+evaluator[0] | tripet | triplet | [[evaluator]]; type = "tripet"
+evaluator[0] | cosin | cosine | [[evaluator]]; type = "triplet"; margin = { cosin = 0.1 }
+"#;
+
 #[test]
 fn every_table_refuses_what_it_does_not_know() {
-    let loss = "[loss]\ntype = \"splade\"\ndocument_regularizer_weight = 1e-3\n";
-    for (text, key, unknown, near) in [
-        (
-            "[arguments]\nlerning_rate = 1\n",
-            "arguments",
-            "lerning_rate",
-            "learning_rate",
-        ),
-        (
-            "[arguments]\nlr_scheduler_type = \"cosine\"\nlr_scheduler_kwargs = { num_cycle = 1 }\n",
-            "arguments.lr_scheduler_kwargs",
-            "num_cycle",
-            "num_cycles",
-        ),
-        (
-            "[model_card]\nlicens = \"mit\"\n",
-            "model_card",
-            "licens",
-            "license",
-        ),
-        (
-            "[guards]\ndense = false\n",
-            "guards",
-            "dense",
-            "dense_model",
-        ),
-        (
-            "[regularizer_schedule]\nwarmup_rato = 0.5\n",
-            "regularizer_schedule",
-            "warmup_rato",
-            "warmup_ratio",
-        ),
-        (
-            "[top_k_schedule]\ninitial_k = 9\nfinal_k = 3\nramp_rato = 0.5\n",
-            "top_k_schedule",
-            "ramp_rato",
-            "ramp_ratio",
-        ),
-        (
-            "[[eval_dataset]]\npaht = \"x\"\n",
-            "eval_dataset[0]",
-            "paht",
-            "path",
-        ),
-        (
-            "[[eval_dataset]]\npath = \"x\"\nlookups = { a = { pth = \"x\" } }\n",
-            "eval_dataset[0].lookups.a",
-            "pth",
-            "path",
-        ),
-        (
-            &format!("{loss}query_regularizer_wieght = 1\n"),
-            "loss",
-            "query_regularizer_wieght",
-            "query_regularizer_weight",
-        ),
-        (
-            &format!("{loss}loss = {{ type = \"multiple_negatives_ranking\", scal = 2 }}\n"),
-            "loss",
-            "scal",
-            "scale",
-        ),
-        (
-            &format!("{loss}document_regularizer = {{ type = \"df_flops\", alph = 2 }}\n"),
-            "loss",
-            "alph",
-            "alpha",
-        ),
-        (
-            "[losses.a]\ntype = \"splade\"\nlos = 1\n",
-            "losses.a",
-            "los",
-            "loss",
-        ),
-        (
-            "[[evaluator]]\ntype = \"information_retrieval\"\nretreival = \"x\"\n",
-            "evaluator[0]",
-            "retreival",
-            "retrieval",
-        ),
-        (
-            "[[evaluator]]\ntype = \"sequential\"\nevaluators = [{ type = \"triplet\", nam = \"x\" }]\n",
-            "evaluator[0]",
-            "nam",
-            "name",
-        ),
-        (
-            "[[evaluator]]\ntype = \"tripet\"\n",
-            "evaluator[0]",
-            "tripet",
-            "triplet",
-        ),
-        (
-            "[[evaluator]]\ntype = \"triplet\"\nmargin = { cosin = 0.1 }\n",
-            "evaluator[0]",
-            "cosin",
-            "cosine",
-        ),
-    ] {
-        let message = error(text, &[]);
+    const LOSS: &str = "[loss]\ntype = \"splade\"\ndocument_regularizer_weight = 1e-3";
+    for line in UNKNOWN.trim().lines() {
+        let [key, unknown, near, text] = line.split(" | ").collect::<Vec<_>>()[..] else {
+            panic!("{line}");
+        };
+        let message = error(&text.replace("; ", "\n").replace("LOSS", LOSS), &[]);
         assert!(
             message.starts_with(&format!("`{key}")),
             "{message}\n  isn't about `{key}`"
@@ -231,6 +157,41 @@ fn no_message_shows_a_secret() {
 }
 
 #[test]
+fn older_names_of_the_reference_are_read_where_they_may_stand() {
+    let read = |text: &str| TrainingFile::parse(&format!("{FILE}{text}"), &[]).unwrap();
+    for table in ["[loss]", "[losses.a]"] {
+        for kind in ["splade", "cached_splade"] {
+            let older = format!(
+                "{table}\ntype = \"{kind}\"\nlambda_corpus = 3e-5\nlambda_query = 5e-5\n\
+                 loss = {{ type = \"multiple_negatives_ranking\" }}\n"
+            );
+            let newer = older
+                .replace("lambda_corpus", "document_regularizer_weight")
+                .replace("lambda_query", "query_regularizer_weight");
+            let (older, newer) = (read(&older), read(&newer));
+            assert!(older.loss.is_some() != older.losses.contains_key("a"));
+            assert_eq!((older.loss, older.losses), (newer.loss, newer.losses));
+        }
+    }
+    let both = "[loss]\ntype = \"splade\"\nlambda_corpus = 1\ndocument_regularizer_weight = 1\n";
+    let message = error(both, &[]);
+    assert!(
+        message.contains("duplicate field `document_regularizer_weight`"),
+        "{message}"
+    );
+    let file = read("[[evaluator]]\ntype = \"triplet\"\nmain_distance_function = \"dot\"\n");
+    let written = serde_json::to_value(&file.evaluator[0]).unwrap();
+    assert_eq!(written["main_similarity_function"], "dot");
+    for name in ["lambda_query", "lambda_corpus"] {
+        let message = error(&format!("[arguments]\n{name} = 1e-5\n"), &[]);
+        assert!(
+            message.contains("_regularizer_weight`, in `[loss]`"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn a_file_without_an_end_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("train.toml");
@@ -255,8 +216,11 @@ fn json_may_stand_for_a_table() {
     ];
     let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
     let arguments = TrainingFile::parse(FILE, &overrides).unwrap().arguments;
-    let prompts = [("query".to_owned(), Prompts::All("query: ".to_owned()))];
-    assert_eq!(arguments.prompts, Some(Prompts::Named(prompts.into())));
+    let prompts = [("query".to_owned(), ColumnPrompts::All("query: ".to_owned()))];
+    assert_eq!(
+        arguments.prompts,
+        Some(ColumnPrompts::Named(prompts.into()))
+    );
     assert_eq!(arguments.router_mapping["b"], "document".into());
     assert_eq!(arguments.lr_scheduler_kwargs.num_cycles, Some(2.0));
     assert_eq!(arguments.learning_rate_mapping[r"zeta\.x"], 1e-3);
@@ -264,7 +228,10 @@ fn json_may_stand_for_a_table() {
     // A text that is no JSON is a prompt, and an error elsewhere.
     let overrides = ["arguments.prompts={query".to_owned()];
     let arguments = TrainingFile::parse(FILE, &overrides).unwrap().arguments;
-    assert_eq!(arguments.prompts, Some(Prompts::All("{query".to_owned())));
+    assert_eq!(
+        arguments.prompts,
+        Some(ColumnPrompts::All("{query".to_owned()))
+    );
     let message = error("", &["arguments.router_mapping={query"]);
     assert!(
         message.starts_with(

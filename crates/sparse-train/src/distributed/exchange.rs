@@ -137,10 +137,11 @@ pub(crate) fn check_same(communicator: &dyn Communicator, bytes: &[u8], what: &s
     let all = communicator.all_gather(bytes);
     match all.iter().position(|other| *other != all[0]) {
         None => Ok(()),
-        Some(rank) => Err(Error::Processes(format!(
-            "process {rank} of {} differs from process 0 in {what}",
-            all.len()
-        ))),
+        Some(rank) => Err(Error::Processes {
+            rank,
+            size: all.len(),
+            what: what.to_owned(),
+        }),
     }
 }
 

@@ -45,11 +45,10 @@ impl Launch {
 /// Two processes that know nothing of each other would write the same output directory.
 #[cfg_attr(feature = "mpi", allow(dead_code, reason = "said by builds without"))]
 pub(crate) fn without_mpi(launch: Launch) -> Error {
-    Error::Incomplete(format!(
-        "this is process {} of {} started together, but this build knows no MPI, and they would overwrite each other's files: \
-         build with the feature `mpi` (cargo install --path crates/sparse-cli --features mpi), or start one process without `mpirun`",
-        launch.rank, launch.size
-    ))
+    Error::WithoutMpi {
+        rank: launch.rank,
+        size: launch.size,
+    }
 }
 
 #[cfg(test)]

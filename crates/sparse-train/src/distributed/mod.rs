@@ -1,7 +1,7 @@
 //! Training in several processes, one for each device.
 //!
 //! What a run computes from texts to the loss is the same in every process but for one thing: a process embeds only its
-//! share of the texts. The vectors are gathered, so that loss, regularisers, counters and guards see the same numbers
+//! share of the texts. The vectors are gathered, so that loss, regularizers, counters and guards see the same numbers
 //! everywhere, and the same as in a single process; the gradient at its own vectors is what a process leads back through
 //! the model. The gradients of the parameters are added up in the order of the ranks, and every process takes the same step.
 //! Nothing depends on timing.

@@ -47,11 +47,10 @@ impl Mpi {
         if let Some(mpi) = joined.upgrade() {
             return Ok(mpi);
         }
-        let unusable = |why: &str| {
-            Error::Incomplete(format!(
-                "process {} of {} can't use MPI: {why}",
-                launch.rank, launch.size
-            ))
+        let unusable = |why: &str| Error::Mpi {
+            rank: launch.rank,
+            size: launch.size,
+            reason: why.to_owned(),
         };
         let (universe, threading) = mpi::initialize_with_threading(Threading::Serialized)
             .ok_or_else(|| {

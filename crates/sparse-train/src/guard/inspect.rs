@@ -21,8 +21,8 @@ impl Guards {
                     format!("head bias {}", bias.route),
                     format!(
                         "the bias of the masked-language-model head ({}) is large (mean {:.2}, largest {:.2}): it makes \
-                         dimensions active whatever the text says, and a regulariser needs many steps to undo that. Start \
-                         from another backbone, or raise the regulariser weights, best through `document_target_active_dims`",
+                         dimensions active whatever the text says, and a regularizer needs many steps to undo that. Start \
+                         from another backbone, or raise the regularizer weights, best through `document_target_active_dims`",
                         bias.route, bias.mean, bias.largest
                     ),
                 )

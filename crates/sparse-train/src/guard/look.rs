@@ -83,7 +83,7 @@ impl Look {
                 format!(
                     "dimension {dimension}{token} carries {:.0} % of the documents' squared weight, so that it decides most scores. \
                      Usual causes: a text or prompt that all documents share, a learning rate that is too high, or an `l1` \
-                     regulariser, which doesn't spread activity; use `flops` or `df_flops`, or lower `learning_rate`",
+                     regularizer, which doesn't spread activity; use `flops` or `df_flops`, or lower `learning_rate`",
                     share * 100.0
                 ),
             ));

@@ -24,9 +24,9 @@ pub struct GuardConfig {
     pub non_finite: bool,
     /// Ends the run when every vector of a side was empty in five updates in a row.
     pub dead_model: bool,
-    /// Warns when most dimensions are active although the regulariser weights have risen to their full value.
+    /// Warns when most dimensions are active although the regularizer weights have risen to their full value.
     pub dense_model: bool,
-    /// Warns when the run ends before the regulariser weights have risen.
+    /// Warns when the run ends before the regularizer weights have risen.
     pub short_run: bool,
     /// Refuses a base loss that stands alone: nothing would make the vectors sparse.
     pub missing_wrapper: bool,
@@ -74,7 +74,7 @@ pub(crate) struct Observation<'a> {
     pub(crate) active: ActiveDims,
     /// Dimensions of an embedding.
     pub(crate) n_dims: usize,
-    /// Steps after which the regulariser weights have their full value.
+    /// Steps after which the regularizer weights have their full value.
     pub(crate) ramp: usize,
     /// The weights in force, in words.
     pub(crate) weights: &'a str,
@@ -161,7 +161,7 @@ fn dense(observation: &Observation<'_>) -> Vec<Warning> {
         Some(Warning::new(
             format!("dense {side}"),
             format!(
-                "the {plural} have {active:.0} of {n_dims} dimensions active, although the regulariser weights ({}) have \
+                "the {plural} have {active:.0} of {n_dims} dimensions active, although the regularizer weights ({}) have \
                  their full value: the weight is too small for this model and loss, or the bias of its head too large. Raise \
                  `{side}_regularizer_weight` tenfold, or give `{side}_target_active_dims` instead",
                 observation.weights

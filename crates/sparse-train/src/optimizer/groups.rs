@@ -94,8 +94,10 @@ fn rates(parameters: &[NamedParameter], arguments: &TrainingArguments) -> Result
     let mut rates: Vec<Option<f64>> = vec![None; parameters.len()];
     for (pattern, rate) in &arguments.learning_rate_mapping {
         let key = format!("arguments.learning_rate_mapping.\"{pattern}\"");
-        let regex = Regex::new(pattern)
-            .map_err(|error| Error::argument(&key, format!("is no regular expression: {error}")))?;
+        let regex = Regex::new(pattern).map_err(|source| Error::Pattern {
+            key: key.clone(),
+            source,
+        })?;
         let mut matched = false;
         for (parameter, own) in parameters.iter().zip(&mut rates) {
             if regex.is_match(&format!("model.{}", parameter.name))

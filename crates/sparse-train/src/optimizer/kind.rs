@@ -121,7 +121,7 @@ impl Options {
             let known = kind.options();
             if name == "weight_decay" {
                 return refuse(
-                    "can't hold `weight_decay`: the reference ignores it there; set `weight_decay` itself".to_owned(),
+                    "cannot hold `weight_decay`: the reference ignores it there; set `weight_decay` itself".to_owned(),
                 );
             }
             if !known.contains(&name) {

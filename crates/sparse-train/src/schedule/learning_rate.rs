@@ -3,6 +3,7 @@
 use std::f64::consts::PI;
 
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 
 use super::metric::{MetricMode, MetricSchedule, MetricState, ThresholdMode};
 use crate::error::{Error, Result};
@@ -103,81 +104,58 @@ impl SchedulerType {
 }
 
 /// Extra parameters of a schedule, `lr_scheduler_kwargs`.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SchedulerOptions {
     /// Waves of the cosine shapes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub num_cycles: Option<f64>,
     /// Last rate of `polynomial`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub lr_end: Option<f64>,
     /// Exponent of `polynomial`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub power: Option<f64>,
     /// τ of `inverse_sqrt`, in steps.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub timescale: Option<f64>,
     /// Lowest rate of the `min_lr` shapes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub min_lr: Option<f64>,
     /// The same as a share of `learning_rate`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub min_lr_rate: Option<f64>,
     /// Share of `learning_rate` at which the warm-up of `cosine_warmup_with_min_lr` starts.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup_lr_rate: Option<f64>,
     /// Length of the fall of `warmup_stable_decay`, in steps.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub num_decay_steps: Option<usize>,
     /// Length of its plateau (default: what is left).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub num_stable_steps: Option<usize>,
     /// Shape of its rise.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup_type: Option<Ramp>,
     /// Shape of its fall.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub decay_type: Option<Ramp>,
     /// Its lowest rate, as a share of `learning_rate`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub min_lr_ratio: Option<f64>,
     /// Which metrics are better for `reduce_lr_on_plateau` and `greedy`. By default as for the best model, where the reference
     /// takes lower ones, whatever the metric.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<MetricMode>,
     /// What they multiply (or divide) rates by, in (0, 1).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub factor: Option<f64>,
     /// Evaluations in a row that change nothing yet.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<usize>,
     /// By how much a metric must be better to count as better.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
     /// What that is measured in.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold_mode: Option<ThresholdMode>,
     /// Evaluations that don't count after rates were lowered.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cooldown: Option<usize>,
     /// Evaluations that don't count after `greedy` has raised them.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup: Option<usize>,
     /// Highest rate of `greedy`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_lr: Option<f64>,
     /// Least change of a rate.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub eps: Option<f64>,
     /// Lets `greedy` see the mean of the last `window_size` metrics.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub smooth: Option<bool>,
     /// Length of that mean.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub window_size: Option<usize>,
     /// How often `greedy` must want rates below `min_lr` before it begins anew.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reset_start: Option<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! Values that change with the step: the learning rate, and a regulariser's weight that follows a target.
+//! Values that change with the step: the learning rate, and a regularizer's weight that follows a target.
 
 mod learning_rate;
 mod metric;

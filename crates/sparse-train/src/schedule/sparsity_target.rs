@@ -1,4 +1,4 @@
-//! A controller of a regulariser's weight: the number of active dimensions is given, the weight is found.
+//! A controller of a regularizer's weight: the number of active dimensions is given, the weight is found.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,7 @@ const LEAST: f64 = 0.1;
 /// The weight lives on a logarithmic scale, since nobody knows its order of magnitude, and so does the number of dimensions.
 /// With `a` the running mean of `ln(active dims)` of the model without dropout (those of the update, and the gap between the
 /// two as last measured), `r` the course, a straight line from the first measurement to the target
-/// over the ramp of the regulariser schedule, and `ȧ`, `ṙ` their slopes per step:
+/// over the ramp of the regularizer schedule, and `ȧ`, `ṙ` their slopes per step:
 ///
 /// ```text
 /// e = a − r + 20·(ȧ − ṙ)                    predicted error: where the model will be if nothing changes
@@ -106,7 +106,7 @@ impl SparsityController {
             return None;
         }
         let remedy = if measured < self.target && self.is_off() {
-            "the regulariser is off, and the loss alone leaves no more: choose a lower target"
+            "the regularizer is off, and the loss alone leaves no more: choose a lower target"
         } else if measured < self.target {
             "the model has not grown back yet: train longer"
         } else {
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(end(200, 185.0), "");
         assert_eq!(
             end(200, 150.0),
-            "documents have 150 active dimensions at the end, the target is 200: the regulariser is off, and the loss alone \
+            "documents have 150 active dimensions at the end, the target is 200: the regularizer is off, and the loss alone \
              leaves no more: choose a lower target"
         );
         assert!(end(200, 300.0).ends_with("with a higher learning rate"));

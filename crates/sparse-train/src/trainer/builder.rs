@@ -111,7 +111,7 @@ impl TrainerBuilder {
         self
     }
 
-    /// Sets how the weights of the regularisers grow.
+    /// Sets how the weights of the regularizers grow.
     pub fn regularizer_schedule(mut self, schedule: RegularizerScheduleConfig) -> Self {
         self.regularizer_schedule = schedule;
         self
@@ -190,9 +190,10 @@ impl TrainerBuilder {
         self.check_output_dir()?;
         self.check_precision()?;
         if self.train.is_empty() {
-            return Err(Error::Incomplete(
-                "there is nothing to train on: add a `[[train_dataset]]`".to_owned(),
-            ));
+            return Err(Error::Nothing {
+                purpose: "train on",
+                parts: "a `[[train_dataset]]`",
+            });
         }
         if self.arguments.eval_strategy != IntervalStrategy::No
             && self.eval.is_empty()
@@ -430,7 +431,7 @@ impl TrainerBuilder {
                 && self.encoder.is_splade()
             {
                 warnings.push(format!(
-                    "data set `{name}`: the loss `{}` has no regulariser, so nothing keeps the embeddings sparse; wrap it: \
+                    "data set `{name}`: the loss `{}` has no regularizer, so nothing keeps the embeddings sparse; wrap it: \
                      [loss] type = \"splade\", loss = {{ type = \"{0}\" }}",
                     loss.name()
                 ));

@@ -26,10 +26,10 @@ impl Trainer {
     /// If there is nothing to evaluate, or an evaluator fails.
     pub fn evaluate(&mut self, prefix: &str) -> Result<Vec<(String, f64)>> {
         if self.eval.is_empty() && self.evaluators.is_empty() {
-            return Err(Error::Incomplete(
-                "there is nothing to evaluate: add an `[[eval_dataset]]` or an `[[evaluator]]`"
-                    .to_owned(),
-            ));
+            return Err(Error::Nothing {
+                purpose: "evaluate",
+                parts: "an `[[eval_dataset]]` or an `[[evaluator]]`",
+            });
         }
         let started = Instant::now();
         let encoder = self.encoder();
@@ -110,7 +110,7 @@ impl Trainer {
         self.notify(|callback, context, control| callback.on_log(context, control, &logs));
     }
 
-    /// Mean loss over the rows of a data set, with the regulariser weights in force now; batches are always those of epoch 0.
+    /// Mean loss over the rows of a data set, with the regularizer weights in force now; batches are always those of epoch 0.
     fn dataset_loss(
         &mut self,
         encoder: &SparseEncoder,

@@ -1,4 +1,4 @@
-//! Gradients of an update under gradient caching and exact regularisers, against those of one plain batch.
+//! Gradients of an update under gradient caching and exact regularizers, against those of one plain batch.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -221,7 +221,7 @@ fn an_exact_regularizer_gives_the_gradient_of_one_large_batch() {
         json!({ "type": "l0_mask", "threshold": 20 }),
     ];
     for regularizer in regularizers {
-        // The base loss is a mean over rows, so that only the regulariser tells one batch from four.
+        // The base loss is a mean over rows, so that only the regularizer tells one batch from four.
         let mut loss = splade("margin_mse");
         loss["document_regularizer"] = regularizer.clone();
         loss["query_regularizer"] = regularizer.clone();

@@ -68,13 +68,13 @@ impl Trainer {
                 .query
                 .map_or("none".to_owned(), |weight| format!("{weight:e}"));
             tracing::info!(
-                "regulariser weights rise for {ramp} steps to {:e} (documents) and {query} (queries)",
+                "regularizer weights rise for {ramp} steps to {:e} (documents) and {query} (queries)",
                 weights.document,
             );
         }
         if self.guards.config.short_run && !maxima.is_empty() && total <= ramp {
             self.warn(&format!(
-                "the run of {total} steps ends before the regulariser weights have risen ({ramp} steps): embeddings will stay \
+                "the run of {total} steps ends before the regularizer weights have risen ({ramp} steps): embeddings will stay \
                  denser than the weights promise; shorten `regularizer_schedule`, or train longer"
             ));
         }

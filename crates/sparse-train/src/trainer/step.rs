@@ -116,7 +116,7 @@ impl Trainer {
             n_micro_batches,
             learning_rate,
         };
-        // With an exact regulariser the micro-batches of a data set wait for each other.
+        // With an exact regularizer the micro-batches of a data set wait for each other.
         let waits = self.arguments.exact_regularizer && n_micro_batches > 1;
         let mut waiting: Vec<(usize, Vec<MicroBatch>)> = Vec::new();
         for index in 0..n_micro_batches {

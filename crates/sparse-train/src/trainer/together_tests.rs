@@ -72,7 +72,7 @@ fn processes_take_turns_with_micro_batches() {
     for size in [2, 3] {
         compare(size, &encoder, &tables, &loss, alone(size), batches(2, 1));
     }
-    // With accumulation the regularisers of all rounds, and with caching.
+    // With accumulation the regularizers of all rounds, and with caching.
     compare(2, &encoder, &tables, &loss, alone(4), |arguments| {
         batches(2, 2)(arguments);
         exact(arguments);

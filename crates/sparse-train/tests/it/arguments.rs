@@ -1,6 +1,6 @@
 //! Every argument of the reference is known: taken, taken with a warning, or refused.
 
-use sparse_train::{TrainingArguments, TrainingFile};
+use sparse_train::{OptimizerType, TrainingArguments, TrainingFile};
 
 /// What becomes of an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -286,4 +286,33 @@ fn values_of_the_wrong_type_are_named() {
         );
     }
     assert_eq!(TrainingArguments::default().max_steps, -1);
+}
+
+#[test]
+fn arguments_are_set_by_methods_as_by_a_file() {
+    let set = TrainingArguments::new("runs/x")
+        .with_num_train_epochs(2.0)
+        .with_max_steps(7)
+        .with_mini_batch_size(4)
+        .with_warmup_ratio(0.1)
+        .with_optim(OptimizerType::Adafactor)
+        .with_run_name("first")
+        .with_logging_dir("events")
+        .with_greater_is_better(true)
+        .with_bf16(true);
+    let read = r#"
+        output_dir = "runs/x"
+        num_train_epochs = 2
+        max_steps = 7
+        mini_batch_size = 4
+        warmup_ratio = 0.1
+        optim = "adafactor"
+        run_name = "first"
+        logging_dir = "events"
+        greater_is_better = true
+        bf16 = true
+    "#;
+    let file = format!("[model]\nname_or_path = \"m\"\n[arguments]\n{read}");
+    assert_eq!(set, TrainingFile::parse(&file, &[]).unwrap().arguments);
+    assert_ne!(set, TrainingArguments::new("runs/x"));
 }

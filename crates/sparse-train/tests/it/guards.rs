@@ -273,7 +273,7 @@ fn a_run_shorter_than_the_ramp_says_so() {
         )
     };
     let on = GuardConfig::default();
-    let message = "the run of 8 steps ends before the regulariser weights have risen";
+    let message = "the run of 8 steps ends before the regularizer weights have risen";
     assert_eq!(count(&run(8, on), message), 1);
     assert_eq!(count(&run(7, on), message), 0);
     let off = GuardConfig {
@@ -296,7 +296,7 @@ fn a_forgotten_wrapper_is_refused() {
     let error = build(GuardConfig::default()).unwrap_err();
     assert!(error.is_user_error());
     let text = error.to_string();
-    assert!(text.contains("on its own has no regulariser"), "{text}");
+    assert!(text.contains("on its own has no regularizer"), "{text}");
     assert!(text.contains(r#"type = "splade""#), "{text}");
     build(GuardConfig {
         missing_wrapper: false,

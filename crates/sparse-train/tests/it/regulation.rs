@@ -1,4 +1,4 @@
-//! What sets the regularisers' weights and the number of active dimensions: targets, schedules, document frequencies.
+//! What sets the regularizers' weights and the number of active dimensions: targets, schedules, document frequencies.
 
 use std::fs;
 use std::path::Path;

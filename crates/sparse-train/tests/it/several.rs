@@ -66,7 +66,7 @@ fn trainer(sampler: &str, folder: &Path, more: &str) -> sparse_train::Result<Tra
         .build()
 }
 
-/// How many updates each data set had; the weight of its regulariser tells which it was.
+/// How many updates each data set had; the weight of its regularizer tells which it was.
 fn updates(trainer: &Trainer) -> BTreeMap<&'static str, usize> {
     let mut updates = BTreeMap::new();
     let logs = trainer.state().log_history.iter();

@@ -4,7 +4,7 @@ use std::fs;
 
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
-use sparse_losses::{RegularizerScheduleConfig, SchedulerType as WeightSchedule};
+use sparse_losses::{RegularizerScheduleConfig, WeightScheduleType as WeightSchedule};
 use sparse_model::{EncodeOptions, SparseEncoder};
 use sparse_train::{SchedulerType, Trainer, TrainingArguments};
 
