@@ -5,6 +5,7 @@
 mod careful;
 mod commands;
 mod databases;
+mod exporting;
 mod faults;
 mod hub;
 mod idf;
