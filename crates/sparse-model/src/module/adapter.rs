@@ -13,7 +13,7 @@ use crate::error::nearest;
 use crate::parameter::ParameterEntry;
 use crate::pretrained::{
     DirectoryWriter, FoundModel, Weights, entry, is_there, parameter_id, read_object, shortened,
-    to_pretty,
+    to_pretty, warn_of_unknown,
 };
 use crate::{Error, LoraOptions, Result};
 
@@ -31,6 +31,9 @@ pub(super) struct Adapter {
     base: String,
     pub(super) entries: Vec<ParameterEntry>,
 }
+
+/// The `lora_alpha` of a configuration without one, as in PEFT.
+const DEFAULT_ALPHA: f64 = 8.0;
 
 /// The factors of one matrix `W + (alpha/rank)·B·A`, row-major: `a` is `[rank, d_in]`, `b` `[d_out, rank]`.
 struct Factors {
@@ -257,6 +260,8 @@ fn options_of(config: &Map<String, Value>, path: &Path) -> Result<LoraOptions> {
             "is not LORA, the only kind that is supported",
         ));
     }
+    let known: Vec<&str> = UNSUPPORTED.into_iter().chain(KNOWN).collect();
+    warn_of_unknown(config, &known, path);
     for key in UNSUPPORTED {
         if let Some(value) = config.get(key).filter(|value| asks(value)) {
             let problem = format!("is {}, which is not supported", shortened(value));
@@ -287,7 +292,7 @@ fn options_of(config: &Map<String, Value>, path: &Path) -> Result<LoraOptions> {
     let target_modules: Option<Vec<String>> = entry(config, "target_modules", path)?;
     Ok(LoraOptions {
         rank,
-        alpha: alpha.unwrap_or(rank as f64),
+        alpha: alpha.unwrap_or(DEFAULT_ALPHA),
         target_modules: target_modules.ok_or_else(|| {
             Error::config(
                 path,
@@ -300,21 +305,49 @@ fn options_of(config: &Map<String, Value>, path: &Path) -> Result<LoraOptions> {
 }
 
 /// Settings of PEFT that make another computation of the same factors.
-const UNSUPPORTED: [&str; 14] = [
+const UNSUPPORTED: [&str; 18] = [
+    "alora_invocation_tokens",
     "alpha_pattern",
+    "arrow_config",
     "exclude_modules",
     "fan_in_fan_out",
     "layer_replication",
     "layers_pattern",
     "layers_to_transform",
     "lora_bias",
+    "megatron_config",
     "modules_to_save",
     "rank_pattern",
     "target_parameters",
     "trainable_token_indices",
+    "use_bdlora",
     "use_dora",
     "use_qalora",
     "use_rslora",
+];
+
+/// Settings that are read, or play a part in training and in no vector.
+const KNOWN: [&str; 20] = [
+    "auto_mapping",
+    "base_model_name_or_path",
+    "bias",
+    "corda_config",
+    "ensure_weight_tying",
+    "eva_config",
+    "inference_mode",
+    "init_lora_weights",
+    "loftq_config",
+    "lora_alpha",
+    "lora_dropout",
+    "megatron_core",
+    "peft_type",
+    "peft_version",
+    "qalora_group_size",
+    "r",
+    "revision",
+    "runtime_config",
+    "target_modules",
+    "task_type",
 ];
 
 /// Whether a setting asks for anything.

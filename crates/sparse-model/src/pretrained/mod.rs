@@ -1,6 +1,5 @@
 //! Model directories: what lies in them, reading and writing.
 
-mod archive;
 mod file;
 mod hub;
 mod json;

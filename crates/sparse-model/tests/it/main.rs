@@ -5,6 +5,7 @@
     reason = "a test may end where it finds something wrong"
 )]
 
+mod adapter_settings;
 mod broken_directories;
 mod damage;
 mod directories;
@@ -16,6 +17,7 @@ mod long_texts;
 mod looking;
 mod models;
 mod once;
+mod pickles;
 mod pipelines;
 mod pool;
 mod support;

@@ -9,7 +9,11 @@ use std::io::{Read, Seek, SeekFrom};
 pub(super) struct Member {
     pub(super) start: u64,
     pub(super) length: u64,
+    checksum: u32,
 }
+
+/// Bytes whose checksum is taken at a time.
+const CHUNK: usize = 1 << 20;
 
 /// Longest listing of members that is read.
 const LONGEST_LISTING: u64 = 64 << 20;
@@ -24,8 +28,7 @@ pub(super) fn members(mut file: &File) -> Result<BTreeMap<String, Member>, Strin
     let end = (0..tail.len().saturating_sub(21))
         .rev()
         .find(|&at| tail[at..].starts_with(b"PK\x05\x06"));
-    let end =
-        end.ok_or("it is no zip archive; files of PyTorch before 1.6 have to be saved anew")?;
+    let end = end.ok_or("it is neither a zip archive nor a file of a PyTorch before 1.6")?;
     let mut listing_length = u64::from(u32_at(&tail, end + 12)?);
     let mut listing_start = u64::from(u32_at(&tail, end + 16)?);
     let mut n_members = u64::from(u16_at(&tail, end + 10)?);
@@ -60,6 +63,7 @@ pub(super) fn members(mut file: &File) -> Result<BTreeMap<String, Member>, Strin
         );
         let mut header = u64::from(u32_at(&listing, at + 42)?);
         let compressed = u32_at(&listing, at + 20)?;
+        let checksum = u32_at(&listing, at + 16)?;
         let name_end = at + 46 + name_length;
         let extra_end = name_end + extra_length;
         let cut = || "its list of members is cut off".to_string();
@@ -84,7 +88,14 @@ pub(super) fn members(mut file: &File) -> Result<BTreeMap<String, Member>, Strin
         if members.contains_key(&name) {
             return Err(format!("its member `{name}` is there twice"));
         }
-        members.insert(name, Member { start, length });
+        members.insert(
+            name,
+            Member {
+                start,
+                length,
+                checksum,
+            },
+        );
         at = extra_end + comment_length;
         if at > listing.len() {
             return Err(cut());
@@ -99,6 +110,40 @@ pub(super) fn members(mut file: &File) -> Result<BTreeMap<String, Member>, Strin
     check_apart(&members)?;
     file.rewind().map_err(io)?;
     Ok(members)
+}
+
+/// The bytes of a member.
+pub(super) fn read(file: &File, member: &Member) -> Result<Vec<u8>, String> {
+    read_at(
+        file,
+        member.start,
+        member.length,
+        member.start + member.length,
+    )
+}
+
+/// Compares a member with its checksum. Where that is 0, none was computed: `torch.save` can be told so.
+pub(super) fn check(mut file: &File, name: &str, member: &Member) -> Result<(), String> {
+    if member.checksum == 0 {
+        return Ok(());
+    }
+    let io = |error: std::io::Error| error.to_string();
+    file.seek(SeekFrom::Start(member.start)).map_err(io)?;
+    let (mut bytes, mut hasher) = (vec![0; CHUNK], crc32fast::Hasher::new());
+    let mut left = member.length;
+    while left > 0 {
+        let part = &mut bytes[..left.min(CHUNK as u64) as usize];
+        file.read_exact(part).map_err(io)?;
+        hasher.update(part);
+        left -= part.len() as u64;
+    }
+    match hasher.finalize() {
+        found if found == member.checksum => Ok(()),
+        found => Err(format!(
+            "the bytes of its member `{name}` have the checksum {found:08x}; expected {:08x}",
+            member.checksum
+        )),
+    }
 }
 
 /// Checks that no two members share bytes.
@@ -164,7 +209,7 @@ pub(super) fn read_at(
     Ok(bytes)
 }
 
-fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], String> {
+pub(super) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], String> {
     bytes
         .get(at..)
         .and_then(|rest| rest.first_chunk::<N>())
