@@ -15,7 +15,7 @@ use std::fs::File;
 use std::path::Path;
 use std::rc::Rc;
 
-use self::archive::{Member, read_at};
+use self::archive::read_at;
 use self::machine::{Item, Machine, Outcome, Step, Storages, Tensor};
 use super::weights::StoredTensor;
 use crate::{Error, Result};
@@ -61,17 +61,12 @@ fn index_archive(file: &File) -> Step<BTreeMap<String, StoredTensor>> {
     }
     let root = name.trim_end_matches("data.pkl");
     let order = format!("{root}byteorder");
-    if let Some(member) = members.get(&order)
-        && member.length.min(16) > 0
-        && archive::read(
-            file,
-            &Member {
-                length: member.length.min(16),
-                ..*member
-            },
-        )? != b"little"
-    {
-        return Err("its numbers are big-endian".to_owned());
+    if let Some(member) = members.get(&order) {
+        let mut start = *member;
+        start.length = start.length.min(16);
+        if start.length > 0 && archive::read(file, &start)? != b"little" {
+            return Err("its numbers are big-endian".to_owned());
+        }
     }
     let Outcome { value, .. } = Machine::new(&archive::read(file, pickle)?, 0).run()?;
     let mut used = BTreeMap::from([(name, pickle)]);
