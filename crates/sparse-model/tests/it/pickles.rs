@@ -107,7 +107,8 @@ fn members_that_are_there_twice_or_overlap_are_refused() {
         directory.path(),
         &[
             WEIGHTS,
-            &format!("members `{first}` and `{second}` overlap"),
+            // The shorter of the two is named first.
+            &format!("members `{second}` and `{first}` overlap"),
         ],
     );
 }
