@@ -2,6 +2,8 @@
 
 use sparse_index::SparseMatrix;
 
+use crate::Result;
+
 /// How many texts to encode at a time, so that their vectors take about as much memory whatever the model makes of a text.
 ///
 /// A trained model leaves a few hundred dimensions active, an untrained one tens of thousands. The first texts show which kind
@@ -33,6 +35,8 @@ impl EncodeChunk {
     const LEAST: usize = 32;
     /// What the vectors of a chunk may take.
     const N_BYTES: usize = 64 << 20;
+    /// What an entry of a vector takes: its dimension and its value.
+    const ENTRY_BYTES: usize = size_of::<u32>() + size_of::<f32>();
 
     /// Chunks of at most `most` texts.
     pub fn new(most: usize) -> Self {
@@ -42,6 +46,14 @@ impl EncodeChunk {
         }
     }
 
+    /// The same for vectors of `n_dims` dimensions: the first chunk is small enough even if all of them are active.
+    pub(crate) fn for_dims(most: usize, n_dims: usize) -> Self {
+        let mut chunk = Self::new(most);
+        let densest = Self::N_BYTES / (n_dims.max(1) * Self::ENTRY_BYTES);
+        chunk.size = chunk.size.min(densest.max(Self::LEAST.min(chunk.most)));
+        chunk
+    }
+
     /// How many texts to encode next.
     pub fn size(&self) -> usize {
         self.size
@@ -49,10 +61,45 @@ impl EncodeChunk {
 
     /// Takes the vectors of the last chunk as an example of the next.
     pub fn learn(&mut self, vectors: &SparseMatrix) {
-        let n_bytes = vectors.nnz() * (size_of::<u32>() + size_of::<f32>());
-        let per_row = n_bytes.div_ceil(vectors.n_rows().max(1)).max(1);
+        self.learn_rows(std::slice::from_ref(vectors));
+    }
+
+    /// Takes matrices of equally many rows, whose vectors are held together, as an example of the next.
+    pub(crate) fn learn_rows(&mut self, columns: &[SparseMatrix]) {
+        let n_bytes = columns.iter().map(SparseMatrix::nnz).sum::<usize>() * Self::ENTRY_BYTES;
+        let n_rows = columns.first().map_or(0, SparseMatrix::n_rows);
+        let per_row = n_bytes.div_ceil(n_rows.max(1)).max(1);
         self.size = (Self::N_BYTES / per_row).clamp(Self::LEAST.min(self.most), self.most);
     }
+}
+
+/// Encodes texts a chunk at a time, of at most `most` texts. `encode` gets the number of texts before the chunk, and the chunk;
+/// `take` gets its vectors.
+pub(crate) fn encode_in_chunks<S>(
+    texts: &[S],
+    (most, n_dims): (usize, usize),
+    mut encode: impl FnMut(usize, &[S]) -> sparse_model::Result<SparseMatrix>,
+    mut take: impl FnMut(SparseMatrix) -> Result<()>,
+) -> Result<()> {
+    let mut chunk = EncodeChunk::for_dims(most, n_dims);
+    let mut start = 0;
+    while start < texts.len() {
+        let end = (start + chunk.size()).min(texts.len());
+        let rows = encode(start, &texts[start..end]).map_err(|error| counted_from(start, error))?;
+        chunk.learn(&rows);
+        take(rows)?;
+        start = end;
+    }
+    Ok(())
+}
+
+/// The error in terms of all texts, where it names one of those after the first `start` by its position.
+pub(crate) fn counted_from(start: usize, mut error: sparse_model::Error) -> sparse_model::Error {
+    use sparse_model::Error::{NotFinite, Tokenize};
+    if let Tokenize { index, .. } | NotFinite { index, .. } = &mut error {
+        *index += start;
+    }
+    error
 }
 
 #[cfg(test)]
@@ -76,6 +123,14 @@ mod tests {
         assert_eq!(chunk.size(), 32);
         chunk.learn(&SparseMatrix::new(9));
         assert_eq!(chunk.size(), 8192);
+    }
+
+    #[test]
+    fn the_first_chunk_is_small_where_vectors_can_be_large() {
+        assert_eq!(EncodeChunk::for_dims(8192, 1000).size(), 512);
+        assert_eq!(EncodeChunk::for_dims(8192, 30_000).size(), 279);
+        assert_eq!(EncodeChunk::for_dims(8192, usize::MAX / 8).size(), 32);
+        assert_eq!(EncodeChunk::for_dims(5, 1_000_000).size(), 5);
     }
 
     #[test]

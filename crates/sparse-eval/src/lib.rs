@@ -41,6 +41,7 @@ mod pruning;
 mod ranked_lists;
 mod retrieval;
 mod table;
+mod vector_store;
 
 /// The similarities of vectors, which [`Evaluator::metric_names`] asks for.
 pub use sparse_index::SimilarityFunction;

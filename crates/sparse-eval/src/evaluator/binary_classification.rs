@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use sparse_index::{SimilarityFunction, Sparsity};
+use sparse_index::SimilarityFunction;
 
 use super::common;
-use super::measure::{Encoding, Figure, Measure, Shared, shared};
+use super::measure::{Encoding, Figure, Measure, Shared, Side, shared};
 use crate::error::check_lengths;
 use crate::metric::{classification, reranking};
 use crate::table::{self, Table};
-use crate::{Error, Metrics, Result, csv};
+use crate::{Error, Metrics, Result, csv, vector_store};
 
 /// Settings of a [`BinaryClassificationEvaluator`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -269,14 +269,11 @@ impl Measure for BinaryClassificationEvaluator {
 
     fn measure(&self, texts: &mut Encoding<'_>) -> Result<Metrics> {
         let (distinct, [first, second]) = self.distinct();
-        let vectors = texts.encode(&distinct)?;
-        let (first, second) = (vectors.select(&first), vectors.select(&second));
+        let (vectors, sparsity) = texts.encode_all(Side::Neither, &distinct)?;
         let functions = self.functions(texts.own_similarity());
-        let similarities = functions
-            .iter()
-            .map(|function| Ok((*function, function.pairwise(&first, &second)?)));
-        let mut metrics = self.figures(&similarities.collect::<Result<Vec<_>>>()?);
-        metrics.extend(common::sparsity("", Sparsity::of(&vectors)));
+        let similarities = vector_store::pairwise(&functions, [&vectors; 2], [&first, &second])?;
+        let mut metrics = self.figures(&similarities);
+        metrics.extend(common::sparsity("", sparsity));
         Ok(metrics)
     }
 

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use sparse_index::{SimilarityFunction, SparseMatrix, Sparsity};
 
 use super::common;
-use super::measure::{Encoding, Figure, Measure, Shared, shared};
+use super::measure::{Encoding, Figure, Measure, Shared, Side, shared};
 use crate::error::check_lengths;
 use crate::metric::correlation;
 use crate::table::{self, Table};
+use crate::vector_store::add_pairwise;
 use crate::{Error, Metrics, Result, csv};
 
 /// Settings of an [`EmbeddingSimilarityEvaluator`].
@@ -232,9 +233,17 @@ impl Measure for EmbeddingSimilarityEvaluator {
     }
 
     fn measure(&self, texts: &mut Encoding<'_>) -> Result<Metrics> {
-        let [first, second] = &self.sentences;
-        let (first, second) = (texts.encode(first)?, texts.encode(second)?);
-        self.figures(&first, &second, texts.own_similarity())
+        let functions = self.functions(texts.own_similarity());
+        let mut similarities = Vec::new();
+        similarities.extend(functions.into_iter().map(|function| (function, Vec::new())));
+        let columns = self.sentences.each_ref();
+        let columns = columns.map(|column| (Side::Neither, column.as_slice()));
+        let [first, second] = texts.encode(columns, |_, [first, second]| {
+            add_pairwise(&mut similarities, &first, &second)
+        })?;
+        let mut metrics = self.correlations(&similarities);
+        metrics.extend(common::sparsity("", common::mean_sparsity(first, second)));
+        Ok(metrics)
     }
 
     fn file_name(&self) -> String {

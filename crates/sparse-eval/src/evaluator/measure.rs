@@ -3,12 +3,14 @@
 use std::fmt;
 
 use serde_json::{Map, Value};
-use sparse_index::{SimilarityFunction, SparseMatrix};
+use sparse_index::{SimilarityFunction, SparseMatrix, Sparsity};
 use sparse_model::{EncodeOptions, SparseEncoder};
 
 use super::common::{self, Primary, with_progress};
 use super::{EvaluationRun, Evaluator};
-use crate::{Metrics, Result, csv};
+use crate::encode_chunk::counted_from;
+use crate::vector_store::VectorStore;
+use crate::{EncodeChunk, Metrics, Result, csv};
 
 /// A figure, declared once: by this name it is computed, announced and found in the result file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +120,15 @@ pub(crate) trait Measure: fmt::Debug + Send + Sync {
     }
 }
 
-/// Encodes the texts of an evaluation one list after the other, and reports how far it is.
+/// As what texts are encoded, which decides on their prompt and route.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Side {
+    Neither,
+    Query,
+    Document,
+}
+
+/// Encodes the texts of an evaluation a chunk at a time, and reports how far it is.
 #[derive(Debug)]
 pub(crate) struct Encoding<'a> {
     pub(crate) encoder: &'a SparseEncoder,
@@ -134,25 +144,59 @@ impl Encoding<'_> {
         self.encoder.similarity_fn()
     }
 
-    pub(crate) fn encode<S: AsRef<str> + Sync>(&mut self, texts: &[S]) -> Result<SparseMatrix> {
-        let options = self.next(texts.len());
-        Ok(self.encoder.encode(texts, &options)?)
+    /// Encodes columns of equal length, some rows at a time, so that all vectors in memory take about as much whatever their
+    /// density. `take` gets the number of the first row and the vectors of every column. Gives the statistics of each column.
+    pub(crate) fn encode<S: AsRef<str> + Sync, const N: usize>(
+        &mut self,
+        columns: [(Side, &[S]); N],
+        mut take: impl FnMut(usize, [SparseMatrix; N]) -> Result<()>,
+    ) -> Result<[Sparsity; N]> {
+        let n_dims = self.encoder.embedding_dimension();
+        let n_rows = columns.iter().map(|column| column.1.len()).min();
+        let n_rows = n_rows.unwrap_or(0);
+        let mut chunk = EncodeChunk::for_dims(Self::MOST, N * n_dims);
+        let mut n_entries = [0; N];
+        let mut start = 0;
+        while start < n_rows {
+            let end = (start + chunk.size()).min(n_rows);
+            let mut vectors = [(); N].map(|()| SparseMatrix::new(n_dims));
+            for (column, (side, texts)) in columns.iter().enumerate() {
+                let rows = self.encode_side(*side, &texts[start..end]);
+                vectors[column] = rows.map_err(|error| counted_from(start, error))?;
+                n_entries[column] += vectors[column].nnz();
+            }
+            chunk.learn_rows(&vectors);
+            take(start, vectors)?;
+            start = end;
+        }
+        Ok(n_entries.map(|n_entries| Sparsity::from_counts(n_entries, n_rows, n_dims)))
     }
 
-    pub(crate) fn encode_query<S: AsRef<str> + Sync>(
+    /// Encodes texts whose vectors are needed again and again.
+    pub(crate) fn encode_all<S: AsRef<str> + Sync>(
         &mut self,
+        side: Side,
         texts: &[S],
-    ) -> Result<SparseMatrix> {
-        let options = self.next(texts.len());
-        Ok(self.encoder.encode_query(texts, &options)?)
+    ) -> Result<(VectorStore, Sparsity)> {
+        let mut store = VectorStore::new(self.encoder.embedding_dimension());
+        let [sparsity] = self.encode([(side, texts)], |_, [rows]| store.append(&rows))?;
+        Ok((store, sparsity))
     }
 
-    pub(crate) fn encode_document<S: AsRef<str> + Sync>(
+    /// Most texts encoded at a time.
+    const MOST: usize = 8192;
+
+    fn encode_side<S: AsRef<str> + Sync>(
         &mut self,
+        side: Side,
         texts: &[S],
-    ) -> Result<SparseMatrix> {
+    ) -> sparse_model::Result<SparseMatrix> {
         let options = self.next(texts.len());
-        Ok(self.encoder.encode_document(texts, &options)?)
+        match side {
+            Side::Neither => self.encoder.encode(texts, &options),
+            Side::Query => self.encoder.encode_query(texts, &options),
+            Side::Document => self.encoder.encode_document(texts, &options),
+        }
     }
 
     fn next(&mut self, n_texts: usize) -> EncodeOptions {

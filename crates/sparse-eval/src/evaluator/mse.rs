@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
-use sparse_index::{SimilarityFunction, SparseMatrix, Sparsity};
+use sparse_index::{SimilarityFunction, SparseMatrix};
 use sparse_model::SparseEncoder;
 
 use super::common;
-use super::measure::{Encoding, Figure, Measure, Shared, shared};
+use super::measure::{Encoding, Figure, Measure, Shared, Side, shared};
 use crate::error::check_lengths;
 use crate::table::{self, Table};
+use crate::vector_store::VectorStore;
 use crate::{Error, Metrics, Result};
 
 /// Settings of an [`MseEvaluator`].
@@ -110,11 +111,11 @@ const PRIMARY: &str = "negative_mse";
 /// The teacher's vectors, or what it takes to make them.
 #[derive(Debug)]
 enum Teacher {
-    Vectors(SparseMatrix),
+    Vectors(VectorStore),
     Named {
         name: String,
         sources: Vec<String>,
-        vectors: OnceLock<SparseMatrix>,
+        vectors: OnceLock<VectorStore>,
     },
 }
 
@@ -140,8 +141,7 @@ impl MseEvaluator {
                 "a comparison with a teacher needs at least one text".to_owned(),
             ));
         }
-        let options = common::options(config.batch_size, config.max_active_dims);
-        let teacher = Teacher::Vectors(teacher.encode(sources, &options)?);
+        let teacher = Teacher::Vectors(encode_all(teacher, sources, &config)?);
         Ok(Self {
             teacher,
             targets,
@@ -151,7 +151,7 @@ impl MseEvaluator {
     }
 
     /// The teacher's vectors; a teacher known by name is loaded onto the student's device.
-    fn teacher(&self, student: &SparseEncoder) -> Result<&SparseMatrix> {
+    fn teacher(&self, student: &SparseEncoder) -> Result<&VectorStore> {
         match &self.teacher {
             Teacher::Vectors(vectors) => Ok(vectors),
             Teacher::Named {
@@ -163,35 +163,49 @@ impl MseEvaluator {
                     return Ok(vectors);
                 }
                 let teacher = SparseEncoder::from_pretrained(name, &student.device())?;
-                let options = common::options(self.config.batch_size, self.config.max_active_dims);
-                let encoded = teacher.encode(sources, &options)?;
+                let encoded = encode_all(&teacher, sources, &self.config)?;
                 Ok(vectors.get_or_init(|| encoded))
             }
         }
     }
 }
 
-/// Mean squared difference over all texts and dimensions, times 100.
-fn mean_squared_error(teacher: &SparseMatrix, student: &SparseMatrix) -> Result<f64> {
-    let shape = |matrix: &SparseMatrix| format!("{} × {}", matrix.n_rows(), matrix.n_cols());
-    if shape(student) != shape(teacher) {
-        let (teacher, student) = (shape(teacher), shape(student));
-        return Err(Error::Data(format!(
-            "teacher and student must agree in shape: {teacher} and {student}"
-        )));
+/// The teacher's vectors of the sources.
+fn encode_all(
+    teacher: &SparseEncoder,
+    sources: &[String],
+    config: &MseConfig,
+) -> Result<VectorStore> {
+    let options = common::options(config.batch_size, config.max_active_dims);
+    VectorStore::of_texts(teacher.embedding_dimension(), sources, |texts| {
+        teacher.encode(texts, &options)
+    })
+}
+
+/// Refuses vectors that cannot be compared.
+fn check_shapes(teacher: [usize; 2], student: [usize; 2]) -> Result<()> {
+    if teacher == student {
+        return Ok(());
     }
-    let mut sum = 0.0;
+    let [teacher, student] =
+        [teacher, student].map(|[rows, columns]| format!("{rows} × {columns}"));
+    Err(Error::Data(format!(
+        "teacher and student must agree in shape: {teacher} and {student}"
+    )))
+}
+
+/// Adds the squared differences of all rows and dimensions to `sum`, row by row.
+fn add_squared_errors(sum: &mut f64, teacher: &SparseMatrix, student: &SparseMatrix) {
     for (teacher, student) in teacher.rows().zip(student.rows()) {
         let mut difference = teacher.to_dense();
         student
             .iter()
             .for_each(|(index, value)| difference[index as usize] -= value);
-        sum += difference
+        *sum += difference
             .iter()
             .map(|&value| f64::from(value).powi(2))
             .sum::<f64>();
     }
-    Ok(100.0 * sum / (student.n_rows() * student.n_cols()) as f64)
 }
 
 impl Measure for MseEvaluator {
@@ -213,11 +227,22 @@ impl Measure for MseEvaluator {
     }
 
     fn measure(&self, texts: &mut Encoding<'_>) -> Result<Metrics> {
-        let student = texts.encode(&self.targets)?;
-        let mse = mean_squared_error(self.teacher(texts.encoder)?, &student)?;
+        let teacher = self.teacher(texts.encoder)?;
+        let shape = [self.targets.len(), texts.encoder.embedding_dimension()];
+        check_shapes([teacher.n_rows(), teacher.n_cols()], shape)?;
+        let mut sum = 0.0;
+        let [sparsity] = texts.encode(
+            [(Side::Neither, self.targets.as_slice())],
+            |start, [student]| {
+                let rows = (start..start + student.n_rows()).collect::<Vec<_>>();
+                add_squared_errors(&mut sum, &teacher.select(&rows)?, &student);
+                Ok(())
+            },
+        )?;
+        let mse = 100.0 * sum / shape.iter().product::<usize>() as f64;
         let mut metrics = Metrics::new().with_primary(PRIMARY);
         metrics.insert(PRIMARY, 0.0 - mse);
-        metrics.extend(common::sparsity("", Sparsity::of(&student)));
+        metrics.extend(common::sparsity("", sparsity));
         Ok(metrics)
     }
 
@@ -240,13 +265,16 @@ mod tests {
     #[test]
     fn errors_by_hand() {
         let matrix = |values: &[f32]| SparseMatrix::from_dense(values, 2, 2).unwrap();
-        // (1 + 0 + 4 + 0) / 4 · 100
-        let mse = mean_squared_error(
+        let mut sum = 1.0;
+        add_squared_errors(
+            &mut sum,
             &matrix(&[1.0, 0.0, 0.0, 3.0]),
             &matrix(&[0.0, 0.0, 2.0, 3.0]),
         );
-        assert_eq!(mse.unwrap(), 125.0);
-        let error = mean_squared_error(&matrix(&[0.0; 4]), &SparseMatrix::new(2)).unwrap_err();
+        // 1 + 0 + 4 + 0, on top of what was there
+        assert_eq!(sum, 6.0);
+        assert!(check_shapes([2, 2], [2, 2]).is_ok());
+        let error = check_shapes([2, 2], [0, 2]).unwrap_err();
         assert_eq!(
             error.to_string(),
             "teacher and student must agree in shape: 2 × 2 and 0 × 2"

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use sparse_index::{SimilarityFunction, Sparsity};
 
 use super::common;
-use super::measure::{Encoding, Figure, Measure, Shared, shared};
+use super::measure::{Encoding, Figure, Measure, Shared, Side, shared};
 use crate::metric::reranking;
 use crate::retrieval::for_each_line;
 use crate::{Error, Metrics, Result, csv, table};
@@ -220,23 +220,32 @@ impl RerankingEvaluator {
         texts: &mut Encoding<'_>,
     ) -> Result<(Vec<Vec<f32>>, [Sparsity; 2])> {
         let queries = samples.iter().map(|sample| sample.query.as_str());
-        let queries = texts.encode_query(&queries.collect::<Vec<_>>())?;
-        let documents = samples
-            .iter()
-            .flat_map(|sample| sample.positive.iter().chain(&sample.negative));
-        let documents = texts.encode_document(&documents.collect::<Vec<_>>())?;
-        let mut start = 0;
-        let scores = samples.iter().enumerate().map(|(row, sample)| {
-            let end = start + sample.positive.len() + sample.negative.len();
-            let candidates = documents.select(&(start..end).collect::<Vec<_>>());
-            start = end;
-            Ok(self
-                .config
-                .similarity_fct
-                .matrix(&queries.select(&[row]), &candidates)?)
-        });
-        let scores = scores.collect::<Result<Vec<_>>>()?;
-        Ok((scores, [Sparsity::of(&queries), Sparsity::of(&documents)]))
+        let (queries, query_sparsity) =
+            texts.encode_all(Side::Query, &queries.collect::<Vec<_>>())?;
+        // Candidates of all samples in a row, and the sample of each.
+        let mut documents = Vec::new();
+        let mut owners = Vec::new();
+        for (row, sample) in samples.iter().enumerate() {
+            documents.extend(sample.positive.iter().chain(&sample.negative));
+            owners.resize(documents.len(), row);
+        }
+        let mut scores = vec![Vec::new(); samples.len()];
+        let columns = [(Side::Document, documents.as_slice())];
+        let [sparsity] = texts.encode(columns, |start, [rows]| {
+            let mut first = 0;
+            for owners in owners[start..start + rows.n_rows()].chunk_by(|a, b| a == b) {
+                let candidates = (first..first + owners.len()).collect::<Vec<_>>();
+                let query = queries.select(&owners[..1])?;
+                let found = self
+                    .config
+                    .similarity_fct
+                    .matrix(&query, &rows.select(&candidates))?;
+                scores[owners[0]].extend(found);
+                first += owners.len();
+            }
+            Ok(())
+        })?;
+        Ok((scores, [query_sparsity, sparsity]))
     }
 }
 

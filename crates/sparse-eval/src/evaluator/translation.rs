@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use sparse_index::{SimilarityFunction, Sparsity};
+use sparse_index::{SimilarityFunction, SparseMatrix};
 
 use super::common;
-use super::measure::{Encoding, Figure, Measure, Shared, shared};
+use super::measure::{Encoding, Figure, Measure, Shared, Side, shared};
 use crate::error::check_lengths;
 use crate::table::{self, Table};
+use crate::vector_store::VectorStore;
 use crate::{Error, Metrics, Result, csv};
 
 /// Settings of a [`TranslationEvaluator`].
@@ -126,16 +127,20 @@ impl TranslationEvaluator {
             n * n,
             "one similarity per source and target"
         );
-        let row = |source: usize| best((0..n).map(|target| similarities[source * n + target]));
-        let column = |target: usize| best((0..n).map(|source| similarities[source * n + target]));
-        let accuracy = |texts: &[String], found: &dyn Fn(usize) -> usize| {
-            (0..n)
-                .filter(|&text| texts[found(text)] == texts[text])
-                .count() as f64
-                / n as f64
+        let mut matches = Matches::default();
+        similarities.chunks(n).for_each(|row| matches.add(row));
+        self.accuracies_of(&matches)
+    }
+
+    fn accuracies_of(&self, matches: &Matches) -> Metrics {
+        let accuracy = |texts: &[String], found: &mut dyn Iterator<Item = usize>| {
+            let found = found.enumerate();
+            let right = found.filter(|&(text, found)| texts[found] == texts[text]);
+            right.count() as f64 / texts.len() as f64
         };
-        let forward = accuracy(&self.targets, &row);
-        let backward = accuracy(&self.sources, &column);
+        let sources = matches.of_targets.iter().map(|best| best.0);
+        let forward = accuracy(&self.targets, &mut matches.of_sources.iter().copied());
+        let backward = accuracy(&self.sources, &mut { sources });
         let mut metrics = Metrics::new().with_primary(PRIMARY);
         metrics.insert("src2trg_accuracy", forward);
         metrics.insert("trg2src_accuracy", backward);
@@ -143,9 +148,10 @@ impl TranslationEvaluator {
         metrics
     }
 
-    fn log_wrong_matches(&self, similarities: &[f32]) {
-        let n = self.sources.len();
-        for (source, scores) in similarities.chunks(n).enumerate() {
+    /// Logs the sources among those from `first` on that find another target; `similarities` are theirs, row-major.
+    fn log_wrong_matches(&self, first: usize, similarities: &[f32]) {
+        let n = self.targets.len();
+        for (source, scores) in (first..).zip(similarities.chunks(n)) {
             let found = best(scores.iter().copied());
             if self.targets[found] != self.targets[source] {
                 let mut order = (0..n).collect::<Vec<_>>();
@@ -164,6 +170,46 @@ impl TranslationEvaluator {
             }
         }
     }
+}
+
+/// The best partners so far, each the first of equals.
+#[derive(Default)]
+struct Matches {
+    /// Per source the best target.
+    of_sources: Vec<usize>,
+    /// Per target the best source and its similarity.
+    of_targets: Vec<(usize, f32)>,
+}
+
+impl Matches {
+    /// Takes the similarities of the next source with all targets.
+    fn add(&mut self, row: &[f32]) {
+        let source = self.of_sources.len();
+        if source == 0 {
+            self.of_targets = row.iter().map(|&similarity| (0, similarity)).collect();
+        }
+        for (best, &similarity) in self.of_targets.iter_mut().zip(row) {
+            if similarity > best.1 {
+                *best = (source, similarity);
+            }
+        }
+        self.of_sources.push(best(row.iter().copied()));
+    }
+}
+
+/// Cosines of all rows of `sources` and `targets`: row-major, sources by targets.
+fn cosines(sources: &SparseMatrix, targets: &VectorStore) -> Result<Vec<f32>> {
+    let width = targets.n_rows();
+    let mut similarities = vec![0.0; sources.n_rows() * width];
+    for part in targets.parts() {
+        let (start, part) = part?;
+        let found = SimilarityFunction::Cosine.matrix(sources, &part)?;
+        let rows = similarities.chunks_mut(width);
+        for (row, found) in rows.zip(found.chunks(part.n_rows())) {
+            row[start..start + found.len()].copy_from_slice(found);
+        }
+    }
+    Ok(similarities)
 }
 
 /// Position of the first of the largest values.
@@ -198,14 +244,24 @@ impl Measure for TranslationEvaluator {
     }
 
     fn measure(&self, texts: &mut Encoding<'_>) -> Result<Metrics> {
-        let sources = texts.encode(&self.sources)?;
-        let targets = texts.encode(&self.targets)?;
-        let similarities = SimilarityFunction::Cosine.matrix(&sources, &targets)?;
-        if self.config.print_wrong_matches {
-            self.log_wrong_matches(&similarities);
-        }
-        let mut metrics = self.accuracies(&similarities);
-        let sparsity = common::mean_sparsity(Sparsity::of(&sources), Sparsity::of(&targets));
+        let (targets, target_sparsity) = texts.encode_all(Side::Neither, &self.targets)?;
+        let mut matches = Matches::default();
+        let columns = [(Side::Neither, self.sources.as_slice())];
+        let [sparsity] = texts.encode(columns, |start, [sources]| {
+            // A few sources at a time: each has a similarity with every target.
+            let rows = (0..sources.n_rows()).collect::<Vec<_>>();
+            for rows in rows.chunks(256) {
+                let similarities = cosines(&sources.select(rows), &targets)?;
+                if self.config.print_wrong_matches {
+                    self.log_wrong_matches(start + rows[0], &similarities);
+                }
+                let rows = similarities.chunks(targets.n_rows());
+                rows.for_each(|row| matches.add(row));
+            }
+            Ok(())
+        })?;
+        let mut metrics = self.accuracies_of(&matches);
+        let sparsity = common::mean_sparsity(sparsity, target_sparsity);
         metrics.extend(common::sparsity("", sparsity));
         Ok(metrics)
     }

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sparse_index::{SimilarityFunction, SparseMatrix, Sparsity};
+use sparse_index::SimilarityFunction;
 
 use super::common;
-use super::measure::{Encoding, Figure, Measure, Shared, shared};
+use super::measure::{Encoding, Figure, Measure, Shared, Side, shared};
 use crate::error::check_lengths;
 use crate::table::{self, Table};
 use crate::{Error, Metrics, Result, csv};
@@ -275,29 +275,31 @@ impl Measure for TripletEvaluator {
     }
 
     fn measure(&self, texts: &mut Encoding<'_>) -> Result<Metrics> {
-        let anchors = texts.encode_query(&self.anchors)?;
-        let positives = texts.encode_document(&self.positives)?;
-        let negatives = texts.encode_document(&self.negatives)?;
-        let compare = |function: &SimilarityFunction, other: &SparseMatrix| {
-            function.pairwise(&anchors, other)
-        };
         let functions = self.functions(texts.own_similarity());
-        let similarities = functions.iter().map(|function| {
-            Ok((
-                *function,
-                [
-                    compare(function, &positives)?,
-                    compare(function, &negatives)?,
-                ],
-            ))
-        });
-        let mut metrics = self.accuracies(&similarities.collect::<Result<Vec<_>>>()?);
-        for (prefix, matrix) in [
-            ("anchor_", &anchors),
-            ("positive_", &positives),
-            ("negative_", &negatives),
-        ] {
-            metrics.extend(common::sparsity(prefix, Sparsity::of(matrix)));
+        let mut similarities = Vec::new();
+        similarities.extend(
+            functions
+                .into_iter()
+                .map(|function| (function, [Vec::new(), Vec::new()])),
+        );
+        let columns = [
+            (Side::Query, self.anchors.as_slice()),
+            (Side::Document, &self.positives),
+            (Side::Document, &self.negatives),
+        ];
+        let sparsity = texts.encode(columns, |_, [anchors, positives, negatives]| {
+            for (function, [positive, negative]) in &mut similarities {
+                positive.extend(function.pairwise(&anchors, &positives)?);
+                negative.extend(function.pairwise(&anchors, &negatives)?);
+            }
+            Ok(())
+        })?;
+        let mut metrics = self.accuracies(&similarities);
+        for (prefix, sparsity) in ["anchor_", "positive_", "negative_"]
+            .into_iter()
+            .zip(sparsity)
+        {
+            metrics.extend(common::sparsity(prefix, sparsity));
         }
         Ok(metrics)
     }

@@ -6,8 +6,8 @@ mod report;
 mod select;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use sparse_index::SparseMatrix;
 use sparse_model::{EncodeOptions, SparseEncoder};
 
 pub use config::{MiningConfig, OutputFormat, SamplingStrategy};
@@ -16,11 +16,13 @@ pub use report::{MiningReport, ScoreSummary};
 pub(crate) use select::mix;
 pub use select::{Selection, select_negatives};
 
+use crate::encode_chunk::encode_in_chunks;
 use crate::error::check_lengths;
 use crate::retrieval::Ranker;
-use crate::{EncodeChunk, Error, Result};
+use crate::vector_store::{self, VectorStore};
+use crate::{Error, Result};
 
-/// Most candidates encoded at a time.
+/// Most texts encoded at a time.
 const MOST_ENCODED: usize = 8192;
 
 /// Scores pairs of query and document anew, for instance with a second model; a pair without a score is no candidate.
@@ -128,10 +130,14 @@ pub fn mine_hard_negatives(
     };
     let query_options = options(&config.query_prompt, &config.query_prompt_name);
     let corpus_options = options(&config.corpus_prompt, &config.corpus_prompt_name);
-    let queries: SparseMatrix = encoder.encode_query(&data.queries, &query_options)?;
+    let n_dims = encoder.embedding_dimension();
+    let queries = VectorStore::of_texts(n_dims, &data.queries, |texts| {
+        encoder.encode_query(texts, &query_options)
+    })?;
+    let queries = Arc::new(queries);
     let function = encoder.similarity_fn();
     let depth = range.end.saturating_add(data.max_positives());
-    let mut ranker = Ranker::new(function, &queries, depth);
+    let mut ranker = Ranker::of_stored(function, Arc::clone(&queries), depth);
     let relevant = search_candidates(encoder, data, &corpus_options, &mut ranker)?;
     let mut found = ranker.finish().rankings;
     let mut positive_scores = Vec::with_capacity(data.queries.len());
@@ -141,7 +147,7 @@ pub fn mine_hard_negatives(
             .map(|&position| position as usize)
             .collect::<Vec<_>>();
         positive_scores
-            .push(function.matrix(&queries.select(&[query]), &relevant.select(&positives))?);
+            .push(function.matrix(&queries.select(&[query])?, &relevant.select(&positives)?)?);
     }
     let unscored = match rescorer {
         Some(rescorer) => Some(rescore(data, rescorer, &mut found, &mut positive_scores)?),
@@ -166,22 +172,20 @@ fn search_candidates(
     data: &MiningData,
     options: &EncodeOptions,
     ranker: &mut Ranker,
-) -> Result<SparseMatrix> {
+) -> Result<VectorStore> {
     let last_relevant = data.positives.iter().flatten().max();
     let n_kept = last_relevant.map_or(0, |&position| position as usize + 1);
-    let mut relevant = SparseMatrix::new(encoder.embedding_dimension());
-    let mut chunk = EncodeChunk::new(MOST_ENCODED);
-    let mut start = 0;
-    while start < data.candidates.len() {
-        let end = (start + chunk.size()).min(data.candidates.len());
-        let rows: SparseMatrix = encoder.encode_document(&data.candidates[start..end], options)?;
-        for row in 0..n_kept.saturating_sub(start).min(rows.n_rows()) {
-            relevant.push_row(rows.row(row))?;
-        }
+    let mut relevant = VectorStore::new(encoder.embedding_dimension());
+    let encode = |_, texts: &[String]| encoder.encode_document(texts, options);
+    let sizes = (MOST_ENCODED, relevant.n_cols());
+    encode_in_chunks(&data.candidates, sizes, encode, |rows| {
         ranker.add(&rows)?;
-        chunk.learn(&rows);
-        start = end;
-    }
+        let wanted = n_kept - relevant.n_rows();
+        if wanted >= rows.n_rows() {
+            return relevant.append(&rows);
+        }
+        relevant.append(&rows.select(&(0..wanted).collect::<Vec<_>>()))
+    })?;
     Ok(relevant)
 }
 
@@ -205,13 +209,18 @@ pub fn rescore_with(
             )
         })
         .unzip();
-    let queries: SparseMatrix = encoder.encode_query(&queries.texts, options)?;
-    let documents: SparseMatrix = encoder.encode_document(&documents.texts, options)?;
-    let scores = encoder.similarity_fn().pairwise(
-        &queries.select(&query_rows),
-        &documents.select(&document_rows),
-    )?;
-    Ok(scores.into_iter().map(Some).collect())
+    let n_dims = encoder.embedding_dimension();
+    let queries = VectorStore::of_texts(n_dims, &queries.texts, |texts| {
+        encoder.encode_query(texts, options)
+    })?;
+    let documents = VectorStore::of_texts(n_dims, &documents.texts, |texts| {
+        encoder.encode_document(texts, options)
+    })?;
+    let functions = [encoder.similarity_fn()];
+    let rows = [query_rows.as_slice(), &document_rows];
+    let scores = vector_store::pairwise(&functions, [&queries, &documents], rows)?;
+    let scores = scores.into_iter().flat_map(|(_, scores)| scores);
+    Ok(scores.map(Some).collect())
 }
 
 /// Scores that were given: a [`Rescorer`] in the making.

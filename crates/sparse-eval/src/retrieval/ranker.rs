@@ -1,11 +1,14 @@
 //! Ranking a corpus that arrives in parts.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sparse_index::{Hit, InvertedIndex, SimilarityFunction, SparseMatrix, TopK, brute_force};
 
 use super::RetrievalRun;
-use crate::Result;
+use crate::vector_store::VectorStore;
+use crate::{Error, Result};
 
 /// Finds the best documents of every query by one similarity, part by part of the corpus; the result does not depend on
 /// the parts.
@@ -14,7 +17,7 @@ use crate::Result;
 #[derive(Debug)]
 pub struct Ranker {
     function: SimilarityFunction,
-    queries: SparseMatrix,
+    queries: Arc<VectorStore>,
     k: usize,
     best: Vec<TopK>,
     n_documents: u32,
@@ -25,10 +28,14 @@ pub struct Ranker {
 impl Ranker {
     /// Prepares a search for the `k` best documents of every row of `queries`.
     pub fn new(function: SimilarityFunction, queries: &SparseMatrix, k: usize) -> Self {
-        let queries = match function {
-            SimilarityFunction::Cosine => queries.normalized(),
-            _ => queries.clone(),
-        };
+        Self::of_stored(function, Arc::new(queries.clone().into()), k)
+    }
+
+    pub(crate) fn of_stored(
+        function: SimilarityFunction,
+        queries: Arc<VectorStore>,
+        k: usize,
+    ) -> Self {
         let best = vec![TopK::new(k); queries.n_rows()];
         Self {
             function,
@@ -47,40 +54,44 @@ impl Ranker {
     ///
     /// If their dimension is not that of the queries.
     pub fn add(&mut self, documents: &SparseMatrix) -> Result<()> {
-        let found = match self.function {
-            SimilarityFunction::Dot => self.search(&InvertedIndex::from_matrix(documents))?,
-            SimilarityFunction::Cosine => {
-                self.search(&InvertedIndex::from_matrix(&documents.normalized()))?
-            }
-            SimilarityFunction::Euclidean | SimilarityFunction::Manhattan => {
-                let start = Instant::now();
-                let found = brute_force(
-                    self.function,
-                    &self.queries,
-                    documents,
-                    self.n_documents,
-                    self.k,
-                )?;
-                self.elapsed += start.elapsed();
-                found.into_iter().map(TopK::into_hits).collect()
-            }
+        let index = match self.function {
+            SimilarityFunction::Dot => Some(InvertedIndex::from_matrix(documents)),
+            SimilarityFunction::Cosine => Some(InvertedIndex::from_matrix(&documents.normalized())),
+            SimilarityFunction::Euclidean | SimilarityFunction::Manhattan => None,
         };
-        for (best, hits) in self.best.iter_mut().zip(found) {
-            hits.into_iter().for_each(|hit| best.offer(hit));
+        self.index_bytes += index.as_ref().map_or(0, |index| index.cost().n_bytes);
+        let queries = Arc::clone(&self.queries);
+        for part in queries.parts() {
+            let (first, mut part) = part?;
+            if self.function == SimilarityFunction::Cosine {
+                part = Cow::Owned(part.normalized());
+            }
+            let start = Instant::now();
+            let found = self.search(&part, documents, index.as_ref());
+            let found = found.map_err(|error| counted_from(first, error))?;
+            self.elapsed += start.elapsed();
+            for (best, hits) in self.best[first..].iter_mut().zip(found) {
+                hits.into_iter().for_each(|hit| best.offer(hit));
+            }
         }
         self.n_documents += documents.n_rows() as u32;
         Ok(())
     }
 
-    fn search(&mut self, index: &InvertedIndex) -> Result<Vec<Vec<Hit>>> {
-        self.index_bytes += index.cost().n_bytes;
-        let start = Instant::now();
-        let mut found = index.search(&self.queries, self.k)?;
-        self.elapsed += start.elapsed();
-        found
-            .iter_mut()
-            .flatten()
-            .for_each(|hit| hit.document += self.n_documents);
+    /// Searches the next documents, by their index if the similarity works with one.
+    fn search(
+        &self,
+        queries: &SparseMatrix,
+        documents: &SparseMatrix,
+        index: Option<&InvertedIndex>,
+    ) -> sparse_index::Result<Vec<Vec<Hit>>> {
+        let Some(index) = index else {
+            let found = brute_force(self.function, queries, documents, self.n_documents, self.k)?;
+            return Ok(found.into_iter().map(TopK::into_hits).collect());
+        };
+        let mut found = index.search(queries, self.k)?;
+        let hits = found.iter_mut().flatten();
+        hits.for_each(|hit| hit.document += self.n_documents);
         Ok(found)
     }
 
@@ -102,6 +113,14 @@ impl Ranker {
             rankings,
         }
     }
+}
+
+/// The error in terms of all queries, where it names one of those after the first `start`.
+fn counted_from(start: usize, mut error: sparse_index::Error) -> Error {
+    if let sparse_index::Error::Overflow { query } = &mut error {
+        *query += start;
+    }
+    error.into()
 }
 
 #[cfg(test)]

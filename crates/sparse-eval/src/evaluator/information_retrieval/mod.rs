@@ -6,7 +6,7 @@ mod report;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use sparse_index::{SimilarityFunction, SparseMatrix};
+use sparse_index::{ActiveCounts, SimilarityFunction, SparseMatrix};
 use sparse_model::{EncodeOptions, SparseEncoder};
 
 pub(crate) use config::GRADES_REMEDY;
@@ -18,8 +18,10 @@ pub use report::{RetrievalReport, SearchCost};
 use super::common::{self, Primary};
 use super::{EvaluationRun, Evaluator};
 use crate::csv;
+use crate::encode_chunk::encode_in_chunks;
 use crate::retrieval::{Bm25, Collection, Cutoffs};
-use crate::{EncodeChunk, Error, Metrics, Result};
+use crate::vector_store::VectorStore;
+use crate::{Error, Metrics, Result};
 
 /// Queries search a corpus; the rankings are compared with what is known to be relevant.
 ///
@@ -38,7 +40,7 @@ pub struct InformationRetrievalEvaluator {
 }
 
 impl InformationRetrievalEvaluator {
-    /// Most documents per `encode` call. No setting changes it, so that a text is encoded beside the same others.
+    /// Most texts per `encode` call. No setting changes it, so that a text is encoded beside the same others.
     const ENCODE_SIZE: usize = 512;
 
     /// Builds an evaluator over `collection`; the file names of `config` are ignored.
@@ -80,6 +82,8 @@ impl InformationRetrievalEvaluator {
 
     /// Evaluates `encoder` for queries and `corpus_encoder` for documents, and returns rankings and costs beside the figures.
     ///
+    /// Of the vectors a part is in memory; those of the queries that take more than 64 MiB are in a temporary file.
+    ///
     /// # Errors
     ///
     /// If an encoder fails or the two differ in dimension.
@@ -89,8 +93,14 @@ impl InformationRetrievalEvaluator {
         corpus_encoder: &SparseEncoder,
         run: &EvaluationRun,
     ) -> Result<RetrievalReport> {
-        let queries = self.encode_queries(encoder, run)?;
-        let mut judge = self.judge(&queries, encoder.similarity_fn());
+        let mut queries = VectorStore::new(encoder.embedding_dimension());
+        let mut counts = ActiveCounts::new();
+        self.encode_each_query(encoder, run, |rows| {
+            counts.add(&rows);
+            queries.append(&rows)
+        })?;
+        let functions = self.functions(encoder.similarity_fn());
+        let mut judge = Judge::new(self, &functions, (queries, counts));
         self.encode_documents(corpus_encoder, run, |rows| judge.add(rows))?;
         judge.finish()
     }
@@ -122,7 +132,10 @@ impl InformationRetrievalEvaluator {
                 )));
             }
         }
-        let mut judge = self.judge(queries, own);
+        let mut counts = ActiveCounts::new();
+        counts.add(queries);
+        let queries = (queries.clone().into(), counts);
+        let mut judge = Judge::new(self, &self.functions(own), queries);
         let rows = (0..corpus.n_rows()).collect::<Vec<_>>();
         for rows in rows.chunks(self.config.corpus_chunk_size) {
             judge.add(corpus.select(rows))?;
@@ -150,24 +163,19 @@ impl InformationRetrievalEvaluator {
         &self,
         encoder: &SparseEncoder,
         run: &EvaluationRun,
-        mut take: impl FnMut(SparseMatrix) -> Result<()>,
+        take: impl FnMut(SparseMatrix) -> Result<()>,
     ) -> Result<()> {
         let documents = self.collection.documents();
         let options = self.options(&self.config.corpus_prompt, &self.config.corpus_prompt_name);
-        let mut chunk = EncodeChunk::new(Self::ENCODE_SIZE);
-        let mut done = 0;
-        while done < documents.len() {
-            let end = (done + chunk.size()).min(documents.len());
+        let encode = |done, texts: &[String]| {
             let options = common::with_progress(&options, run, "corpus", done, documents.len());
-            let rows = encoder.encode_document(&documents[done..end], &options)?;
-            chunk.learn(&rows);
-            take(rows)?;
-            done = end;
-        }
-        Ok(())
+            encoder.encode_document(texts, &options)
+        };
+        let sizes = (Self::ENCODE_SIZE, encoder.embedding_dimension());
+        encode_in_chunks(documents, sizes, encode, take)
     }
 
-    /// Vectors of the queries.
+    /// Vectors of the queries, all of them in memory.
     ///
     /// # Errors
     ///
@@ -177,10 +185,26 @@ impl InformationRetrievalEvaluator {
         encoder: &SparseEncoder,
         run: &EvaluationRun,
     ) -> Result<SparseMatrix> {
+        let mut queries = SparseMatrix::new(encoder.embedding_dimension());
+        self.encode_each_query(encoder, run, |rows| Ok(queries.append(&rows)?))?;
+        Ok(queries)
+    }
+
+    /// Hands the vectors of all queries to `take`, some at a time.
+    fn encode_each_query(
+        &self,
+        encoder: &SparseEncoder,
+        run: &EvaluationRun,
+        take: impl FnMut(SparseMatrix) -> Result<()>,
+    ) -> Result<()> {
         let queries = self.collection.queries();
         let options = self.options(&self.config.query_prompt, &self.config.query_prompt_name);
-        let options = common::with_progress(&options, run, "queries", 0, queries.len());
-        Ok(encoder.encode_query(queries, &options)?)
+        let encode = |done, texts: &[String]| {
+            let options = common::with_progress(&options, run, "queries", done, queries.len());
+            encoder.encode_query(texts, &options)
+        };
+        let sizes = (Self::ENCODE_SIZE, encoder.embedding_dimension());
+        encode_in_chunks(queries, sizes, encode, take)
     }
 
     /// Writes the files that `run` and the settings ask for, and hands the report to [`EvaluationRun::on_report`].
@@ -246,10 +270,6 @@ impl InformationRetrievalEvaluator {
                 .map(move |figure| format!("{function}_{figure}"))
         });
         names.chain(COST_NAMES.map(str::to_owned)).collect()
-    }
-
-    fn judge(&self, queries: &SparseMatrix, own: SimilarityFunction) -> Judge<'_> {
-        Judge::new(self, &self.functions(own), queries)
     }
 
     fn log(&self, report: &RetrievalReport, run: &EvaluationRun) {

@@ -1,11 +1,14 @@
 //! What an evaluation found out, and the part of it that takes documents in parts.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use sparse_index::{ActiveCounts, IndexCost, SimilarityFunction, SparseMatrix};
 
 use super::super::common::Primary;
 use super::InformationRetrievalEvaluator;
 use crate::retrieval::{Cutoffs, Ranker, RetrievalRun};
+use crate::vector_store::VectorStore;
 use crate::{Metrics, Result};
 
 /// All that an evaluation found out.
@@ -51,20 +54,20 @@ impl<'a> Judge<'a> {
     pub(super) fn new(
         evaluator: &'a InformationRetrievalEvaluator,
         functions: &[SimilarityFunction],
-        queries: &SparseMatrix,
+        (queries, query_counts): (VectorStore, ActiveCounts),
     ) -> Self {
         let max_k = evaluator.cutoffs.max_k();
+        let pending = SparseMatrix::new(queries.n_cols());
+        let queries = Arc::new(queries);
         let rankers = functions
             .iter()
-            .map(|&function| Ranker::new(function, queries, max_k));
-        let mut query_counts = ActiveCounts::new();
-        query_counts.add(queries);
+            .map(|&function| Ranker::of_stored(function, Arc::clone(&queries), max_k));
         Self {
             evaluator,
             rankers: rankers.collect(),
             query_counts,
             corpus_counts: ActiveCounts::new(),
-            pending: SparseMatrix::new(queries.n_cols()),
+            pending,
         }
     }
 
