@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::Error;
-
 /// A search engine, and one of its fields for sparse vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -243,6 +241,14 @@ impl Engine {
     }
 }
 
+/// A name that is none of the engines'.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown engine `{name}`, expected one of {}", Engine::names())]
+pub struct UnknownEngine {
+    /// The name.
+    pub name: String,
+}
+
 impl fmt::Display for Engine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
@@ -250,14 +256,14 @@ impl fmt::Display for Engine {
 }
 
 impl FromStr for Engine {
-    type Err = Error;
+    type Err = UnknownEngine;
 
-    fn from_str(name: &str) -> Result<Self, Error> {
+    fn from_str(name: &str) -> Result<Self, UnknownEngine> {
         Self::ALL
             .iter()
             .copied()
             .find(|engine| engine.name() == name)
-            .ok_or_else(|| Error::UnknownEngine {
+            .ok_or_else(|| UnknownEngine {
                 name: name.to_owned(),
             })
     }

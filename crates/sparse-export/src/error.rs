@@ -15,12 +15,6 @@ pub enum Error {
     /// Vectors that cannot be built.
     #[error(transparent)]
     Vector(#[from] sparse_index::Error),
-    /// A name that is none of the engines'.
-    #[error("unknown engine `{name}`, expected one of {}", Engine::names())]
-    UnknownEngine {
-        /// The name.
-        name: String,
-    },
     /// An engine whose keys are tokens, and vectors whose dimensions have no names.
     #[error(
         "{engine} stores tokens, and the dimensions of these vectors have no names: a vocabulary is needed"

@@ -32,7 +32,7 @@ mod options;
 mod replay;
 mod vocabulary;
 
-pub use engine::{Engine, Keys, Profile, Weights};
+pub use engine::{Engine, Keys, Profile, UnknownEngine, Weights};
 pub use error::{Error, Result};
 pub use exporter::{Exporter, Summary};
 pub use impacts::Impacts;

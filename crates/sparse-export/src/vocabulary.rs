@@ -1,6 +1,6 @@
 //! Names of dimensions.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The token of each dimension, as it stands in the vocabulary of the model.
@@ -30,7 +30,7 @@ impl Vocabulary {
 #[derive(Debug, Default)]
 pub(crate) struct TokenKeys {
     vocabulary: Arc<Vocabulary>,
-    renamed: HashMap<u32, String>,
+    renamed: BTreeMap<u32, String>,
 }
 
 impl TokenKeys {
@@ -43,9 +43,9 @@ impl TokenKeys {
                 && !token.contains(refused)
                 && !token.contains('\0')
         };
-        let taken: HashSet<&str> = vocabulary.tokens.iter().map(String::as_str).collect();
-        let mut seen = HashSet::new();
-        let mut renamed = HashMap::new();
+        let taken: BTreeSet<&str> = vocabulary.tokens.iter().map(String::as_str).collect();
+        let mut seen = BTreeSet::new();
+        let mut renamed = BTreeMap::new();
         for (index, token) in (0..).zip(&vocabulary.tokens) {
             if is_kept(token) && seen.insert(token.as_str()) {
                 continue;

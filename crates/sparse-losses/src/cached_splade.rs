@@ -58,6 +58,7 @@ impl CachedSpladeLossConfig {
         }
         let mut loss = self.splade.init()?;
         loss.caching = Some(Caching {
+            name: NAME,
             mini_batch_size: self.mini_batch_size,
             mini_batch_num_tokens: self.mini_batch_num_tokens,
         });

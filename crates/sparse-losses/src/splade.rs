@@ -10,7 +10,7 @@ use crate::overview::Role;
 use crate::{
     DataFormat, DataSummary, Description, EmbeddedBatch, Error, FlopsConfig, Loss, LossConfig,
     LossOutput, MiniBatches, MultipleNegativesRankingLossConfig, Regularizer, RegularizerConfig,
-    RegularizerInput, RegularizerWeights, Result, TargetActiveDims, cached_splade, citation,
+    RegularizerInput, RegularizerWeights, Result, TargetActiveDims, citation,
 };
 
 /// Name of the weighted document term.
@@ -237,13 +237,15 @@ pub struct SpladeLoss {
     targets: TargetActiveDims,
     use_document_regularizer_only: bool,
     ignored_query_weight: Option<f64>,
-    /// What the loss asks for as `cached_splade`.
+    /// What the loss asks for under the name of a cached loss.
     pub(crate) caching: Option<Caching>,
 }
 
 /// Texts that are embedded at a time, or tokens instead.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caching {
+    /// What the loss is called then.
+    pub(crate) name: &'static str,
     pub(crate) mini_batch_size: usize,
     pub(crate) mini_batch_num_tokens: Option<usize>,
 }
@@ -306,7 +308,7 @@ impl SpladeLoss {
 
 impl Loss for SpladeLoss {
     fn name(&self) -> &str {
-        self.caching.map_or(NAME, |_| cached_splade::NAME)
+        self.caching.map_or(NAME, |caching| caching.name)
     }
 
     fn forward(&self, batch: &EmbeddedBatch) -> LossOutput {

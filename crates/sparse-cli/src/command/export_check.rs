@@ -1,6 +1,6 @@
 //! What an engine's arithmetic costs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use sparse_encoder::eval::metric::ranking::graded_ndcg;
@@ -34,7 +34,7 @@ pub(super) fn check(
     let exact = rank(documents.1, queries.1)?;
     let engines = rank(&replayed.0, &replayed.1)?;
     let shared = exact.iter().zip(&engines).map(|(exact, engine)| {
-        let best: HashSet<&u32> = exact.iter().take(k).collect();
+        let best: BTreeSet<&u32> = exact.iter().take(k).collect();
         let both = engine
             .iter()
             .take(k)
@@ -66,12 +66,12 @@ pub(super) fn check(
 /// Relevance of documents to queries.
 struct Judgements {
     path: String,
-    by_query: HashMap<String, HashMap<String, f64>>,
+    by_query: BTreeMap<String, BTreeMap<String, f64>>,
 }
 
 impl Judgements {
     fn read(path: &Path) -> Result<Self> {
-        let mut by_query: HashMap<String, HashMap<String, f64>> = HashMap::new();
+        let mut by_query: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
         let text = std::fs::read_to_string(path).map_err(|error| {
             Failure::input(format!("failed to read `{}`: {error}", path.display()))
         })?;
