@@ -94,12 +94,8 @@ pub(crate) fn encode_in_chunks<S>(
 }
 
 /// The error in terms of all texts, where it names one of those after the first `start` by its position.
-pub(crate) fn counted_from(start: usize, mut error: sparse_model::Error) -> sparse_model::Error {
-    use sparse_model::Error::{NotFinite, Tokenize};
-    if let Tokenize { index, .. } | NotFinite { index, .. } = &mut error {
-        *index += start;
-    }
-    error
+pub(crate) fn counted_from(start: usize, error: sparse_model::Error) -> sparse_model::Error {
+    error.of_text(|index| start + index)
 }
 
 #[cfg(test)]

@@ -219,8 +219,10 @@ impl Error {
         }
     }
 
-    /// The same error in terms of the caller's texts, where it names one of some of them by its position.
-    pub(crate) fn of_text(mut self, place: impl FnOnce(usize) -> usize) -> Self {
+    /// The same error in terms of the caller's texts, where it names one of some of them by its position: `place` tells where that
+    /// one stands.
+    #[must_use]
+    pub fn of_text(mut self, place: impl FnOnce(usize) -> usize) -> Self {
         if let Self::Tokenize { index, .. } | Self::NotFinite { index, .. } = &mut self {
             *index = place(*index);
         }

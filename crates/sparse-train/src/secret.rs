@@ -12,6 +12,8 @@ static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     // User and password of an address. A password may hold an `@` or a slash that should have been escaped, but what begins
     // with a number and a slash is a port and a path.
     const USER: &str = r#"(?P<keep>[A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s"'`<>/@:]*:(?:\d*[^\s"'`<>/\d][^\s"'`<>]*|\d*)|[^\s"'`<>/@:]*)(?P<end>@)"#;
+    // The same of a database, where a number and a slash may well be a password.
+    const DATABASE: &str = r#"(?P<keep>\b(?:postgres(?:ql)?|mysql|mariadb|mongodb(?:\+srv)?|redis|sqlserver)://)[^\s"'`<>]*(?P<end>@)"#;
     // The value of a key that is called so, whatever it looks like.
     const KEY: &str = r#"(?i)(?P<keep>\b(?:[a-z0-9_-]*(?:password|passwd|secret)[a-z0-9_-]*|(?:hub|hf|access|auth|api|session|bearer)[_-]?token|api[_-]?key|[a-z_]*access[_-]key(?:[_-]id)?)["']?\s*[=:]\s*)(?:"[^"\n]*"?|'[^'\n]*'?|[^\s,;&)}\]"'`]+)"#;
     // The same in the query of an address.
@@ -19,7 +21,7 @@ static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     // Tokens of the hub and of others, keys of AWS.
     const TOKEN: &str = r"(?P<keep>\b(?:hf|ghp|gho|ghs|github_pat)_)[A-Za-z0-9_]{8,}";
     const AWS: &str = r"(?P<keep>\b(?:AKIA|ASIA))[A-Z0-9]{12,}\b";
-    [USER, KEY, QUERY, TOKEN, AWS]
+    [DATABASE, USER, KEY, QUERY, TOKEN, AWS]
         .iter()
         .filter_map(|pattern| Regex::new(pattern).ok())
         .collect()
@@ -69,7 +71,7 @@ mod tests {
 
     #[test]
     fn every_pattern_is_one() {
-        assert_eq!(PATTERNS.len(), 5);
+        assert_eq!(PATTERNS.len(), 6);
     }
 
     #[test]
@@ -77,6 +79,8 @@ mod tests {
         for (text, expected) in [
             ("postgres://me:s3@h/db", "postgres://***@h/db"),
             ("postgres://me:p@s/w@h:1/db", "postgres://***@h:1/db"),
+            ("postgres://me:123/4@h/db", "postgres://***@h/db"),
+            ("postgres://h:5432/db", "postgres://h:5432/db"),
             ("http://hf_abcdefghij@hub", "http://***@hub"),
             ("got `hf_abcdefghij`", "got `hf_***`"),
             (

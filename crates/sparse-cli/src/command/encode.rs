@@ -98,10 +98,12 @@ impl Encode {
         let (mut chunk_size, mut zero) = (EncodeChunk::new(CHUNK), ZeroVectors::default());
         let mut rows = texts.rows();
         while let Some((ids, chunk)) = rows.take(chunk_size.size())? {
+            let before = rows.taken() - chunk.len();
             let embeddings = match self.task {
-                Task::Query => pool.encode_query(&chunk, &options)?,
-                Task::Document => pool.encode_document(&chunk, &options)?,
-            };
+                Task::Query => pool.encode_query(&chunk, &options),
+                Task::Document => pool.encode_document(&chunk, &options),
+            }
+            .map_err(|error| error.of_text(|index| before + index))?;
             chunk_size.learn(&embeddings);
             sink.write(&encoder, &ids, &embeddings)?;
             zero.add(&id_texts(ids), &embeddings);

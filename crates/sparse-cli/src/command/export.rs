@@ -181,10 +181,12 @@ impl Export {
         let bar = crate::progress::bar(texts.len(), "encoding");
         let (mut rows, mut chunk) = (texts.rows(), EncodeChunk::new(CHUNK));
         while let Some((ids, texts)) = rows.take(chunk.size())? {
+            let before = rows.taken() - texts.len();
             let vectors = match self.task {
-                Task::Query => encoder.encode_query(&texts, &options)?,
-                Task::Document => encoder.encode_document(&texts, &options)?,
-            };
+                Task::Query => encoder.encode_query(&texts, &options),
+                Task::Document => encoder.encode_document(&texts, &options),
+            }
+            .map_err(|error| error.of_text(|index| before + index))?;
             chunk.learn(&vectors);
             take(id_texts(ids), vectors)?;
             bar.set_position(rows.taken() as u64);

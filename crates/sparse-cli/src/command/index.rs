@@ -188,7 +188,10 @@ impl Index {
         let mut chunk_size = EncodeChunk::new(CHUNK);
         let mut rows = texts.rows();
         while let Some((ids, chunk)) = rows.take(chunk_size.size())? {
-            let vectors = encoder.encode_document(&chunk, &options)?;
+            let before = rows.taken() - chunk.len();
+            let vectors = encoder
+                .encode_document(&chunk, &options)
+                .map_err(|error| error.of_text(|index| before + index))?;
             chunk_size.learn(&vectors);
             let ids = id_texts(ids);
             zero.add(&ids, &vectors);

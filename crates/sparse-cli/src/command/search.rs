@@ -146,9 +146,13 @@ impl Search {
                 .with_max_active_dims(self.max_active_dims);
             let mut chunk_size = EncodeChunk::new(CHUNK);
             let mut queries = queries.rows();
+            let mut before = 0;
             while let Some((ids, texts)) = queries.take(chunk_size.size())? {
                 let ids = id_texts(ids);
-                let rows = encoder.encode_query(&texts, &options)?;
+                let rows = encoder
+                    .encode_query(&texts, &options)
+                    .map_err(|error| error.of_text(|index| before + index))?;
+                before += texts.len();
                 chunk_size.learn(&rows);
                 answer(&ids, &texts, &rows)?;
             }
