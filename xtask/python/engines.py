@@ -72,7 +72,7 @@ def milvus(folder):
         index = client.prepare_index_params()
         index.add_index("vector", index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
         client.create_collection("documents", schema=schema, index_params=index)
-        numbers = lambda vector: {int(key): value for key, value in vector.items()}
+        numbers = lambda vector: {int(key): float(value) for key, value in vector.items()}
         rows = [{"id": row["id"], "vector": numbers(row["vector"])} for row in json.load(open(folder / "rows.json"))]
         for start in range(0, len(rows), 500):
             client.insert("documents", rows[start : start + 500])
@@ -108,12 +108,11 @@ def pgvector(folder):
 
 
 def seismic(folder):
-    from seismic import SeismicIndex
+    from seismic import SeismicIndex, get_seismic_string
 
     index = SeismicIndex.build(str(folder / "documents.jsonl"))
-    kind = f"U{max(len(token) for line in lines(folder / 'queries.jsonl') for token in line['vector'])}"
     for line in lines(folder / "queries.jsonl"):
-        tokens = np.array(list(line["vector"]), dtype=kind)
+        tokens = np.array(list(line["vector"]), dtype=get_seismic_string())
         weights = np.array(list(line["vector"].values()), dtype=np.float32)
         found = index.search(query_id=line["id"], query_components=tokens, query_values=weights, k=K, query_cut=20, heap_factor=0.7)
         yield [(hit[-1], hit[1]) for hit in found]
