@@ -115,6 +115,12 @@ pub enum Error {
         /// What it takes.
         expected: &'static str,
     },
+    /// An id that occurs twice, of which an engine keeps one vector.
+    #[error("id `{id}` occurs twice")]
+    DuplicateId {
+        /// The id.
+        id: String,
+    },
     /// Ids and vectors that do not belong together.
     #[error("{ids} ids for {vectors} vectors")]
     Length {

@@ -1,15 +1,17 @@
 //! Writes vectors for an engine.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
 use sparse_files::{StagedDirectory, StagedFile, create_dir_all};
 use sparse_index::{SparseMatrix, SparseRow};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::engine::{Engine, Keys, Profile};
 use crate::error::{Error, Result};
 use crate::layout::ciff::Ciff;
-use crate::layout::{Entry, Extent, Layout, layout};
+use crate::layout::{Entry, LINES, Layout, layout};
 use crate::options::{Options, Side};
 use crate::vocabulary::TokenKeys;
 
@@ -38,6 +40,8 @@ pub struct Exporter {
     side: Side,
     options: Options,
     keys: TokenKeys,
+    /// Hashes of the ids so far.
+    ids: BTreeSet<u128>,
     body: Body,
     summary: Summary,
 }
@@ -62,11 +66,19 @@ impl std::fmt::Debug for Body {
 }
 
 /// The files of the Common Index File Format.
-fn ciff_file(side: Side) -> &'static str {
+const CIFF_FILES: [&str; 2] = ["documents.ciff", "queries.ciff"];
+
+/// What belongs to a side, of what there is for documents and queries.
+fn of_side<T>(side: Side, [documents, queries]: [T; 2]) -> T {
     match side {
-        Side::Document => "documents.ciff",
-        Side::Query => "queries.ciff",
+        Side::Document => documents,
+        Side::Query => queries,
     }
+}
+
+/// What stands before the first vector, between two, and after the last.
+fn frame(layout: &dyn Layout, side: Side) -> [&'static str; 3] {
+    of_side(side, [layout.frame(), LINES])
 }
 
 impl Exporter {
@@ -93,14 +105,14 @@ impl Exporter {
         let body = match layout(engine) {
             None => Body::Ciff(Ciff::default()),
             Some(layout) => {
-                let path = directory.path().join(layout.file(side));
+                let path = directory.path().join(of_side(side, layout.files()));
                 if let Some(parent) = path.parent() {
                     create_dir_all(parent)?;
                 }
                 Body::Records {
                     layout,
                     file: StagedFile::create(&path)?,
-                    buffer: layout.frame(side)[0].to_owned(),
+                    buffer: frame(layout, side)[0].to_owned(),
                 }
             }
         };
@@ -111,6 +123,7 @@ impl Exporter {
             side,
             options,
             keys,
+            ids: BTreeSet::new(),
             body,
             summary: Summary::default(),
         })
@@ -142,6 +155,9 @@ impl Exporter {
 
     fn push_row(&mut self, id: &str, row: SparseRow<'_>) -> Result<()> {
         self.check_id(id)?;
+        if !self.ids.insert(xxh3_128(id.as_bytes())) {
+            return Err(Error::DuplicateId { id: id.to_owned() });
+        }
         let impacts = self.options.impacts;
         let first = match self.profile.keys {
             Keys::Index { first } => first,
@@ -197,10 +213,13 @@ impl Exporter {
                 buffer,
             } => {
                 if self.summary.n_written > 0 {
-                    buffer.push_str(layout.frame(self.side)[1]);
+                    buffer.push_str(frame(*layout, self.side)[1]);
                 }
-                layout.record(buffer, self.side, &self.options, id, &entries);
-                write(file, buffer, layout.file(self.side))?;
+                match self.side {
+                    Side::Document => layout.document(buffer, &self.options, id, &entries),
+                    Side::Query => layout.query(buffer, &self.options, id, &entries),
+                }
+                write(file, buffer, of_side(self.side, layout.files()))?;
             }
         }
         self.summary.n_written += 1;
@@ -265,7 +284,7 @@ impl Exporter {
         let mut ours = Vec::new();
         match self.body {
             Body::Ciff(ciff) => {
-                let name = ciff_file(self.side);
+                let name = of_side(self.side, CIFF_FILES);
                 self.directory.write_with(name, |out| ciff.write(out))?;
                 ours.push(name);
             }
@@ -274,14 +293,15 @@ impl Exporter {
                 mut file,
                 mut buffer,
             } => {
-                buffer.push_str(layout.frame(self.side)[2]);
-                write(&mut file, &mut buffer, layout.file(self.side))?;
+                buffer.push_str(frame(layout, self.side)[2]);
+                write(&mut file, &mut buffer, of_side(self.side, layout.files()))?;
                 file.finish()?;
-                ours.push(layout.file(self.side));
-                let extent = Extent {
-                    most_active: self.summary.most_active,
+                ours.push(of_side(self.side, layout.files()));
+                let beside = match self.side {
+                    Side::Document => layout.load(&self.options, self.summary.most_active),
+                    Side::Query => layout.search(&self.options),
                 };
-                for (name, text) in layout.statements(self.side, &self.options, extent) {
+                if let Some((name, text)) = beside {
                     self.directory.write(name, text)?;
                     ours.push(name);
                 }

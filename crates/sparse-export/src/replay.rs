@@ -48,19 +48,29 @@ impl Replay {
     ///
     /// # Errors
     ///
-    /// If the vectors cannot be built; with finite weights this does not happen.
+    /// If an impact does not fit; the message has the number of the row.
     pub fn apply(&self, vectors: &SparseMatrix) -> Result<SparseMatrix> {
         let weights = self.engine.profile().weights;
         let mut offsets = vec![0];
         let (mut indices, mut values) = (Vec::new(), Vec::new());
-        for row in vectors.rows() {
-            let mut entries: Vec<(u32, f32)> = row
-                .iter()
-                .map(|(index, weight)| match weights {
-                    Weights::Byte => (index % FOLD, self.weight(weights, weight)),
-                    _ => (index, self.weight(weights, weight)),
-                })
-                .collect();
+        for (number, row) in vectors.rows().enumerate() {
+            let mut entries = Vec::with_capacity(row.nnz());
+            for (index, weight) in row.iter() {
+                let kept =
+                    self.weight(weights, weight)
+                        .map_err(|impacts| Error::ImpactOverflow {
+                            id: number.to_string(),
+                            index,
+                            value: weight,
+                            scale: impacts.scale(),
+                            max: impacts.max(),
+                        })?;
+                let index = match weights {
+                    Weights::Byte => index % FOLD,
+                    _ => index,
+                };
+                entries.push((index, kept));
+            }
             if weights == Weights::Byte {
                 // Of those that meet, the largest comes first.
                 entries.sort_by(|one, other| one.0.cmp(&other.0).then(other.1.total_cmp(&one.1)));
@@ -80,8 +90,9 @@ impl Replay {
         )?)
     }
 
-    fn weight(&self, weights: Weights, weight: f32) -> f32 {
-        match (weights, self.side, self.impacts) {
+    /// What is left of a weight, or the impacts in which it does not fit.
+    fn weight(&self, weights: Weights, weight: f32) -> Result<f32, Impacts> {
+        Ok(match (weights, self.side, self.impacts) {
             (Weights::NineBits, Side::Document, _) => f32::from_bits(weight.to_bits() >> 15 << 15),
             (Weights::Byte, side, _) => {
                 let ceiling = match side {
@@ -91,11 +102,11 @@ impl Replay {
                 (weight.clamp(0.0, ceiling) * 255.0 / ceiling).round() * ceiling / 255.0
             }
             (Weights::Impacts { .. }, _, Some(impacts)) => {
-                let impact = impacts.impact(weight).unwrap_or(impacts.max());
+                let impact = impacts.impact(weight).ok_or(impacts)?;
                 (f64::from(impact) / f64::from(impacts.scale())) as f32
             }
             _ => weight,
-        }
+        })
     }
 }
 
@@ -139,6 +150,12 @@ mod tests {
         let impacts = Impacts::new(100.0, 1000).unwrap();
         let replay = Replay::new(Engine::Anserini, Side::Document, Some(impacts)).unwrap();
         assert_eq!(replay.apply(&vectors).unwrap().to_dense(), [0.13, 0.0, 2.0]);
+        let narrow = Impacts::new(100.0, 100).unwrap();
+        let replay = Replay::new(Engine::Anserini, Side::Document, Some(narrow)).unwrap();
+        assert!(matches!(
+            replay.apply(&vectors),
+            Err(Error::ImpactOverflow { index: 2, .. })
+        ));
         assert!(Replay::new(Engine::Bmp, Side::Query, None).is_err());
     }
 }

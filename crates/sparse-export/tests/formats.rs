@@ -152,6 +152,12 @@ fn engines_refuse_by_name_and_leave_nothing() {
         "id `a b`: anserini takes ids without blanks",
     );
     refuse(
+        Engine::Qdrant,
+        Side::Document,
+        &[("a", one(1.0)), ("b", one(1.0)), ("a", one(2.0))],
+        "id `a` occurs twice",
+    );
+    refuse(
         Engine::Milvus,
         Side::Document,
         &[("a", one(0.0))],

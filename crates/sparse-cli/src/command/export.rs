@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use sparse_encoder::SparseEncoder;
 use sparse_encoder::data::VectorReader;
 use sparse_encoder::eval::EncodeChunk;
@@ -9,13 +10,12 @@ use sparse_encoder::export::{Engine, Exporter, Impacts, Keys, Options, Side, Voc
 use sparse_encoder::index::SparseMatrix;
 use sparse_encoder::model::EncodeOptions;
 
-use super::export_check::check;
+use super::export_check::{Judgements, check};
 use super::{Task, load, positive};
 use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::input::{Limits, Texts, id_texts, vectors};
 use crate::output::line;
-use crate::same_file::refuse_overlap;
 
 /// Writes vectors as a search engine loads them, with the statement, mapping or schema for them.
 ///
@@ -26,9 +26,8 @@ use crate::same_file::refuse_overlap;
     after_help = "Example: sparse-encoder export --engine pgvector --vectors vectors.jsonl --dimensions 30522 --output pgvector/"
 )]
 pub(crate) struct Export {
-    /// Engine: qdrant, elasticsearch, elasticsearch-rank-features, opensearch, opensearch-sparse-vector, milvus, pgvector, vespa,
-    /// seismic, anserini, ciff, bmp.
-    #[arg(long)]
+    /// Search engine, and its kind of field.
+    #[arg(long, value_parser = engine())]
     engine: Engine,
     /// Model directory or hub id; names the dimensions for engines that store tokens.
     #[arg(long, required_unless_present = "vectors")]
@@ -48,10 +47,10 @@ pub(crate) struct Export {
     /// Directory to write.
     #[arg(long, required_unless_present = "check")]
     output: Option<PathBuf>,
-    /// Name of the collection, index or table.
+    /// Name of the collection, index or table (qdrant, seismic, anserini, ciff and bmp have none).
     #[arg(long, default_value = "documents")]
     collection: String,
-    /// Name of the field or column of the vectors.
+    /// Name of the field or column of the vectors (seismic, anserini, ciff and bmp have none).
     #[arg(long, default_value = "vector")]
     field: String,
     /// Largest number of active dimensions of a vector.
@@ -69,9 +68,12 @@ pub(crate) struct Export {
     /// File with the vectors of queries, as `encode --task query` writes them.
     #[arg(long, requires = "check")]
     queries: Option<PathBuf>,
-    /// Relevance judgements of the queries, as in a BEIR folder: query id, document id, score, separated by tabs.
+    /// Folder with corpus, queries and relevance judgements, as `evaluate` takes it: adds nDCG@10.
     #[arg(long, requires = "check")]
-    qrels: Option<PathBuf>,
+    data: Option<PathBuf>,
+    /// Split of the judgements.
+    #[arg(long, requires = "data", default_value = "test")]
+    split: String,
     /// Texts per forward pass.
     #[arg(long, default_value_t = 32, value_parser = positive)]
     batch_size: usize,
@@ -87,18 +89,14 @@ const USUAL_SCALE: f32 = 100.0;
 
 impl Export {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
-        refuse_overlap(
-            &[("--output", self.output.as_deref())],
-            &[
-                ("--input", self.input.as_deref()),
-                ("--vectors", self.vectors.as_deref()),
-            ],
-        )?;
+        self.check_output()?;
         let stores_tokens = matches!(self.engine.profile().keys, Keys::Token { .. });
-        let needs_model = self.input.is_some() || self.dimensions.is_none() || stores_tokens;
+        let needs_names = stores_tokens && !self.check;
         let encoder = match &self.model {
-            Some(model) if needs_model => Some(load(model, global)?),
-            None if stores_tokens && !self.check => {
+            Some(model) if self.input.is_some() || self.dimensions.is_none() || needs_names => {
+                Some(load(model, global)?)
+            }
+            None if needs_names => {
                 return Err(Failure::input(format!(
                     "{} stores tokens: give --model, whose vocabulary names the dimensions",
                     self.engine
@@ -114,28 +112,57 @@ impl Export {
                     "the file of vectors doesn't say how many dimensions they have: give --dimensions, or --model",
                 )
             })?;
-        if let (true, Some(documents), Some(queries)) = (self.check, &self.vectors, &self.queries) {
+        if let (Some(documents), Some(queries)) = (&self.vectors, &self.queries) {
             return self.check(documents, queries, n_dims);
         }
-        let side = match self.task {
-            Task::Query => Side::Query,
-            Task::Document => Side::Document,
+        let Some(output) = &self.output else {
+            return Err(Failure::input("give --output, a directory"));
         };
         let mut options = Options::new(n_dims)
             .with_collection(&self.collection)
             .with_field(&self.field)
             .with_k(self.top_k);
         if let (true, Some(encoder)) = (stores_tokens, &encoder) {
-            options = options.with_vocabulary(vocabulary(encoder, n_dims)?);
+            options = options.with_vocabulary(Vocabulary::new(encoder.dimension_tokens()?));
         }
         if let Some(impacts) = self.impacts(encoder.as_ref(), n_dims)? {
             options = options.with_impacts(impacts);
         }
+        self.write(output, encoder.as_ref(), options)
+    }
+
+    /// Refuses a directory that holds an input: a file of the export might have its name.
+    fn check_output(&self) -> Result<()> {
         let Some(output) = &self.output else {
-            return Err(Failure::input("give --output, a directory"));
+            return Ok(());
         };
+        let inputs = [("--input", &self.input), ("--vectors", &self.vectors)];
+        for (option, path) in inputs {
+            let folder = path.as_deref().and_then(|path| path.canonicalize().ok());
+            let folder = folder.as_deref().and_then(Path::parent);
+            if folder.is_some() && folder == output.canonicalize().ok().as_deref() {
+                return Err(Failure::input(format!(
+                    "{option} lies in --output `{}`, where a file of its name may be written: choose another directory",
+                    output.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn write(
+        &self,
+        output: &Path,
+        encoder: Option<&SparseEncoder>,
+        options: Options,
+    ) -> Result<()> {
+        let side = match self.task {
+            Task::Query => Side::Query,
+            Task::Document => Side::Document,
+        };
+        let n_dims = options.n_dims;
         let mut exporter = Exporter::create(output, self.engine, side, options)?;
-        self.each_part(encoder.as_ref(), n_dims, &mut |ids, rows| {
+        self.each_part(encoder, n_dims, &mut |ids, rows| {
             Ok(exporter.push(&ids, &rows)?)
         })?;
         let summary = exporter.finish()?;
@@ -240,6 +267,11 @@ impl Export {
         Ok(Some(Impacts::fitting(largest, max, USUAL_SCALE)?))
     }
 
+    fn judgements(&self) -> Result<Option<Judgements>> {
+        let read = |folder| Judgements::read(folder, &self.split, self.limits.into());
+        self.data.as_deref().map(read).transpose()
+    }
+
     /// Compares rankings.
     fn check(&self, documents: &Path, queries: &Path, n_dims: usize) -> Result<()> {
         let read = |path: &Path| -> Result<(Vec<String>, SparseMatrix)> {
@@ -266,20 +298,14 @@ impl Export {
             (&documents.0, &documents.1),
             (&queries.0, &queries.1),
             scales,
-            self.qrels.as_deref(),
+            self.judgements()?.as_ref(),
             self.top_k,
         )
     }
 }
 
-/// The tokens of the dimensions.
-fn vocabulary(encoder: &SparseEncoder, n_dims: usize) -> Result<Vocabulary> {
-    let ids = 0..u32::try_from(n_dims).unwrap_or(u32::MAX);
-    // Decoding sorts by weight: falling weights keep the order of the dimensions.
-    let weights = ids.clone().map(|id| (n_dims - id as usize) as f32);
-    let every = SparseMatrix::from_csr(n_dims, vec![0, n_dims], ids.collect(), weights.collect())?;
-    let tokens = encoder.decode_row(every.row(0), None)?;
-    Ok(Vocabulary::new(
-        tokens.into_iter().map(|(token, _)| token).collect(),
-    ))
+/// Reads the name of an engine; `--help` and mistakes list all.
+fn engine() -> impl TypedValueParser<Value = Engine> {
+    let names = Engine::ALL.iter().map(|engine| engine.name());
+    PossibleValuesParser::new(names).try_map(|name| name.parse())
 }

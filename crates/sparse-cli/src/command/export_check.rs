@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use sparse_encoder::data::{ReadLimits, Retrieval};
 use sparse_encoder::eval::metric::ranking::graded_ndcg;
 use sparse_encoder::export::{Engine, Impacts, Replay, Side};
 use sparse_encoder::index::{InvertedIndex, SparseMatrix};
@@ -17,7 +18,7 @@ pub(super) fn check(
     documents: (&[String], &SparseMatrix),
     queries: (&[String], &SparseMatrix),
     impacts: (Option<Impacts>, Option<Impacts>),
-    qrels: Option<&Path>,
+    judgements: Option<&Judgements>,
     k: usize,
 ) -> Result<()> {
     let replayed = (
@@ -35,11 +36,12 @@ pub(super) fn check(
     let engines = rank(&replayed.0, &replayed.1)?;
     let shared = exact.iter().zip(&engines).map(|(exact, engine)| {
         let best: BTreeSet<&u32> = exact.iter().take(k).collect();
-        let both = engine
-            .iter()
-            .take(k)
-            .filter(|document| best.contains(document));
-        both.count() as f64 / best.len().max(1) as f64
+        if best.is_empty() {
+            // No document answers the query, here or there.
+            return 1.0;
+        }
+        let both = engine.iter().take(k);
+        both.filter(|document| best.contains(document)).count() as f64 / best.len() as f64
     });
     let overlap = shared.sum::<f64>() / exact.len().max(1) as f64;
     let mut rows = vec![
@@ -47,8 +49,7 @@ pub(super) fn check(
         vec![engine.to_string(), format!("{overlap:.4}")],
     ];
     let mut header = vec!["ranking".to_owned(), format!("overlap@{k}")];
-    if let Some(path) = qrels {
-        let judged = Judgements::read(path)?;
+    if let Some(judged) = judgements {
         header.push("nDCG@10".to_owned());
         rows[0].push(format!(
             "{:.4}",
@@ -63,40 +64,24 @@ pub(super) fn check(
     line(&table(&header, &rows))
 }
 
-/// Relevance of documents to queries.
-struct Judgements {
-    path: String,
+/// Relevance of documents to queries, by their ids.
+pub(super) struct Judgements {
+    place: String,
     by_query: BTreeMap<String, BTreeMap<String, f64>>,
 }
 
 impl Judgements {
-    fn read(path: &Path) -> Result<Self> {
+    pub(super) fn read(folder: &Path, split: &str, limits: ReadLimits) -> Result<Self> {
+        let retrieval = Retrieval::open_with(folder, limits)?;
         let mut by_query: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Failure::input(format!("failed to read `{}`: {error}", path.display()))
-        })?;
-        for (number, text) in (1..).zip(text.lines()) {
-            let fields: Vec<&str> = text.split('\t').collect();
-            let wrong = || {
-                Failure::input(format!(
-                    "`{}`, line {number}: expected a query id, a document id and a number, separated by tabs, got `{text}`",
-                    path.display()
-                ))
-            };
-            let [query, document, score] = fields[..] else {
-                return Err(wrong());
-            };
-            match score.trim().parse::<f64>() {
-                Ok(score) if score.is_finite() => {
-                    let documents = by_query.entry(query.to_owned()).or_default();
-                    documents.insert(document.to_owned(), score);
-                }
-                _ if number == 1 => {}
-                _ => return Err(wrong()),
-            }
+        for judgement in retrieval.judgements(split)? {
+            let query = retrieval.query_id(judgement.query).to_owned();
+            let document = retrieval.document_id(judgement.document).to_owned();
+            let documents = by_query.entry(query).or_default();
+            documents.insert(document, judgement.score);
         }
         Ok(Self {
-            path: path.display().to_string(),
+            place: format!("{}, split `{split}`", folder.display()),
             by_query,
         })
     }
@@ -131,7 +116,7 @@ impl Judgements {
         if count == 0 {
             return Err(Failure::input(format!(
                 "`{}` judges none of the queries: their ids must be those of --queries",
-                self.path
+                self.place
             )));
         }
         Ok(sum / count as f64)

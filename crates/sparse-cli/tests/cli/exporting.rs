@@ -108,8 +108,8 @@ fn a_check_prints_overlap_and_quality() {
             workshop.path("documents.jsonl").to_str().unwrap(),
             "--queries",
             workshop.path("queries.parquet").to_str().unwrap(),
-            "--qrels",
-            workshop.path("data/qrels/test.tsv").to_str().unwrap(),
+            "--data",
+            workshop.path("data").to_str().unwrap(),
         ]))
     };
     let figures = |printed: &str, name: &str| -> Vec<f64> {
@@ -124,12 +124,38 @@ fn a_check_prints_overlap_and_quality() {
     assert_eq!(figures(&exact, "exact")[0], 1.0);
     let nine_bits = check("elasticsearch");
     assert!(figures(&nine_bits, "elasticsearch")[0] > 0.8, "{nine_bits}");
-    // Weights of a model of random weights are far above what 8 bits of the plugin hold.
-    let bytes = check("opensearch-sparse-vector");
-    assert!(
-        figures(&bytes, "opensearch-sparse-vector")[0] <= 1.0,
-        "{bytes}"
+}
+
+/// The plugin of OpenSearch cuts documents' weights at 3: of 4 and 5 it makes equals, and the first of equals comes first.
+#[test]
+fn a_check_shows_what_is_cut_off() {
+    let workshop = Workshop::new();
+    let line = |id: &str, value: f64| {
+        format!("{{\"id\": \"{id}\", \"indices\": [7], \"values\": [{value}]}}\n")
+    };
+    workshop.write(
+        "documents.jsonl",
+        (line("a", 4.0) + &line("b", 5.0)).as_bytes(),
     );
+    workshop.write("queries.jsonl", line("q", 1.0).as_bytes());
+    let overlap = |engine: &str| {
+        let printed = stdout(&run(&[
+            "export",
+            "--check",
+            "--top-k=1",
+            "--dimensions=8",
+            "--engine",
+            engine,
+            "--vectors",
+            workshop.path("documents.jsonl").to_str().unwrap(),
+            "--queries",
+            workshop.path("queries.jsonl").to_str().unwrap(),
+        ]));
+        let last = printed.lines().last().unwrap();
+        last.split_whitespace().last().unwrap().to_owned()
+    };
+    assert_eq!(overlap("opensearch-sparse-vector"), "0.0000");
+    assert_eq!(overlap("opensearch"), "1.0000");
 }
 
 #[test]
@@ -152,13 +178,26 @@ fn what_is_missing_is_named() {
     };
     refuse(
         &["--engine", "solr"],
-        "unknown engine `solr`, expected one of qdrant, ",
+        "invalid value 'solr' for '--engine <ENGINE>'",
     );
     refuse(
         &["--engine", "seismic", "--dimensions=1000000"],
         "seismic stores tokens: give --model, whose vocabulary names the dimensions",
     );
     refuse(&["--engine", "milvus"], "give --dimensions, or --model");
+    let beside = run(&[
+        "export",
+        "--engine=seismic",
+        "--model",
+        model().to_str().unwrap(),
+        "--vectors",
+        vectors.to_str().unwrap(),
+        "--output",
+        workshop.folder.path().to_str().unwrap(),
+    ]);
+    assert_eq!(beside.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&beside.stderr);
+    assert!(message.contains("--vectors lies in --output"), "{message}");
     refuse(
         &[
             "--engine",

@@ -2,38 +2,25 @@
 
 use std::fmt::Write;
 
-use super::{Entry, Extent, Layout, json, json_map};
-use crate::options::{Options, Side};
+use super::{Entry, Layout, json, list};
+use crate::options::Options;
 
 pub(crate) struct Anserini;
 
 impl Layout for Anserini {
-    fn file(&self, side: Side) -> &'static str {
-        match side {
-            Side::Document => "corpus/documents.jsonl",
-            Side::Query => "topics.tsv",
-        }
+    fn files(&self) -> [&'static str; 2] {
+        ["corpus/documents.jsonl", "topics.tsv"]
     }
 
-    fn record(
-        &self,
-        out: &mut String,
-        side: Side,
-        _options: &Options,
-        id: &str,
-        entries: &[Entry<'_>],
-    ) {
-        if side == Side::Document {
-            let _ = write!(out, "{{\"id\":{},\"contents\":\"\",\"vector\":", json(id));
-            json_map(
-                out,
-                entries,
-                |entry| json(entry.token),
-                |entry| entry.impact,
-            );
-            out.push('}');
-            return;
-        }
+    fn document(&self, out: &mut String, _options: &Options, id: &str, entries: &[Entry<'_>]) {
+        let _ = write!(out, "{{\"id\":{},\"contents\":\"\",\"vector\":{{", json(id));
+        list(out, entries, |entry| {
+            format!("{}:{}", json(entry.token), entry.impact)
+        });
+        out.push_str("}}");
+    }
+
+    fn query(&self, out: &mut String, _options: &Options, id: &str, entries: &[Entry<'_>]) {
         out.push_str(id);
         let mut separator = '\t';
         for entry in entries {
@@ -45,22 +32,15 @@ impl Layout for Anserini {
         }
     }
 
-    fn statements(
-        &self,
-        side: Side,
-        _options: &Options,
-        _extent: Extent,
-    ) -> Vec<(&'static str, String)> {
-        let command = match side {
-            Side::Document => {
-                "io.anserini.index.IndexCollection -collection JsonVectorCollection -input corpus -index index \
-                 -generator DefaultLuceneDocumentGenerator -impact -pretokenized\n"
-            }
-            Side::Query => {
-                "io.anserini.search.SearchCollection -index index -topics topics.tsv -topicReader TsvString \
-                 -output run.txt -impact -pretokenized\n"
-            }
-        };
-        vec![("anserini.txt", command.to_owned())]
+    fn load(&self, _options: &Options, _most_active: usize) -> Option<(&'static str, String)> {
+        let command = "io.anserini.index.IndexCollection -collection JsonVectorCollection -input corpus -index index \
+                       -generator DefaultLuceneDocumentGenerator -impact -pretokenized\n";
+        Some(("index.txt", command.to_owned()))
+    }
+
+    fn search(&self, _options: &Options) -> Option<(&'static str, String)> {
+        let command = "io.anserini.search.SearchCollection -index index -topics topics.tsv -topicReader TsvString \
+                       -output run.txt -impact -pretokenized\n";
+        Some(("search.txt", command.to_owned()))
     }
 }

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::{Entry, Extent, Layout, json, json_indices, json_tokens, pretty};
-use crate::options::{Options, Side};
+use super::{Entry, Layout, json, json_indices, json_tokens, list, pretty};
+use crate::options::Options;
 
 /// A type of field.
 pub(crate) struct Lucene {
@@ -40,15 +40,13 @@ pub(crate) const RANK_FEATURES: Lucene = Lucene {
     // A clause for each token, which both know; its weight times the feature is the score.
     query: |out, options, entries| {
         out.push_str("{\"bool\":{\"should\":[");
-        for (position, entry) in entries.iter().enumerate() {
-            let separator = if position > 0 { "," } else { "" };
-            let _ = write!(
-                out,
-                "{separator}{{\"rank_feature\":{{\"field\":{},\"linear\":{{}},\"boost\":{}}}}}",
+        list(out, entries, |entry| {
+            format!(
+                "{{\"rank_feature\":{{\"field\":{},\"linear\":{{}},\"boost\":{}}}}}",
                 json(&format!("{}.{}", options.field, entry.token)),
                 entry.weight
-            );
-        }
+            )
+        });
         out.push_str("]}}");
     },
 };
@@ -70,27 +68,11 @@ pub(crate) const OPENSEARCH_SPARSE_VECTOR: Lucene = Lucene {
 };
 
 impl Layout for Lucene {
-    fn file(&self, side: Side) -> &'static str {
-        match side {
-            Side::Document => "bulk.ndjson",
-            Side::Query => "queries.jsonl",
-        }
+    fn files(&self) -> [&'static str; 2] {
+        ["bulk.ndjson", "queries.jsonl"]
     }
 
-    fn record(
-        &self,
-        out: &mut String,
-        side: Side,
-        options: &Options,
-        id: &str,
-        entries: &[Entry<'_>],
-    ) {
-        if side == Side::Query {
-            let _ = write!(out, "{{\"id\":{},\"request\":{{\"query\":", json(id));
-            (self.query)(out, options, entries);
-            let _ = write!(out, ",\"size\":{},\"_source\":false}}}}", options.k);
-            return;
-        }
+    fn document(&self, out: &mut String, options: &Options, id: &str, entries: &[Entry<'_>]) {
         let _ = write!(
             out,
             "{{\"index\":{{\"_index\":{},\"_id\":{}}}}}\n{{{}:",
@@ -106,21 +88,19 @@ impl Layout for Lucene {
         out.push('}');
     }
 
-    fn statements(
-        &self,
-        side: Side,
-        options: &Options,
-        _extent: Extent,
-    ) -> Vec<(&'static str, String)> {
-        if side == Side::Query {
-            return Vec::new();
-        }
+    fn query(&self, out: &mut String, options: &Options, id: &str, entries: &[Entry<'_>]) {
+        let _ = write!(out, "{{\"id\":{},\"request\":{{\"query\":", json(id));
+        (self.query)(out, options, entries);
+        let _ = write!(out, ",\"size\":{},\"_source\":false}}}}", options.k);
+    }
+
+    fn load(&self, options: &Options, _most_active: usize) -> Option<(&'static str, String)> {
         let mut body = json!({
             "mappings": { "properties": { options.field.as_str(): (self.mapping)() } }
         });
         if let Some(settings) = (self.settings)() {
             body["settings"] = settings;
         }
-        vec![("index.json", pretty(&body))]
+        Some(("index.json", pretty(&body)))
     }
 }

@@ -4,51 +4,33 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::{Entry, Extent, Layout, json, json_indices, pretty};
-use crate::options::{Options, Side};
+use super::{Entry, Layout, json, json_indices, pretty};
+use crate::options::Options;
 
 pub(crate) struct Milvus;
 
 impl Layout for Milvus {
-    fn file(&self, side: Side) -> &'static str {
-        match side {
-            Side::Document => "rows.json",
-            Side::Query => "queries.jsonl",
-        }
+    fn files(&self) -> [&'static str; 2] {
+        ["rows.json", "queries.jsonl"]
     }
 
-    fn frame(&self, side: Side) -> [&'static str; 3] {
-        match side {
-            Side::Document => ["[\n", ",\n", "\n]\n"],
-            Side::Query => ["", "\n", "\n"],
-        }
+    fn frame(&self) -> [&'static str; 3] {
+        ["[\n", ",\n", "\n]\n"]
     }
 
-    fn record(
-        &self,
-        out: &mut String,
-        side: Side,
-        options: &Options,
-        id: &str,
-        entries: &[Entry<'_>],
-    ) {
-        let _ = match side {
-            Side::Document => write!(out, "{{\"id\":{},{}:", json(id), json(&options.field)),
-            Side::Query => write!(out, "{{\"id\":{},\"data\":", json(id)),
-        };
+    fn document(&self, out: &mut String, options: &Options, id: &str, entries: &[Entry<'_>]) {
+        let _ = write!(out, "{{\"id\":{},{}:", json(id), json(&options.field));
         json_indices(out, entries);
         out.push('}');
     }
 
-    fn statements(
-        &self,
-        side: Side,
-        options: &Options,
-        _extent: Extent,
-    ) -> Vec<(&'static str, String)> {
-        if side == Side::Query {
-            return Vec::new();
-        }
+    fn query(&self, out: &mut String, _options: &Options, id: &str, entries: &[Entry<'_>]) {
+        let _ = write!(out, "{{\"id\":{},\"data\":", json(id));
+        json_indices(out, entries);
+        out.push('}');
+    }
+
+    fn load(&self, options: &Options, _most_active: usize) -> Option<(&'static str, String)> {
         let schema = json!({
             "collectionName": options.collection,
             "schema": {
@@ -69,6 +51,6 @@ impl Layout for Milvus {
                 "metricType": "IP"
             }]
         });
-        vec![("collection.json", pretty(&schema))]
+        Some(("collection.json", pretty(&schema)))
     }
 }

@@ -14,7 +14,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use crate::engine::Engine;
-use crate::options::{Options, Side};
+use crate::options::Options;
 
 /// An active dimension as an engine stores it.
 #[derive(Debug, Clone, Copy)]
@@ -29,41 +29,35 @@ pub(crate) struct Entry<'a> {
     pub(crate) impact: u32,
 }
 
-/// What the vectors of an export turned out to be.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Extent {
-    /// Most active dimensions of a vector.
-    pub(crate) most_active: usize,
-}
-
 /// The files of an engine in which each vector is a record of its own.
 pub(crate) trait Layout: Sync {
-    /// Name of the file of the vectors.
-    fn file(&self, side: Side) -> &'static str;
+    /// Names of the files of documents and of queries.
+    fn files(&self) -> [&'static str; 2];
 
-    /// What stands before the first record, between two, and after the last.
-    fn frame(&self, _side: Side) -> [&'static str; 3] {
-        ["", "\n", "\n"]
+    /// What stands before the first document, between two, and after the last.
+    fn frame(&self) -> [&'static str; 3] {
+        LINES
     }
 
-    /// Appends a vector.
-    fn record(
-        &self,
-        out: &mut String,
-        side: Side,
-        options: &Options,
-        id: &str,
-        entries: &[Entry<'_>],
-    );
+    /// Appends a document.
+    fn document(&self, out: &mut String, options: &Options, id: &str, entries: &[Entry<'_>]);
 
-    /// Further files: names and texts.
-    fn statements(
-        &self,
-        side: Side,
-        options: &Options,
-        extent: Extent,
-    ) -> Vec<(&'static str, String)>;
+    /// Appends a query.
+    fn query(&self, out: &mut String, options: &Options, id: &str, entries: &[Entry<'_>]);
+
+    /// A file beside the documents: its name and text. `most_active` is the most active dimensions of a document.
+    fn load(&self, _options: &Options, _most_active: usize) -> Option<(&'static str, String)> {
+        None
+    }
+
+    /// A file beside the queries.
+    fn search(&self, _options: &Options) -> Option<(&'static str, String)> {
+        None
+    }
 }
+
+/// A record a line.
+pub(crate) const LINES: [&str; 3] = ["", "\n", "\n"];
 
 /// The layout of an engine; none where the whole export is one structure.
 pub(crate) fn layout(engine: Engine) -> Option<&'static dyn Layout> {
@@ -91,37 +85,32 @@ fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-/// `{"key": weight, …}`.
-fn json_map<T: std::fmt::Display>(
+/// The entries, separated by commas.
+fn list<T: std::fmt::Display>(
     out: &mut String,
     entries: &[Entry<'_>],
-    key: impl Fn(&Entry<'_>) -> String,
-    value: impl Fn(&Entry<'_>) -> T,
+    item: impl Fn(&Entry<'_>) -> T,
 ) {
-    out.push('{');
     for (position, entry) in entries.iter().enumerate() {
         let separator = if position > 0 { "," } else { "" };
-        let _ = write!(out, "{separator}{}:{}", key(entry), value(entry));
+        let _ = write!(out, "{separator}{}", item(entry));
     }
-    out.push('}');
 }
 
 /// `{"token": weight, …}`.
 fn json_tokens(out: &mut String, entries: &[Entry<'_>]) {
-    json_map(
-        out,
-        entries,
-        |entry| json(entry.token),
-        |entry| entry.weight,
-    );
+    out.push('{');
+    list(out, entries, |entry| {
+        format!("{}:{}", json(entry.token), entry.weight)
+    });
+    out.push('}');
 }
 
 /// `{"7": weight, …}`.
 fn json_indices(out: &mut String, entries: &[Entry<'_>]) {
-    json_map(
-        out,
-        entries,
-        |entry| format!("\"{}\"", entry.index),
-        |entry| entry.weight,
-    );
+    out.push('{');
+    list(out, entries, |entry| {
+        format!("\"{}\":{}", entry.index, entry.weight)
+    });
+    out.push('}');
 }

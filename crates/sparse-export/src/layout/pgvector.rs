@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Entry, Extent, Layout};
-use crate::options::{Options, Side};
+use super::{Entry, Layout, list};
+use crate::options::Options;
 
 /// Most active dimensions of a vector in an HNSW index.
 const MOST_ACTIVE_IN_HNSW: usize = 1000;
@@ -11,21 +11,11 @@ const MOST_ACTIVE_IN_HNSW: usize = 1000;
 pub(crate) struct Pgvector;
 
 impl Layout for Pgvector {
-    fn file(&self, side: Side) -> &'static str {
-        match side {
-            Side::Document => "documents.tsv",
-            Side::Query => "queries.tsv",
-        }
+    fn files(&self) -> [&'static str; 2] {
+        ["documents.tsv", "queries.tsv"]
     }
 
-    fn record(
-        &self,
-        out: &mut String,
-        _side: Side,
-        options: &Options,
-        id: &str,
-        entries: &[Entry<'_>],
-    ) {
+    fn document(&self, out: &mut String, options: &Options, id: &str, entries: &[Entry<'_>]) {
         for character in id.chars() {
             match character {
                 '\\' => out.push_str("\\\\"),
@@ -36,43 +26,26 @@ impl Layout for Pgvector {
             }
         }
         out.push_str("\t{");
-        for (position, entry) in entries.iter().enumerate() {
-            let separator = if position > 0 { "," } else { "" };
-            let _ = write!(out, "{separator}{}:{}", entry.index, entry.weight);
-        }
+        list(out, entries, |entry| {
+            format!("{}:{}", entry.index, entry.weight)
+        });
         let _ = write!(out, "}}/{}", options.n_dims);
     }
 
-    fn statements(
-        &self,
-        side: Side,
-        options: &Options,
-        extent: Extent,
-    ) -> Vec<(&'static str, String)> {
+    fn query(&self, out: &mut String, options: &Options, id: &str, entries: &[Entry<'_>]) {
+        self.document(out, options, id, entries);
+    }
+
+    fn load(&self, options: &Options, most_active: usize) -> Option<(&'static str, String)> {
         let Options {
             collection,
             field,
             n_dims,
-            k,
             ..
         } = options;
-        if side == Side::Query {
-            let statement = format!(
-                "CREATE TABLE queries (id text PRIMARY KEY, {field} sparsevec({n_dims}) NOT NULL);\n\
-                 \\copy queries FROM 'queries.tsv'\n\
-                 -- `<#>` is the negated inner product.\n\
-                 SELECT queries.id AS query, found.id AS document, found.score\n\
-                 FROM queries CROSS JOIN LATERAL (\n    \
-                 SELECT id, -({collection}.{field} <#> queries.{field}) AS score\n    \
-                 FROM {collection} ORDER BY {collection}.{field} <#> queries.{field} LIMIT {k}\n\
-                 ) AS found;\n"
-            );
-            return vec![("search.sql", statement)];
-        }
-        let index = if *n_dims > 1_000_000_000 || extent.most_active > MOST_ACTIVE_IN_HNSW {
+        let index = if most_active > MOST_ACTIVE_IN_HNSW {
             format!(
-                "-- No HNSW index: a vector has {} active dimensions, the index takes at most {MOST_ACTIVE_IN_HNSW}.\n",
-                extent.most_active
+                "-- No HNSW index: a vector has {most_active} active dimensions, the index takes at most {MOST_ACTIVE_IN_HNSW}.\n"
             )
         } else {
             format!(
@@ -85,6 +58,27 @@ impl Layout for Pgvector {
              CREATE TABLE {collection} (id text PRIMARY KEY, {field} sparsevec({n_dims}) NOT NULL);\n\
              \\copy {collection} FROM 'documents.tsv'\n{index}"
         );
-        vec![("load.sql", statement)]
+        Some(("load.sql", statement))
+    }
+
+    fn search(&self, options: &Options) -> Option<(&'static str, String)> {
+        let Options {
+            collection,
+            field,
+            n_dims,
+            k,
+            ..
+        } = options;
+        let statement = format!(
+            "CREATE TABLE queries (id text PRIMARY KEY, {field} sparsevec({n_dims}) NOT NULL);\n\
+             \\copy queries FROM 'queries.tsv'\n\
+             -- `<#>` is the negated inner product.\n\
+             SELECT queries.id AS query, found.id AS document, found.score\n\
+             FROM queries CROSS JOIN LATERAL (\n    \
+             SELECT id, -({collection}.{field} <#> queries.{field}) AS score\n    \
+             FROM {collection} ORDER BY {collection}.{field} <#> queries.{field} LIMIT {k}\n\
+             ) AS found;\n"
+        );
+        Some(("search.sql", statement))
     }
 }

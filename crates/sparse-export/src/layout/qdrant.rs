@@ -5,69 +5,50 @@ use std::fmt::Write;
 use serde_json::json;
 use sha1::{Digest, Sha1};
 
-use super::{Entry, Extent, Layout, json, pretty};
-use crate::options::{Options, Side};
+use super::{Entry, Layout, json, list, pretty};
+use crate::options::Options;
 
 pub(crate) struct Qdrant;
 
 impl Layout for Qdrant {
-    fn file(&self, side: Side) -> &'static str {
-        match side {
-            Side::Document => "points.jsonl",
-            Side::Query => "queries.jsonl",
-        }
+    fn files(&self) -> [&'static str; 2] {
+        ["points.jsonl", "queries.jsonl"]
     }
 
-    fn record(
-        &self,
-        out: &mut String,
-        side: Side,
-        options: &Options,
-        id: &str,
-        entries: &[Entry<'_>],
-    ) {
-        let mut vector = "{\"indices\":[".to_owned();
-        for (position, entry) in entries.iter().enumerate() {
-            let separator = if position > 0 { "," } else { "" };
-            let _ = write!(vector, "{separator}{}", entry.index);
-        }
-        vector.push_str("],\"values\":[");
-        for (position, entry) in entries.iter().enumerate() {
-            let separator = if position > 0 { "," } else { "" };
-            let _ = write!(vector, "{separator}{}", entry.weight);
-        }
-        vector.push_str("]}");
-        let field = json(&options.field);
-        let _ = match side {
-            Side::Document => write!(
-                out,
-                "{{\"id\":\"{}\",\"vector\":{{{field}:{vector}}},\"payload\":{{\"_id\":{}}}}}",
-                uuid(id),
-                json(id)
-            ),
-            Side::Query => write!(
-                out,
-                "{{\"id\":{},\"request\":{{\"query\":{vector},\"using\":{field},\"limit\":{},\"with_payload\":true}}}}",
-                json(id),
-                options.k
-            ),
-        };
+    fn document(&self, out: &mut String, options: &Options, id: &str, entries: &[Entry<'_>]) {
+        let _ = write!(
+            out,
+            "{{\"id\":\"{}\",\"vector\":{{{}:",
+            uuid(id),
+            json(&options.field)
+        );
+        vector(out, entries);
+        let _ = write!(out, "}},\"payload\":{{\"_id\":{}}}}}", json(id));
     }
 
-    fn statements(
-        &self,
-        side: Side,
-        options: &Options,
-        _extent: Extent,
-    ) -> Vec<(&'static str, String)> {
-        match side {
-            Side::Query => Vec::new(),
-            Side::Document => {
-                let body = json!({ "sparse_vectors": { options.field.as_str(): {} } });
-                vec![("collection.json", pretty(&body))]
-            }
-        }
+    fn query(&self, out: &mut String, options: &Options, id: &str, entries: &[Entry<'_>]) {
+        let _ = write!(out, "{{\"id\":{},\"request\":{{\"query\":", json(id));
+        vector(out, entries);
+        let _ = write!(
+            out,
+            ",\"using\":{},\"limit\":{},\"with_payload\":true}}}}",
+            json(&options.field),
+            options.k
+        );
     }
+
+    fn load(&self, options: &Options, _most_active: usize) -> Option<(&'static str, String)> {
+        let body = json!({ "sparse_vectors": { options.field.as_str(): {} } });
+        Some(("collection.json", pretty(&body)))
+    }
+}
+
+fn vector(out: &mut String, entries: &[Entry<'_>]) {
+    out.push_str("{\"indices\":[");
+    list(out, entries, |entry| entry.index);
+    out.push_str("],\"values\":[");
+    list(out, entries, |entry| entry.weight);
+    out.push_str("]}");
 }
 
 /// Qdrant takes UUIDs and unsigned integers for ids: the UUID that RFC 9562 (version 5) makes of a name. The same id gives the

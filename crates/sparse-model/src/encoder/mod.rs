@@ -284,11 +284,21 @@ impl SparseEncoder {
         let mut entries: Vec<(u32, f32)> = row.iter().collect();
         entries.sort_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
         entries.truncate(top_k.unwrap_or(usize::MAX));
-        let token = |id| tokenizer.token(id).unwrap_or_else(|| format!("[{id}]"));
         Ok(entries
             .into_iter()
-            .map(|(id, weight)| (token(id), weight))
+            .map(|(id, weight)| (token_of(tokenizer, id), weight))
             .collect())
+    }
+
+    /// The token of each dimension of an embedding, as [`decode`](Self::decode) names it.
+    ///
+    /// # Errors
+    ///
+    /// If the model's dimensions are not a vocabulary.
+    pub fn dimension_tokens(&self) -> Result<Vec<String>> {
+        let tokenizer = self.vocabulary()?;
+        let ids = (0..).take(self.embedding_dimension());
+        Ok(ids.map(|id| token_of(tokenizer, id)).collect())
     }
 
     /// The tokenizer whose vocabulary the dimensions are.
@@ -465,6 +475,12 @@ impl SparseEncoder {
         text.push(')');
         text
     }
+}
+
+fn token_of(tokenizer: &TextTokenizer, dimension: u32) -> String {
+    tokenizer
+        .token(dimension)
+        .unwrap_or_else(|| format!("[{dimension}]"))
 }
 
 /// Where the modules begin that look at the whole batch.
