@@ -1,4 +1,4 @@
-"""Losses of the reference in f32 and in bf16, for the run of `precision::half_precision_follows_single_precision`.
+"""Losses of the reference in f32, bf16 and fp16, for the run of `precision::half_precision_follows_single_precision`.
 
     pip install "sentence-transformers[train]==6.2.0"
     python golden_bf16.py crates/sparse-model/tests/golden/encoders/splade-max \\
@@ -9,12 +9,33 @@ import json
 import sys
 import tempfile
 
+import torch
 from datasets import Dataset
 from sentence_transformers import SparseEncoder, SparseEncoderTrainer, SparseEncoderTrainingArguments
 from sentence_transformers.sparse_encoder.losses import SparseMultipleNegativesRankingLoss, SpladeLoss
 
 
-def losses(directory, rows, bf16):
+SCALE = 128.0
+
+
+class HalfTrainer(SparseEncoderTrainer):
+    """fp16 on a CPU, which the trainer itself refuses: autocast, and a scale of the loss with which no gradient overflows."""
+
+    def compute_loss(self, *arguments, **options):
+        with torch.autocast("cpu", torch.float16):
+            return super().compute_loss(*arguments, **options)
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        model.train()
+        loss = self.compute_loss(model, self._prepare_inputs(inputs))
+        (loss * SCALE).backward()
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter.grad /= SCALE
+        return loss.detach()
+
+
+def losses(directory, rows, bf16, trainer_class=SparseEncoderTrainer):
     model = SparseEncoder(directory, device="cpu")
     loss = SpladeLoss(
         model,
@@ -36,7 +57,7 @@ def losses(directory, rows, bf16):
             bf16=bf16,
         )
         data = Dataset.from_dict({name: [row[name] for row in rows] for name in rows[0]})
-        trainer = SparseEncoderTrainer(model=model, args=arguments, train_dataset=data, loss=loss)
+        trainer = trainer_class(model=model, args=arguments, train_dataset=data, loss=loss)
         trainer.train()
     return [log["loss"] for log in trainer.state.log_history if "loss" in log]
 
@@ -44,8 +65,8 @@ def losses(directory, rows, bf16):
 def main():
     with open(sys.argv[2], encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
-    for bf16 in (False, True):
-        print("bf16" if bf16 else "f32", [round(loss, 5) for loss in losses(sys.argv[1], rows, bf16)])
+    for name, options in [("f32", (False,)), ("bf16", (True,)), ("fp16", (False, HalfTrainer))]:
+        print(name, [round(loss, 5) for loss in losses(sys.argv[1], rows, *options)])
 
 
 if __name__ == "__main__":
